@@ -1,0 +1,215 @@
+//! What the planner knows of tables: the catalog's model and the interface it is read through.
+//!
+//! The model is serialisable: an engine stores a [`Relation`] as it is. Pure.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::types::Type;
+use crate::error::Error;
+
+/// Read access to the catalog as the current statement sees it (its own uncommitted changes included).
+pub trait Catalog {
+    /// Changes whenever any relation changes; plans are kept for one version.
+    fn version(&self) -> u64;
+
+    /// The relation of that name: in `schema`, or else in the first schema of the search path that has it
+    /// (pg_temp and pg_catalog first, as in PostgreSQL).
+    fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Rc<Relation>>, Error>;
+
+    /// The relation with that OID.
+    fn relation_by_oid(&self, oid: u32) -> Result<Option<Rc<Relation>>, Error>;
+
+    /// Whether a schema of that name exists.
+    fn schema_exists(&self, name: &str) -> Result<bool, Error>;
+
+    /// The schemas of the search path that exist, in order, implicit ones left out; the first is where
+    /// CREATE puts things.
+    fn search_path(&self) -> Vec<String>;
+}
+
+/// A table, or something that can be read like one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Relation {
+    /// `pg_class.oid`.
+    pub oid: u32,
+    /// Schema's name.
+    pub schema: String,
+    /// The relation's name.
+    pub name: String,
+    /// What it is.
+    pub kind: RelationKind,
+    /// Columns in order of attribute number; dropped ones keep their place.
+    pub columns: Vec<ColumnDefinition>,
+    /// PRIMARY KEY, UNIQUE, CHECK and FOREIGN KEY constraints.
+    pub constraints: Vec<Constraint>,
+    /// Indexes, those behind constraints included.
+    pub indexes: Vec<Index>,
+    /// Name of the role that owns it.
+    pub owner: String,
+    /// SQLite name of what holds the rows, without quotes. Of a partition: its root's.
+    pub storage: String,
+    /// Index of the column that is SQLite's rowid, where there is one.
+    pub rowid_column: Option<usize>,
+    /// CREATE UNLOGGED TABLE; shown, otherwise without effect.
+    pub unlogged: bool,
+    /// CREATE TEMPORARY TABLE.
+    pub temporary: bool,
+    /// Storage parameters as `reloptions` shows them ("fillfactor=100").
+    pub options: Vec<String>,
+}
+
+/// What a relation is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum RelationKind {
+    /// An ordinary table.
+    Table,
+    /// PARTITION BY; the rows of all partitions live in this relation's storage.
+    Partitioned(Partitioning),
+    /// PARTITION OF: the slice of its parent's storage that `bound` selects.
+    Partition { parent: u32, bound: PartitionBound },
+    /// A view: its query's PostgreSQL text.
+    View { query: String },
+    /// A sequence.
+    Sequence,
+    /// A view of the server's own state or of the catalog, served by a virtual table of the storage's name.
+    System,
+}
+
+/// How a partitioned table is divided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Partitioning {
+    /// Range, list or hash.
+    pub strategy: PartitionStrategy,
+    /// Key columns, as indices.
+    pub columns: Vec<usize>,
+    /// OIDs of the partitions.
+    pub partitions: Vec<u32>,
+}
+
+/// PARTITION BY's methods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum PartitionStrategy {
+    Range,
+    List,
+    Hash,
+}
+
+/// Which rows a partition holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum PartitionBound {
+    /// FROM (inclusive) TO (exclusive), one bound a key column.
+    Range { from: Vec<RangeBound>, to: Vec<RangeBound> },
+    /// IN (values).
+    List(Vec<super::types::Value>),
+    /// WITH (MODULUS, REMAINDER).
+    Hash { modulus: u32, remainder: u32 },
+    /// DEFAULT.
+    Default,
+}
+
+/// One end of a range in one key column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum RangeBound {
+    MinValue,
+    Value(super::types::Value),
+    MaxValue,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ColumnDefinition {
+    /// Its name; also its name in SQLite.
+    pub name: String,
+    /// Its type.
+    pub type_: Type,
+    /// Type modifier, -1 for none.
+    pub typmod: i32,
+    /// NOT NULL.
+    pub not_null: bool,
+    /// DEFAULT's PostgreSQL text.
+    pub default: Option<String>,
+    /// DROP COLUMN happened.
+    pub dropped: bool,
+}
+
+/// A constraint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Constraint {
+    /// `pg_constraint.oid`.
+    pub oid: u32,
+    /// Its name, unique within the table.
+    pub name: String,
+    /// What it demands.
+    pub kind: ConstraintKind,
+}
+
+/// What a constraint demands. Columns are indices into the table's columns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum ConstraintKind {
+    PrimaryKey {
+        columns: Vec<usize>,
+    },
+    Unique {
+        columns: Vec<usize>,
+    },
+    /// The expression's PostgreSQL text.
+    Check {
+        expression: String,
+    },
+    ForeignKey {
+        columns: Vec<usize>,
+        references: u32,
+        referenced_columns: Vec<usize>,
+        on_delete: ReferentialAction,
+        on_update: ReferentialAction,
+    },
+}
+
+/// ON DELETE and ON UPDATE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum ReferentialAction {
+    NoAction,
+    Restrict,
+    Cascade,
+    SetNull,
+    SetDefault,
+}
+
+/// An index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Index {
+    /// `pg_class.oid`.
+    pub oid: u32,
+    /// Its name, unique within the schema.
+    pub name: String,
+    /// UNIQUE.
+    pub unique: bool,
+    /// PRIMARY KEY's.
+    pub primary: bool,
+    /// Columns, or expressions as PostgreSQL text.
+    pub keys: Vec<IndexKey>,
+    /// WHERE's PostgreSQL text.
+    pub predicate: Option<String>,
+    /// Name of the SQLite index, or `None` where the table's rowid serves.
+    pub storage: Option<String>,
+}
+
+/// One key of an index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct IndexKey {
+    /// A column's index, where it is a plain column.
+    pub column: Option<usize>,
+    /// Otherwise the expression's PostgreSQL text.
+    pub expression: Option<String>,
+    pub descending: bool,
+    pub nulls_first: bool,
+}

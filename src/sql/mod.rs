@@ -1,0 +1,10 @@
+//! PostgreSQL's SQL: text → tokens → plan (parse, bind, typed IR, SQLite SQL). Pure: no I/O, no SQLite, no clock.
+//!
+//! What it needs to know about tables it asks of a [`catalog::Catalog`]. What is not supported is refused by
+//! name (`0A000`); nothing is silently dropped.
+
+pub mod catalog;
+pub mod define;
+pub mod functions;
+pub mod plan;
+pub mod types;

@@ -1,0 +1,273 @@
+//! What planning a statement yields: everything a session and an engine need to run it, and nothing of how it
+//! was found. Immutable once made, shared by reference count between cache, statements and portals.
+
+use std::rc::Rc;
+
+use super::define::Definition;
+use super::types::{Type, Value};
+
+/// A planned statement.
+#[derive(Debug)]
+pub struct Plan {
+    /// The command tag, without its count.
+    pub tag: Tag,
+    /// Types of the parameters `$1`, `$2`, … of the statement's text, given or inferred.
+    pub parameters: Vec<Type>,
+    /// Columns of the result; empty when the statement returns no rows.
+    pub columns: Vec<Column>,
+    /// Who runs it, and what.
+    pub action: Action,
+    /// Whether it may run in a failed transaction block (COMMIT, ROLLBACK and the like).
+    pub allowed_when_failed: bool,
+}
+
+/// A planned statement together with the literals that its text held where the cached plan has binds.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The plan, possibly shared with statements that differ in literals only.
+    pub plan: Rc<Plan>,
+    /// Values of the lifted literals, as [`Bind::Literal`] numbers them.
+    pub literals: Rc<[Value]>,
+}
+
+/// One column of a result, as RowDescription shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// The name shown.
+    pub name: String,
+    /// The type.
+    pub type_: Type,
+    /// The type modifier, -1 for none (for varchar(n) and char(n): n + 4).
+    pub typmod: i32,
+    /// OID of the table the column was taken from unchanged, else 0.
+    pub table: u32,
+    /// Attribute number in that table, else 0.
+    pub attribute: i16,
+}
+
+/// Who runs a statement.
+#[derive(Debug)]
+pub enum Action {
+    /// The empty statement: EmptyQueryResponse.
+    Empty,
+    /// SQL for the engine's connection.
+    Query(Query),
+    /// BEGIN, COMMIT, SAVEPOINT …: the engine's transaction state.
+    Transaction(Transaction),
+    /// Statements about the session itself; the session runs them.
+    Session(SessionCommand),
+    /// COPY; the session frames it, the engine moves the rows.
+    Copy(Copy),
+    /// Changes of the database's or the cluster's catalog, and maintenance.
+    Define(Box<Definition>),
+    /// EXPLAIN: shows how the inner statement would run.
+    Explain(Rc<Plan>),
+}
+
+/// A statement of the engine's own dialect.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// SQLite SQL with `?1`, `?2`, … for `binds`.
+    pub sql: String,
+    /// What to bind, in that order.
+    pub binds: Vec<Bind>,
+    /// What it does to the database.
+    pub access: Access,
+    /// Catalog version the plan rests on; the engine plans again when the catalog has moved.
+    pub catalog_version: u64,
+    /// OIDs of the tables that it reads or writes, for privileges and error messages.
+    pub relations: Vec<u32>,
+}
+
+/// What a query does to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It reads nothing but its own arguments (`SELECT 1`).
+    None,
+    /// It reads.
+    Read,
+    /// It reads rows that it means to write (FOR UPDATE, FOR SHARE …): counts as a write.
+    Lock,
+    /// It writes.
+    Write,
+}
+
+/// Where a bound value comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bind {
+    /// The client's parameter, counted from 0.
+    Parameter(usize),
+    /// A literal lifted from the text, counted from 0.
+    Literal(usize),
+    /// The transaction's start, as timestamptz: now(), CURRENT_TIMESTAMP.
+    TransactionTimestamp,
+    /// The statement's start, as timestamptz: statement_timestamp().
+    StatementTimestamp,
+}
+
+/// Command tags. The session appends counts where PostgreSQL does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tag {
+    /// `SELECT n`
+    Select,
+    /// `INSERT 0 n`
+    Insert,
+    /// `UPDATE n`
+    Update,
+    /// `DELETE n`
+    Delete,
+    /// `COPY n`
+    Copy,
+    /// `FETCH n`
+    Fetch,
+    /// `MOVE n`
+    Move,
+    /// A tag without a count, as it is sent: `CREATE TABLE`, `BEGIN`.
+    Bare(&'static str),
+}
+
+/// Statements about transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transaction {
+    /// BEGIN or START TRANSACTION.
+    Begin(Modes),
+    /// COMMIT or END; true with AND CHAIN.
+    Commit(bool),
+    /// ROLLBACK or ABORT; true with AND CHAIN.
+    Rollback(bool),
+    /// SAVEPOINT name.
+    Savepoint(String),
+    /// RELEASE SAVEPOINT name.
+    Release(String),
+    /// ROLLBACK TO SAVEPOINT name.
+    RollbackTo(String),
+    /// SET TRANSACTION.
+    Set(Modes),
+}
+
+/// Transaction modes that were stated; `None` keeps the session's default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Modes {
+    /// Isolation level.
+    pub isolation: Option<Isolation>,
+    /// READ ONLY or READ WRITE.
+    pub read_only: Option<bool>,
+    /// DEFERRABLE; accepted, without effect.
+    pub deferrable: Option<bool>,
+}
+
+/// Isolation levels. READ UNCOMMITTED behaves as READ COMMITTED, as in PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+/// Statements that the session runs itself.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum SessionCommand {
+    /// SET [SESSION | LOCAL] name = values; no values: TO DEFAULT.
+    Set { local: bool, name: String, values: Option<Vec<String>> },
+    /// SET SESSION CHARACTERISTICS AS TRANSACTION …
+    SetCharacteristics(Modes),
+    /// SHOW name.
+    Show(String),
+    /// SHOW ALL.
+    ShowAll,
+    /// RESET name.
+    Reset(String),
+    /// RESET ALL.
+    ResetAll,
+    /// DISCARD ALL | PLANS | SEQUENCES | TEMP.
+    Discard(Discard),
+    /// PREPARE name (types) AS text.
+    Prepare { name: String, types: Vec<u32>, text: String },
+    /// EXECUTE name (arguments): each argument is an expression's text.
+    Execute { name: String, arguments: Vec<String> },
+    /// DEALLOCATE name, or ALL.
+    Deallocate(Option<String>),
+    /// DECLARE name CURSOR FOR text.
+    Declare { name: String, scroll: bool, hold: bool, text: String },
+    /// FETCH or MOVE from a cursor.
+    Fetch { cursor: String, direction: Direction, moves: bool },
+    /// CLOSE name, or ALL.
+    Close(Option<String>),
+}
+
+/// What DISCARD throws away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Discard {
+    All,
+    Plans,
+    Sequences,
+    Temp,
+}
+
+/// Where FETCH goes. Counts may be negative, as in PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Direction {
+    Forward(i64),
+    ForwardAll,
+    Backward(i64),
+    BackwardAll,
+    Absolute(i64),
+    Relative(i64),
+}
+
+/// COPY between the client and a table or query. Server-side files are refused by the planner.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// Which way.
+    pub direction: CopyDirection,
+    /// Columns that travel, in order; types and names of the target or of the query's result.
+    pub columns: Vec<Column>,
+    /// How a row is written.
+    pub format: CopyFormat,
+}
+
+/// Which way a COPY goes.
+#[derive(Debug, Clone)]
+pub enum CopyDirection {
+    /// FROM STDIN: the query inserts one row whose columns are `Bind::Parameter(0..n)`.
+    In(Query),
+    /// TO STDOUT: the query's rows go out.
+    Out(Query),
+}
+
+/// COPY's options after validation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyFormat {
+    /// CSV instead of text.
+    pub csv: bool,
+    /// One byte.
+    pub delimiter: u8,
+    /// What stands for NULL.
+    pub null: String,
+    /// The first line holds names (on input it is skipped, or checked with MATCH).
+    pub header: CopyHeader,
+    /// CSV's quote, one byte.
+    pub quote: u8,
+    /// CSV's escape, one byte.
+    pub escape: u8,
+    /// CSV: quote every value of these columns (indices into the columns); all for `*`.
+    pub force_quote: Vec<usize>,
+    /// CSV: never match NULL in these columns.
+    pub force_not_null: Vec<usize>,
+    /// CSV: match quoted NULL in these columns.
+    pub force_null: Vec<usize>,
+}
+
+/// COPY's HEADER option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum CopyHeader {
+    Absent,
+    Present,
+    Match,
+}

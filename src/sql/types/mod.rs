@@ -1,0 +1,102 @@
+//! PostgreSQL's types: their names and OIDs, how values are stored, read and shown.
+//!
+//! Owns the stored representation (see [`Datum`]); everything that reads or writes a value of a type follows
+//! the table there. Pure.
+
+mod datum;
+
+pub use datum::{Datum, Value};
+
+/// Defines [`Type`] with its OID, SQL name (as `format_type` shows it) and length (as `pg_type.typlen`).
+macro_rules! types {
+    ($($name:ident = $oid:literal, $sql:literal, $len:literal;)*) => {
+        /// A built-in type. OIDs, names and lengths are those of PostgreSQL's `pg_type`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        pub enum Type { $(#[doc = $sql] $name,)* }
+
+        impl Type {
+            /// Every type this server knows.
+            pub const ALL: &'static [Type] = &[$(Self::$name,)*];
+
+            /// `pg_type.oid`.
+            pub const fn oid(self) -> u32 {
+                match self { $(Self::$name => $oid,)* }
+            }
+
+            /// The type with that OID.
+            pub const fn from_oid(oid: u32) -> Option<Type> {
+                match oid { $($oid => Some(Self::$name),)* _ => None }
+            }
+
+            /// The name as `format_type(oid, NULL)` shows it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $sql,)* }
+            }
+
+            /// `pg_type.typlen`: bytes, -1 for variable length, -2 for a C string.
+            pub const fn length(self) -> i16 {
+                match self { $(Self::$name => $len,)* }
+            }
+        }
+    };
+}
+
+types! {
+    Bool = 16, "boolean", 1;
+    Bytea = 17, "bytea", -1;
+    Char = 18, "\"char\"", 1;
+    Name = 19, "name", 64;
+    Int8 = 20, "bigint", 8;
+    Int2 = 21, "smallint", 2;
+    Int2Vector = 22, "int2vector", -1;
+    Int4 = 23, "integer", 4;
+    Regproc = 24, "regproc", 4;
+    Text = 25, "text", -1;
+    Oid = 26, "oid", 4;
+    Xid = 28, "xid", 4;
+    OidVector = 30, "oidvector", -1;
+    Json = 114, "json", -1;
+    PgNodeTree = 194, "pg_node_tree", -1;
+    Float4 = 700, "real", 4;
+    Float8 = 701, "double precision", 8;
+    Unknown = 705, "unknown", -2;
+    Inet = 869, "inet", -1;
+    AclItem = 1033, "aclitem", 16;
+    Bpchar = 1042, "character", -1;
+    Varchar = 1043, "character varying", -1;
+    Date = 1082, "date", 4;
+    Time = 1083, "time without time zone", 8;
+    Timestamp = 1114, "timestamp without time zone", 8;
+    Timestamptz = 1184, "timestamp with time zone", 8;
+    Interval = 1186, "interval", 16;
+    Numeric = 1700, "numeric", -1;
+    Regclass = 2205, "regclass", 4;
+    Regtype = 2206, "regtype", 4;
+    Record = 2249, "record", -1;
+    Any = 2276, "\"any\"", 4;
+    AnyArray = 2277, "anyarray", -1;
+    Void = 2278, "void", 4;
+    AnyElement = 2283, "anyelement", 4;
+    Uuid = 2950, "uuid", 16;
+    Jsonb = 3802, "jsonb", -1;
+    Regnamespace = 4089, "regnamespace", 4;
+    Regrole = 4096, "regrole", 4;
+    BoolArray = 1000, "boolean[]", -1;
+    ByteaArray = 1001, "bytea[]", -1;
+    CharArray = 1002, "\"char\"[]", -1;
+    NameArray = 1003, "name[]", -1;
+    Int2Array = 1005, "smallint[]", -1;
+    Int4Array = 1007, "integer[]", -1;
+    TextArray = 1009, "text[]", -1;
+    VarcharArray = 1015, "character varying[]", -1;
+    Int8Array = 1016, "bigint[]", -1;
+    Float4Array = 1021, "real[]", -1;
+    Float8Array = 1022, "double precision[]", -1;
+    OidArray = 1028, "oid[]", -1;
+    AclItemArray = 1034, "aclitem[]", -1;
+    TimestampArray = 1115, "timestamp without time zone[]", -1;
+    DateArray = 1182, "date[]", -1;
+    TimestamptzArray = 1185, "timestamp with time zone[]", -1;
+    NumericArray = 1231, "numeric[]", -1;
+    UuidArray = 2951, "uuid[]", -1;
+}
