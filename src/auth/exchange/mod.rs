@@ -103,8 +103,8 @@ pub struct Exchange {
 enum State {
     Cleartext { stored: Result<Stored, String> },
     Md5 { stored: Result<String, String>, salt: [u8; 4] },
-    SaslInitial { scram: Scram, reason: String },
-    Sasl { scram: Scram, reason: String },
+    SaslInitial { scram: Box<Scram>, reason: String },
+    Sasl { scram: Box<Scram>, reason: String },
 }
 
 impl fmt::Debug for State {
@@ -259,7 +259,7 @@ fn begin(
             let (verifier, reason) = verifier(&identity.user, stored);
             let scram = Scram::start(verifier, &identity.user, environment.mock_secret)?;
             Encoder::new(out).authentication_sasl(&[MECHANISM]);
-            State::SaslInitial { scram, reason }
+            State::SaslInitial { scram: Box::new(scram), reason }
         }
     };
     Ok(Step::Wait(Exchange { identity, rule_text: rule.text.clone(), state }))
