@@ -83,7 +83,8 @@ pub struct Startup<'a> {
     pub parameters: Vec<Parameter<'a>>,
     /// Names of `_pq_.` protocol options that this server does not know.
     pub unknown_options: Vec<&'a str>,
-    /// Whether NegotiateProtocolVersion has to be sent, with `version` and `unknown_options`.
+    /// Whether NegotiateProtocolVersion has to be sent, with `version` and `unknown_options`: before the first
+    /// message of authentication.
     pub negotiate: bool,
 }
 
