@@ -8,6 +8,7 @@
 //! Protocol: PostgreSQL documentation, "Frontend/Backend Protocol", "Message Flow".
 
 mod client;
+mod copy;
 mod core;
 mod environment;
 mod extended;

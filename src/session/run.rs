@@ -55,7 +55,7 @@ impl<E: Engine> Core<'_, E> {
                 self.run_in_engine(client, plan, task)
             }
             Action::Session(_) => Err(crate::error::Error::unsupported("this command").into()),
-            Action::Copy(_) => Err(crate::error::Error::unsupported("COPY").into()),
+            Action::Copy(copy) => self.run_copy(client, copy, task),
         }
     }
 
