@@ -6,5 +6,6 @@
 pub mod catalog;
 pub mod define;
 pub mod functions;
+pub mod lex;
 pub mod plan;
 pub mod types;
