@@ -442,3 +442,27 @@ impl<'a> Cursor<'a> {
         self.at = mark;
     }
 }
+
+/// The names in an expression's text, folded: columns, and functions and types as well.
+pub fn names_in(text: &str) -> Vec<String> {
+    let Ok(cursor) = Cursor::new(text) else { return Vec::new() };
+    let names = cursor.tokens.iter().filter_map(|(token, _)| match token {
+        Token::Word(word) => Some(fold_name(&word.value, word.quote_style.is_some())),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// An expression's text with one column's name replaced; names of functions stay.
+pub fn rename_in(text: &str, from: &str, to: &str) -> String {
+    let Ok(cursor) = Cursor::new(text) else { return text.to_owned() };
+    let mut renamed = text.to_owned();
+    for (index, (token, range)) in cursor.tokens.iter().enumerate().rev() {
+        let Token::Word(word) = token else { continue };
+        let is_call = cursor.tokens.get(index + 1).is_some_and(|(next, _)| *next == Token::LParen);
+        if !is_call && fold_name(&word.value, word.quote_style.is_some()) == from {
+            renamed.replace_range(range.clone(), &super::partition::quoted(to));
+        }
+    }
+    renamed
+}

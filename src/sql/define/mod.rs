@@ -12,7 +12,7 @@ mod table;
 mod types;
 mod utility;
 
-pub use cursor::fold_name;
+pub use cursor::{fold_name, names_in, rename_in};
 pub use types::type_by_name;
 
 use crate::error::Error;
