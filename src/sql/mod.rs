@@ -6,5 +6,7 @@
 pub mod catalog;
 pub mod define;
 pub mod functions;
+pub mod lex;
+pub mod parse;
 pub mod plan;
 pub mod types;
