@@ -65,7 +65,7 @@ pub enum Action {
 }
 
 /// A statement of the engine's own dialect.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Query {
     /// SQLite SQL with `?1`, `?2`, … for `binds`.
     pub sql: String,
@@ -77,12 +77,17 @@ pub struct Query {
     pub catalog_version: u64,
     /// OIDs of the tables that it reads or writes, for privileges and error messages.
     pub relations: Vec<u32>,
+    /// Functions of ours that the SQL calls, by the names they are registered under.
+    pub functions: Vec<&'static str>,
+    /// Storage names of the system relations and table functions that it reads.
+    pub virtual_tables: Vec<String>,
 }
 
 /// What a query does to the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Access {
     /// It reads nothing but its own arguments (`SELECT 1`).
+    #[default]
     None,
     /// It reads.
     Read,
@@ -231,6 +236,8 @@ pub struct Copy {
     pub columns: Vec<Column>,
     /// How a row is written.
     pub format: CopyFormat,
+    /// The table's name, for the context of errors; empty for a query.
+    pub table: String,
 }
 
 /// Which way a COPY goes.
