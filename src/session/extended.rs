@@ -218,9 +218,11 @@ impl<E: Engine> Core<'_, E> {
                 let message = format!("portal \"{name}\" cannot be run");
                 Err(Error::new(Condition::ObjectNotInPrerequisiteState, message).into())
             }
-            Progress::Scroll(scroll) => {
+            Progress::Scroll(mut scroll) => {
+                let (prepared, formats) = (Rc::clone(&portal.prepared), &portal.formats);
+                let ran = self.execute_cursor(client, &prepared, &mut scroll, formats, limit);
                 portal.progress = Progress::Scroll(scroll);
-                Err(Error::unsupported("Execute of a cursor").into())
+                ran
             }
         }
     }

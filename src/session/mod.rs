@@ -8,8 +8,10 @@
 //! Protocol: PostgreSQL documentation, "Frontend/Backend Protocol", "Message Flow".
 
 mod client;
+mod command;
 mod copy;
 mod core;
+mod cursor;
 mod environment;
 mod extended;
 mod interrupts;
