@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::fake::{Fake, Log};
 use super::harness::Conversation;
 use crate::protocol::Format;
+use crate::session::Interrupts;
 
 fn start() -> (Conversation, Log) {
     let log = Log::default();
@@ -141,4 +142,36 @@ fn copy_out_escapes_as_the_format_asks() {
         session.query("csvout"),
         ["H 0 2", "d a,b\\n", "d 1,\\\"x\\ty,\\\"\\\"\\\"\\n", "d ,\\\"\\\"\\n", "c", "C COPY 2", "Z I"]
     );
+}
+
+/// A cancel request that arrives during the first COPY.
+struct CancelOnce(std::sync::mpsc::Receiver<()>);
+
+impl Interrupts for CancelOnce {
+    fn take_cancel(&mut self) -> bool {
+        self.0.try_recv().is_ok()
+    }
+
+    fn terminate_requested(&mut self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_cancel_ends_a_copy_that_waits_for_data() {
+    let (cancel, cancelled) = std::sync::mpsc::channel();
+    let log = Log::default();
+    let mut session = Conversation::start_with(move || Fake::new(&log), CancelOnce(cancelled), |_| ());
+    session.send(|c| c.query("copyin"));
+    assert_eq!(session.until(|message| message.starts_with('G')), ["G 0 2"]);
+    cancel.send(()).unwrap();
+    assert_eq!(
+        session.until_ready(),
+        ["E ERROR 57014 canceling statement due to user request [context COPY t, line 1]", "Z I"]
+    );
+    session.send(|c| {
+        c.copy_data(b"1\ta\n");
+        c.copy_done();
+    });
+    assert_eq!(session.query("update 1"), ["C UPDATE 3", "Z I"]);
 }

@@ -278,3 +278,15 @@ fn termination_is_told_before_the_next_command() {
 fn conditions_of_ends_are_kept() {
     assert_eq!(Condition::IdleSessionTimeout.code(), "57P05");
 }
+
+#[test]
+fn an_idle_transaction_in_others_way_is_ended_and_a_finished_one_is_not() {
+    let (mut session, _) = start();
+    session.query("begin; update locked");
+    session.query("commit");
+    // The limit that is left on the socket passes for nothing.
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    assert_eq!(session.query("begin; update locked"), ["C BEGIN", "C UPDATE 0", "Z T"]);
+    assert_eq!(session.until_ready(), ["E FATAL 25P03 terminating connection due to idle-in-transaction timeout"]);
+    assert!(matches!(session.end(), End::Timeout(Condition::IdleInTransactionSessionTimeout)));
+}

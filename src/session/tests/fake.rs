@@ -1,12 +1,12 @@
 //! An engine that does what a statement's text says, and writes down what it was asked to do.
 
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::engine::{Completion, Engine, RowSink, TransactionStatus};
+use crate::engine::{Completion, Engine, RowSink, Split, TransactionStatus};
 use crate::error::{Condition, Error};
 use crate::sql::plan::{
     Access, Action, Column, Copy, CopyDirection, CopyFormat, CopyHeader, Direction, Discard, Modes, Plan, Query,
@@ -22,11 +22,18 @@ pub struct Fake {
     status: TransactionStatus,
     implicit: bool,
     settle_fails: bool,
+    in_the_way: bool,
 }
 
 impl Fake {
     pub fn new(log: &Log) -> Self {
-        Self { log: Arc::clone(log), status: TransactionStatus::Idle, implicit: false, settle_fails: false }
+        Self {
+            log: Arc::clone(log),
+            status: TransactionStatus::Idle,
+            implicit: false,
+            settle_fails: false,
+            in_the_way: false,
+        }
     }
 
     fn note(&self, call: impl Into<String>) {
@@ -137,7 +144,7 @@ impl Engine for Fake {
     type Statement = Statement;
     type Cursor = Rest;
 
-    fn split(&mut self, text: &str) -> Result<Vec<(Range<usize>, ())>, Error> {
+    fn split(&mut self, text: &str) -> Result<Split<()>, Error> {
         if let Some(at) = text.find('%') {
             return Err(Error::new(Condition::SyntaxError, "syntax error at or near \"%\"").position(at + 1));
         }
@@ -180,7 +187,7 @@ impl Engine for Fake {
                 (self.status, self.implicit) = (TransactionStatus::InTransaction, false);
             }
             Action::Transaction(Transaction::Commit(_) | Transaction::Rollback(_)) => {
-                (self.status, self.implicit) = (TransactionStatus::Idle, false);
+                (self.status, self.implicit, self.in_the_way) = (TransactionStatus::Idle, false, false);
             }
             Action::Transaction(Transaction::RollbackTo(_)) => self.status = TransactionStatus::InTransaction,
             Action::Copy(_) => {
@@ -192,6 +199,7 @@ impl Engine for Fake {
                 "fail" => return Err(Error::new(Condition::DivisionByZero, "division by zero").position(3)),
                 "notice" => sink.notice("NOTICE", Error::new(Condition::SuccessfulCompletion, "by the way")),
                 "update" if words.get(1) == Some(&"unsettled") => self.settle_fails = true,
+                "update" if words.get(1) == Some(&"locked") => self.in_the_way = true,
                 "update" => return done(3),
                 "sum" => {
                     let sum = parameters.iter().map(|value| if let Value::Int(n) = value { *n } else { 0 }).sum();
@@ -293,6 +301,10 @@ impl Engine for Fake {
             true => Err(Error::new(Condition::IoError, "the log cannot be synced")),
             false => Ok(()),
         }
+    }
+
+    fn idle_limit(&self) -> Option<Duration> {
+        self.in_the_way.then_some(Duration::from_millis(30))
     }
 
     fn reset(&mut self) -> Result<(), Error> {
