@@ -290,3 +290,23 @@ fn an_idle_transaction_in_others_way_is_ended_and_a_finished_one_is_not() {
     assert_eq!(session.until_ready(), ["E FATAL 25P03 terminating connection due to idle-in-transaction timeout"]);
     assert!(matches!(session.end(), End::Timeout(Condition::IdleInTransactionSessionTimeout)));
 }
+
+#[test]
+fn what_was_answered_before_the_end_is_settled_and_sent() {
+    let (mut session, log) = start();
+    calls(&log);
+    session.send(|c| {
+        c.query("update 1");
+        c.terminate();
+    });
+    assert_eq!(session.until_ready(), ["C UPDATE 3", "Z I"]);
+    assert!(matches!(session.end(), End::Terminate));
+    assert_eq!(*log.lock(), ["execute update 1", "settle"]);
+    let (mut session, _) = start();
+    session.send(|c| {
+        c.query("update unsettled");
+        c.terminate();
+    });
+    assert_eq!(session.until_ready(), Vec::<String>::new());
+    assert!(matches!(session.end(), End::Terminate));
+}
