@@ -150,6 +150,12 @@ pub trait Engine {
         }
     }
 
+    /// Start of the current transaction (outside of one: now), microseconds since 2000-01-01 UTC: what 'now' and
+    /// 'today' mean in a parameter. `None` where the engine keeps no time; they are refused then.
+    fn transaction_timestamp(&self) -> Option<i64> {
+        None
+    }
+
     /// The modes of the current transaction, where they differ from the session's defaults (for SHOW).
     fn transaction_modes(&self) -> Modes {
         Modes::default()
