@@ -2,6 +2,7 @@
 
 mod copying;
 mod cycles;
+mod damage;
 mod fake;
 mod harness;
 mod null_engine;
