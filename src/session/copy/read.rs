@@ -117,9 +117,11 @@ impl<'a> CopyReader<'a> {
         self.fields.split(line, &self.copy.format).map_err(|error| whole(error, self))?;
         self.check_count().map_err(|error| whole(error, self))?;
         self.convert()?;
-        take(&self.row).map_err(|error| match error.fields().context {
-            Some(_) => error,
-            None => error.context(self.context_line(self.line)),
+        take(&self.row).map_err(|error| match (&error.fields().context, error.condition()) {
+            (Some(_), _) => error,
+            // PostgreSQL fills indexes in batches, when the line is no longer at hand.
+            (None, Condition::UniqueViolation) => error.context(self.context_line(self.line)),
+            (None, _) => whole(error, self),
         })
     }
 

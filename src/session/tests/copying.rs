@@ -65,7 +65,7 @@ fn bad_data_ends_the_copy_and_the_rest_is_skipped() {
             b"1\ta\nx\tb\n",
             "22P02 invalid input syntax for type integer: \"x\" [context COPY t, line 2, column a: \"x\"]",
         ),
-        (b"13\ta\n", "23514 thirteen [context COPY t, line 1]"),
+        (b"13\ta\n", "23514 thirteen [context COPY t, line 1: \"13\ta\"]"),
         (b"1\t\xff\n", "22021 invalid byte sequence for encoding \"UTF8\": 0xff [context COPY t, line 1]"),
     ] {
         let (mut session, log) = start();
