@@ -117,9 +117,11 @@ impl<'a> CopyReader<'a> {
         self.fields.split(line, &self.copy.format).map_err(|error| whole(error, self))?;
         self.check_count().map_err(|error| whole(error, self))?;
         self.convert()?;
-        take(&self.row).map_err(|error| match error.fields().context {
-            Some(_) => error,
-            None => error.context(self.context_line(self.line)),
+        take(&self.row).map_err(|error| match (&error.fields().context, error.condition()) {
+            (Some(_), _) => error,
+            // PostgreSQL fills indexes in batches, when the line is no longer at hand.
+            (None, Condition::UniqueViolation) => error.context(self.context_line(self.line)),
+            (None, _) => whole(error, self),
         })
     }
 
@@ -204,7 +206,11 @@ fn context_line(copy: &Copy, line: u64) -> String {
 
 /// At most so much of the data as PostgreSQL shows.
 fn cut(text: &str) -> String {
-    match text.get(..text.floor_char_boundary(CONTEXT_BYTES_MAX)) {
+    let mut end = text.len().min(CONTEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    match text.get(..end) {
         Some(shown) if shown.len() < text.len() => format!("{shown}..."),
         _ => text.to_owned(),
     }
