@@ -1,1 +1,14 @@
 //! The embedded, durable engine: SQLite in WAL mode, shared by many processes through the segment.
+
+pub mod attachment;
+pub mod commit;
+pub mod connection;
+pub mod database;
+pub mod failure;
+pub mod fault;
+pub mod ffi;
+pub mod interrupts;
+pub mod store;
+pub mod trace;
+pub mod transaction;
+pub mod writer;
