@@ -1,0 +1,8 @@
+//! The engine's only `unsafe` code: the VFS shim between SQLite and the segment.
+//!
+//! Everything here turns SQLite's C interfaces into calls of safe Rust and back. It decides nothing: which
+//! locks exist and who may have them is decided by `attachment`.
+#![allow(unsafe_code)]
+
+pub mod index;
+pub mod vfs;
