@@ -236,8 +236,6 @@ pub struct Copy {
     pub columns: Vec<Column>,
     /// How a row is written.
     pub format: CopyFormat,
-    /// The table's name, for the context of errors; empty for a query.
-    pub table: String,
 }
 
 /// Which way a COPY goes.

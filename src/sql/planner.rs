@@ -295,7 +295,7 @@ impl Work<'_> {
         let mut query = bound.query;
         query.catalog_version = self.catalog.version();
         let direction = if copy.from { CopyDirection::In(query) } else { CopyDirection::Out(query) };
-        let action = Action::Copy(Copy { direction, columns, format, table: name.unwrap_or_default() });
+        let action = Action::Copy(Copy { direction, columns, format, target: name.unwrap_or_default() });
         let plan = self.plan(Tag::Copy, Vec::new(), action);
         Ok(Entry::new(Rc::new(plan), bound.lifted, Vec::new(), self.declared))
     }

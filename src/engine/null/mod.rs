@@ -293,7 +293,7 @@ fn column() -> Column {
 }
 
 fn query() -> Query {
-    Query { sql: String::new(), binds: Vec::new(), access: Access::None, catalog_version: 0, relations: Vec::new() }
+    Query::default()
 }
 
 /// One text column and a delimiter that no row holds: any line is a row.
