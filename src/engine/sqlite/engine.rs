@@ -1,0 +1,371 @@
+//! [`Sqlite`]: the engine behind a session: planner, catalog and store of one database, brought together.
+//!
+//! Owns the order of things around a statement: catalog refreshed, plan checked against it, lock taken, statement
+//! run, catalog version published with the commit. The parts know nothing of each other.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shm::{Owner, Segment};
+
+use super::attachment::Attachment;
+use super::catalog::{Cache, StoredCatalog};
+use super::connection::Options;
+use super::cursor::Rows;
+use super::execute::Prepared;
+use super::ffi::vfs;
+use super::session::{Identity, Session};
+use super::store::Store;
+use super::transaction::{Characteristics, Isolation};
+use crate::engine::{Completion, Engine, RowSink, Split, TransactionStatus};
+use crate::error::Error;
+use crate::settings;
+use crate::sql::plan::{self, Action, Copy, CopyDirection, Discard, Modes, Plan};
+use crate::sql::planner::{Planner, Raw};
+use crate::sql::types::Value;
+
+/// What the engine is told by the configuration.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// The data directory, absolute.
+    pub data_directory: PathBuf,
+    /// Settings of connections.
+    pub options: Options,
+    /// Length of the WAL from which a commit wakes the checkpointer.
+    pub checkpoint_bytes: u64,
+    /// How long an idle transaction may hold the writer lock.
+    pub writer_idle_timeout: Option<Duration>,
+}
+
+/// The file of a database.
+pub fn database_path(data_directory: &Path, oid: u32) -> PathBuf {
+    data_directory.join("base").join(format!("{oid}.db"))
+}
+
+/// The engine of one process.
+pub struct Sqlite {
+    pub(super) segment: Segment,
+    pub(super) owner: Owner,
+    pub(super) configuration: Configuration,
+    pub(super) session: Arc<Session>,
+    /// The database that is open: the one expected before a client came, or the client's.
+    pub(super) database: Option<Database>,
+    /// The COPY under way: rows taken so far.
+    pub(super) copied: u64,
+}
+
+/// One open database.
+pub(super) struct Database {
+    pub(super) oid: u32,
+    pub(super) store: Store,
+    pub(super) catalog: Cache,
+    pub(super) planner: Planner,
+    /// The search path that plans rest on.
+    pub(super) search_path: Vec<String>,
+    /// `settings::Settings::generation` at which it was read.
+    settings_generation: u64,
+}
+
+impl Sqlite {
+    /// An engine without a database.
+    pub fn new(segment: Segment, owner: Owner, configuration: Configuration) -> Self {
+        let session = Arc::new(Session::new(segment, owner));
+        Self { segment, owner, configuration, session, database: None, copied: 0 }
+    }
+
+    /// Opens a database, unless it is the one that is open: before a client comes, the one it will probably ask for.
+    pub fn open(&mut self, oid: u32) -> Result<(), Error> {
+        if self.database.as_ref().is_some_and(|database| database.oid == oid) {
+            return Ok(());
+        }
+        // One at a time: the connection's file is found by its attachment.
+        self.database = None;
+        let path = database_path(&self.configuration.data_directory, oid);
+        let attachment =
+            Attachment::new(self.segment, self.owner, oid, &path, self.configuration.checkpoint_bytes)
+                .ok_or_else(|| Error::internal("the segment has no room for another database"))?;
+        let attachment = Arc::new(attachment);
+        if !vfs::attach(Arc::clone(&attachment)) {
+            return Err(Error::internal("too many databases are attached"));
+        }
+        let store = Store::open(attachment, &self.configuration.options, self.session.clone())?;
+        let catalog = Cache::new();
+        catalog.refresh(store.connection(), store.attachment().database().catalog_version())?;
+        self.database = Some(Database {
+            oid,
+            store,
+            catalog,
+            planner: Planner::new(),
+            search_path: Vec::new(),
+            settings_generation: 0,
+        });
+        Ok(())
+    }
+
+    /// Makes the engine ready for a session.
+    pub fn begin_session(&mut self, identity: Identity, settings: settings::Shared) -> Result<(), Error> {
+        let oid = identity.database_oid;
+        self.session.begin(identity, settings);
+        self.open(oid)?;
+        self.segment.pool().set_recent_database(oid);
+        if let Some(database) = &mut self.database {
+            database.settings_generation = 0;
+        }
+        Ok(())
+    }
+
+    pub(super) fn database(&mut self) -> Result<&mut Database, Error> {
+        self.database.as_mut().ok_or_else(no_database)
+    }
+
+    pub(super) fn characteristics(&self, modes: &Modes) -> Characteristics {
+        let defaults = self.session.default_modes();
+        let isolation = modes.isolation.or(defaults.isolation).unwrap_or(plan::Isolation::ReadCommitted);
+        Characteristics {
+            isolation: isolation_of(isolation),
+            read_only: modes.read_only.or(defaults.read_only).unwrap_or(false),
+            deferrable: modes.deferrable.unwrap_or(false),
+        }
+    }
+
+    /// Before a statement is planned or run: the catalog and the search path are those of now.
+    pub(super) fn refresh(&mut self) -> Result<(), Error> {
+        let session = Arc::clone(&self.session);
+        let database = self.database()?;
+        let generation = session.settings_generation();
+        if generation != database.settings_generation {
+            database.settings_generation = generation;
+            let path = session.search_path();
+            if path != database.search_path {
+                database.search_path = path;
+                database.catalog.invalidate_plans();
+            }
+        }
+        let published = database.store.attachment().database().catalog_version();
+        database.catalog.refresh(database.store.connection(), published)
+    }
+}
+
+impl Database {
+    /// The catalog as this session's transaction sees it.
+    pub(super) fn catalog(&self) -> StoredCatalog<'_> {
+        StoredCatalog { connection: self.store.connection(), cache: &self.catalog, search_path: &self.search_path }
+    }
+
+    /// Ends a transaction by `end`, with the catalog's version published before a commit makes changes visible.
+    pub(super) fn ending<T>(&mut self, end: impl FnOnce(&mut Store) -> Result<T, Error>) -> Result<T, Error> {
+        let mut announced = None;
+        if self.catalog.is_changed() && self.store.status() != TransactionStatus::Failed {
+            let shared = self.store.attachment().database();
+            announced = self.catalog.prepare_commit(self.store.connection(), shared.catalog_version())?;
+            if let Some(version) = announced {
+                shared.publish_catalog_version(version);
+            }
+        }
+        let result = end(&mut self.store);
+        self.after_end(announced, result.is_ok())?;
+        result
+    }
+
+    fn after_end(&mut self, announced: Option<u64>, ended: bool) -> Result<(), Error> {
+        if !self.catalog.is_changed() || self.store.is_writing() {
+            return Ok(());
+        }
+        match announced {
+            Some(version) if ended => {
+                self.catalog.committed(Some(version));
+                Ok(())
+            }
+            _ => self.catalog.rolled_back(self.store.connection(), false),
+        }
+    }
+
+    /// After a failure: what the store rolled back is gone from the catalog too.
+    pub(super) fn failed(&mut self) {
+        self.store.statement_failed();
+        if self.catalog.is_changed() && !self.store.is_writing() {
+            // A catalog that cannot be read now is read anew by the next statement.
+            let _ = self.catalog.rolled_back(self.store.connection(), false);
+        }
+    }
+}
+
+impl Engine for Sqlite {
+    type Raw = Raw;
+    type Statement = Rc<Prepared>;
+    type Cursor = super::execute::Cursor;
+
+    fn split(&mut self, text: &str) -> Result<Split<Raw>, Error> {
+        self.database()?.planner.split(text)
+    }
+
+    fn prepare(&mut self, text: &str, raw: Raw, types: &[u32]) -> Result<Rc<Prepared>, Error> {
+        self.refresh()?;
+        let context = self.session.text_context();
+        let database = self.database()?;
+        let Database { planner, store, catalog, search_path, .. } = database;
+        let catalog = StoredCatalog { connection: store.connection(), cache: catalog, search_path };
+        let planned = planner.plan(text, &raw, types, &catalog, &context)?;
+        Ok(Rc::new(Prepared::new(text, types, planned)))
+    }
+
+    fn plan<'a>(&self, statement: &'a Rc<Prepared>) -> &'a Plan {
+        statement.plan()
+    }
+
+    fn execute(
+        &mut self,
+        statement: &Rc<Prepared>,
+        parameters: &[Value],
+        limit: u64,
+        sink: &mut dyn RowSink,
+    ) -> Result<(Completion, Option<Self::Cursor>), Error> {
+        let done = |rows| (Completion { rows, complete: true }, None);
+        match &statement.plan().action {
+            Action::Empty => Ok(done(0)),
+            Action::Query(_) => self.run_query(statement, parameters, limit, sink),
+            Action::Transaction(transaction) => self.run_transaction(transaction, sink).map(|()| done(0)),
+            Action::Define(definition) => self.run_definition(definition, sink).map(done),
+            Action::Explain(plan) => self.explain(plan, sink).map(done),
+            Action::Copy(Copy { direction: CopyDirection::Out(query), .. }) => {
+                self.copy_out(statement, query, sink).map(done)
+            }
+            Action::Copy(_) | Action::Session(_) => {
+                Err(Error::internal("a statement of the session's came to the engine"))
+            }
+        }
+    }
+
+    fn fetch(&mut self, cursor: &mut Self::Cursor, limit: u64, sink: &mut dyn RowSink) -> Result<Completion, Error> {
+        cursor.fetch(limit, sink)
+    }
+
+    fn materialise(&mut self, statement: &Rc<Prepared>, parameters: &[Value]) -> Result<Self::Cursor, Error> {
+        let mut rows = Rows::default();
+        self.run_query(statement, parameters, 0, &mut super::execute::Keep(&mut rows))?;
+        Ok(super::execute::Cursor::new(rows))
+    }
+
+    fn read_at(
+        &mut self,
+        cursor: &mut Self::Cursor,
+        first: u64,
+        count: u64,
+        sink: &mut dyn RowSink,
+    ) -> Result<u64, Error> {
+        cursor.rows.read(first, count, sink)
+    }
+
+    fn row_count(&mut self, cursor: &mut Self::Cursor) -> u64 {
+        cursor.rows.len()
+    }
+
+    fn copy_in_start(&mut self, copy: &Copy) -> Result<(), Error> {
+        self.start_copy(copy)
+    }
+
+    fn copy_in_row(&mut self, copy: &Copy, row: &[Value]) -> Result<(), Error> {
+        self.copy_row(copy, row)
+    }
+
+    fn copy_in_end(&mut self, copy: &Copy, failed: bool) -> Result<u64, Error> {
+        self.end_copy(copy, failed)
+    }
+
+    fn transaction_status(&self) -> TransactionStatus {
+        self.database.as_ref().map_or(TransactionStatus::Idle, |database| database.store.status())
+    }
+
+    fn begin_implicit(&mut self) {
+        let characteristics = self.characteristics(&Modes::default());
+        if let Some(database) = &mut self.database {
+            database.store.begin_implicit(characteristics);
+        }
+    }
+
+    fn end_implicit(&mut self, commit: bool) -> Result<(), Error> {
+        self.database()?.ending(|store| store.end_implicit(commit))
+    }
+
+    fn statement_failed(&mut self) {
+        if let Some(database) = &mut self.database {
+            database.failed();
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), Error> {
+        let synchronous = self.session.synchronous_commit();
+        match &mut self.database {
+            Some(database) => database.store.settle(synchronous),
+            None => Ok(()),
+        }
+    }
+
+    fn reset(&mut self) -> Result<(), Error> {
+        self.session.end();
+        let Some(database) = &mut self.database else { return Ok(()) };
+        database.failed();
+        database.store.reset()?;
+        database.drop_temporary()
+    }
+
+    fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.session.set_deadline(deadline);
+    }
+
+    fn idle_limit(&self) -> Option<Duration> {
+        let writing = self.database.as_ref().is_some_and(|database| database.store.is_writing());
+        if writing { self.configuration.writer_idle_timeout } else { None }
+    }
+
+    fn discard(&mut self, what: Discard) -> Result<(), Error> {
+        let database = self.database()?;
+        match what {
+            Discard::Plans => database.planner.forget(),
+            Discard::Sequences => {}
+            Discard::Temp => database.drop_temporary()?,
+            Discard::All => {
+                database.planner.forget();
+                database.drop_temporary()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn transaction_timestamp(&self) -> Option<i64> {
+        Some(self.session.transaction_timestamp())
+    }
+
+    fn transaction_modes(&self) -> Modes {
+        let Some(database) = &self.database else { return Modes::default() };
+        if database.store.status() == TransactionStatus::Idle {
+            return Modes::default();
+        }
+        let characteristics = database.store.characteristics();
+        Modes {
+            isolation: Some(match characteristics.isolation {
+                Isolation::ReadUncommitted => plan::Isolation::ReadUncommitted,
+                Isolation::ReadCommitted => plan::Isolation::ReadCommitted,
+                Isolation::RepeatableRead => plan::Isolation::RepeatableRead,
+                Isolation::Serializable => plan::Isolation::Serializable,
+            }),
+            read_only: Some(characteristics.read_only),
+            deferrable: Some(characteristics.deferrable),
+        }
+    }
+}
+
+fn isolation_of(isolation: plan::Isolation) -> Isolation {
+    match isolation {
+        plan::Isolation::ReadUncommitted => Isolation::ReadUncommitted,
+        plan::Isolation::ReadCommitted => Isolation::ReadCommitted,
+        plan::Isolation::RepeatableRead => Isolation::RepeatableRead,
+        plan::Isolation::Serializable => Isolation::Serializable,
+    }
+}
+
+fn no_database() -> Error {
+    Error::internal("no database is open")
+}
