@@ -2,4 +2,5 @@
 
 pub mod catalog;
 pub mod define;
+pub mod ffi;
 pub mod views;

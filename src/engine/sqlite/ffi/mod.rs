@@ -1,0 +1,4 @@
+//! Where SQLite's C interfaces are met.
+#![allow(unsafe_code)]
+
+pub mod vtab;
