@@ -215,7 +215,8 @@ impl Change<'_> {
             }
             let only_password =
                 *options == RoleOptions { password: options.password.clone(), ..RoleOptions::default() };
-            if !self.me.create_role && !(only_password && row.name == self.me.name) {
+            let own_password = only_password && row.name == self.me.name;
+            if !self.me.create_role && !own_password {
                 return Err(denied("permission denied"));
             }
         }

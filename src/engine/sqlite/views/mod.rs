@@ -4,6 +4,7 @@
 //! installs for its thread: SQLite's virtual tables carry no borrowed state.
 
 mod catalog;
+pub mod functions;
 mod list;
 
 use std::cell::RefCell;
@@ -50,10 +51,13 @@ pub(super) struct View {
     rows: Rows,
 }
 
+/// A view's rows, or why there are none.
+type MadeRows = Result<Vec<Vec<Value>>, Error>;
+
 /// How a view's rows are made.
 enum Rows {
     /// From the catalog and the cluster.
-    Made(fn(&dyn Source) -> Result<Vec<Vec<Value>>, Error>),
+    Made(fn(&dyn Source) -> MadeRows),
     /// By the engine: the server's state.
     State,
     /// None yet: the feature that would fill it is not there.
