@@ -1,3 +1,5 @@
+//! Tests of the cluster directory, its roles and databases.
+
 use super::*;
 use crate::auth::Roles;
 use crate::error::{Condition, Error};

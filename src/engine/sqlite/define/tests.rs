@@ -1,3 +1,5 @@
+//! Tests of definitions carried out on a SQLite file of their own.
+
 use super::*;
 use crate::sql::define::parse;
 
