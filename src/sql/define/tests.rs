@@ -1,3 +1,5 @@
+//! Tests of the grammar of definitions.
+
 use super::*;
 use crate::error::Condition;
 use crate::sql::types::Type;

@@ -108,6 +108,21 @@ impl StoredCatalog<'_> {
             .map_err(failure)
     }
 
+    /// All schemas as (OID, name, owner), system ones included, as `pg_namespace` shows them.
+    pub fn all_schemas(&self) -> Result<Vec<(u32, String, String)>, Error> {
+        let system = SYSTEM_SCHEMAS.iter().map(|(name, oid)| (*oid, (*name).to_owned(), "postgres".to_owned()));
+        let stored = self.schemas()?;
+        Ok(system.chain(stored.iter().map(|schema| (schema.oid, schema.name.clone(), schema.owner.clone()))).collect())
+    }
+
+    /// All comments as (relation, attribute, text).
+    pub fn comments(&self) -> Result<Vec<(u32, i64, String)>, Error> {
+        let mut statement =
+            self.connection.prepare("SELECT relation, attribute, text FROM main.pgp_comment").map_err(failure)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).map_err(failure)?;
+        rows.collect::<Result<_, _>>().map_err(failure)
+    }
+
     /// Which SQLite database has the schema's rows; `None` for temporary ones when there are none.
     fn database_of(&self, schema: &str) -> Option<&'static str> {
         if schema != TEMPORARY_SCHEMA {

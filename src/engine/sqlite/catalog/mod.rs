@@ -90,6 +90,9 @@ pub struct Schema {
     pub owner: String,
 }
 
+/// Relations by schema and name; `None` for those known to be missing.
+type Names = HashMap<(String, String), Option<Rc<Relation>>>;
+
 /// What this process knows of one database's catalog. Outlives transactions; [`StoredCatalog`] reads through it.
 pub struct Cache {
     /// Distinguishes every state that plans may rest on.
@@ -101,7 +104,7 @@ pub struct Cache {
     /// The session has temporary relations.
     temporary: Cell<bool>,
     next_temporary_oid: Cell<u32>,
-    names: RefCell<HashMap<(String, String), Option<Rc<Relation>>>>,
+    names: RefCell<Names>,
     oids: RefCell<HashMap<u32, Option<Rc<Relation>>>>,
     schemas: RefCell<Option<Rc<[Schema]>>>,
 }

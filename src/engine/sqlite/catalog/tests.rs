@@ -1,3 +1,5 @@
+//! Tests of the stored catalog and its cache.
+
 use super::*;
 use crate::sql::catalog::{Catalog, ColumnDefinition};
 use crate::sql::types::Type;

@@ -45,7 +45,8 @@ impl Definer<'_> {
             let name = object_name(&relation.name, column, &label);
             let own = relation.constraints.iter().any(|constraint| constraint.name == name)
                 || relation.indexes.iter().any(|index| index.name == name);
-            if !own && !(in_schema && self.catalog().name_taken(&relation.schema, &name)?) {
+            let taken = own || (in_schema && self.catalog().name_taken(&relation.schema, &name)?);
+            if !taken {
                 return Ok(name);
             }
         }

@@ -1,3 +1,5 @@
+//! Tests of definitions carried out on a SQLite file of their own.
+
 use super::*;
 use crate::sql::define::parse;
 
@@ -168,7 +170,7 @@ fn foreign_keys_refuse_missing_and_referenced_keys() {
     );
     database.raw("INSERT INTO {pgbench_history}(tid, bid, aid) VALUES(1, NULL, 1)").unwrap();
     let error = database.fails("truncate pgbench_branches");
-    assert_eq!(error.fields().detail.as_deref(), Some("Table \"pgbench_tellers\" references \"pgbench_branches\"."));
+    assert_eq!(error.fields().detail.as_deref(), Some("Table \"pgbench_history\" references \"pgbench_branches\"."));
     database.run("truncate pgbench_accounts, pgbench_branches, pgbench_history, pgbench_tellers");
     assert_eq!(database.count("pgbench_accounts"), 0);
     let error = database.fails("drop table pgbench_branches");

@@ -53,24 +53,26 @@ impl Definer<'_> {
     }
 
     fn triggers(&self, relation: &Relation) -> Result<Vec<String>, Error> {
-        let mut sql = Vec::new();
+        let mut sql: Vec<(u32, Vec<String>)> = Vec::new();
         for constraint in &relation.constraints {
             if let ConstraintKind::ForeignKey { references, .. } = &constraint.kind
                 && let Some(parent) = self.catalog().relation_by_oid(*references)?
             {
-                sql.extend(child_triggers(relation, &parent, constraint));
+                sql.push((constraint.oid, child_triggers(relation, &parent, constraint)));
             }
         }
         for child in self.catalog().referencing(relation.oid)? {
             for constraint in &child.constraints {
                 if matches!(&constraint.kind, ConstraintKind::ForeignKey { references, .. } if *references == relation.oid)
                 {
-                    sql.extend(self.parent_triggers(relation, &child, constraint)?);
+                    sql.push((constraint.oid, self.parent_triggers(relation, &child, constraint)?));
                 }
             }
         }
-        sql.extend(self.partition_triggers(relation)?);
-        Ok(sql)
+        sql.push((0, self.partition_triggers(relation)?));
+        // SQLite fires the newest trigger first, PostgreSQL that of the oldest constraint.
+        sql.sort_by_key(|(oid, _)| std::cmp::Reverse(*oid));
+        Ok(sql.into_iter().flat_map(|(_, statements)| statements).collect())
     }
 
     /// What happens to the child's rows when a key of the parent goes or changes.
