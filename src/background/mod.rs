@@ -1,1 +1,3 @@
-//! (to be written)
+//! Processes that serve no client: one loop each.
+
+pub mod checkpointer;

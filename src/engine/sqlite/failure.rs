@@ -26,7 +26,12 @@ impl Constraints for () {
 
 /// The client's error for a failure of SQLite. `file` is the database's file, for messages about it. An
 /// interrupt gives `interrupted` (what the progress handler saw), else the wording of a cancel.
-pub fn describe(error: &rusqlite::Error, file: &str, interrupted: Option<Error>, constraints: &dyn Constraints) -> Error {
+pub fn describe(
+    error: &rusqlite::Error,
+    file: &str,
+    interrupted: Option<Error>,
+    constraints: &dyn Constraints,
+) -> Error {
     let (code, message) = match error {
         rusqlite::Error::SqliteFailure(failure, message) => (failure.extended_code, message.as_deref().unwrap_or("")),
         rusqlite::Error::SqlInputError { error, msg, .. } => (error.extended_code, msg.as_str()),
@@ -35,7 +40,9 @@ pub fn describe(error: &rusqlite::Error, file: &str, interrupted: Option<Error>,
     match code & 0xff {
         ffi::SQLITE_FULL => disk_full(file),
         ffi::SQLITE_IOERR if out_of_space(code) => disk_full(file),
-        ffi::SQLITE_IOERR => Error::new(Condition::IoError, format!("could not read or write file \"{file}\": {message}")),
+        ffi::SQLITE_IOERR => {
+            Error::new(Condition::IoError, format!("could not read or write file \"{file}\": {message}"))
+        }
         ffi::SQLITE_BUSY if code == ffi::SQLITE_BUSY_SNAPSHOT => stale_snapshot(),
         ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED | ffi::SQLITE_PROTOCOL => {
             Error::new(Condition::LockNotAvailable, format!("could not obtain lock on database file \"{file}\""))
@@ -47,7 +54,9 @@ pub fn describe(error: &rusqlite::Error, file: &str, interrupted: Option<Error>,
         }
         ffi::SQLITE_NOMEM => Error::new(Condition::OutOfMemory, "out of memory"),
         ffi::SQLITE_CANTOPEN => Error::new(Condition::IoError, format!("could not open file \"{file}\": {message}")),
-        ffi::SQLITE_READONLY => Error::new(Condition::ReadOnlySqlTransaction, format!("cannot write to file \"{file}\"")),
+        ffi::SQLITE_READONLY => {
+            Error::new(Condition::ReadOnlySqlTransaction, format!("cannot write to file \"{file}\""))
+        }
         ffi::SQLITE_TOOBIG => Error::new(Condition::ProgramLimitExceeded, "value is too large to be stored"),
         ffi::SQLITE_CONSTRAINT => constraints.violated(code, message).unwrap_or_else(|| constraint(code, message)),
         _ => Error::internal(format!("storage: {message} (result code {code})")),

@@ -51,7 +51,11 @@ pub struct Store {
 
 impl Store {
     /// Opens the attachment's database. After fork only: a connection must not cross one.
-    pub fn open(attachment: Arc<Attachment>, options: &Options, interrupts: interrupts::Shared) -> Result<Store, Error> {
+    pub fn open(
+        attachment: Arc<Attachment>,
+        options: &Options,
+        interrupts: interrupts::Shared,
+    ) -> Result<Store, Error> {
         let (connection, interrupted) = connection::open(&attachment, options, Arc::clone(&interrupts))?;
         Ok(Store {
             connection,
@@ -262,7 +266,6 @@ impl Store {
     pub fn reset(&mut self) -> Result<(), Error> {
         self.rollback_open();
         self.transaction.end(false);
-        self.attachment.release_stray_locks();
         if self.connection.is_autocommit() {
             return Ok(());
         }
@@ -396,10 +399,11 @@ mod tests {
     use crate::engine::sqlite::ffi::vfs;
     use crate::engine::sqlite::interrupts::Never;
     use crate::engine::sqlite::transaction::Isolation;
+    use shm::{Geometry, Segment, SlotKind};
 
-    /// A database with `t(a)` in a temporary folder, opened twice as two sessions would.
+    /// A database with `t(a)` in a temporary folder.
     struct Fixture {
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
         store: Store,
     }
 
@@ -407,10 +411,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("1");
         database::create(&path, |connection| connection.execute_batch("CREATE TABLE t(a)")).expect("creates");
-        let attachment = Arc::new(Attachment::new(path.to_str().expect("a path in UTF-8")));
+        let geometry = Geometry { slots: 2, databases: 1, wal_index_bytes: 1 << 20 };
+        let segment = Segment::on_heap(&geometry).expect("a segment");
+        let me = segment.claim_slot(SlotKind::Worker).expect("a slot");
+        let attachment = Arc::new(Attachment::new(segment, me, 5, &path, 1 << 20).expect("an attachment"));
         assert!(vfs::attach(Arc::clone(&attachment)));
         let store = Store::open(attachment, &Options::default(), Arc::new(Never)).expect("opens");
-        Fixture { _folder: folder, store }
+        Fixture { folder, store }
     }
 
     fn write(store: &mut Store, sql: &str) -> Result<(), Error> {
@@ -429,7 +436,7 @@ mod tests {
 
     #[test]
     fn statements_commit_by_themselves_and_settle() {
-        let Fixture { mut store, _folder } = fixture();
+        let Fixture { mut store, folder: _folder } = fixture();
         write(&mut store, "INSERT INTO t VALUES (1)").expect("writes");
         assert!(!store.is_writing());
         store.settle(true).expect("syncs");
@@ -439,7 +446,7 @@ mod tests {
 
     #[test]
     fn a_block_takes_the_lock_at_its_first_write_and_replays_savepoints() {
-        let Fixture { mut store, _folder } = fixture();
+        let Fixture { mut store, folder: _folder } = fixture();
         store.begin(Characteristics::default()).expect("begins");
         assert_eq!(count(&mut store), 0);
         assert!(!store.is_writing());
@@ -461,7 +468,7 @@ mod tests {
 
     #[test]
     fn a_failed_statement_fails_the_block_until_rollback() {
-        let Fixture { mut store, _folder } = fixture();
+        let Fixture { mut store, folder: _folder } = fixture();
         store.begin(Characteristics::default()).expect("begins");
         write(&mut store, "INSERT INTO t VALUES (1)").expect("writes");
         assert!(write(&mut store, "INSERT INTO missing VALUES (1)").is_err());
@@ -475,7 +482,7 @@ mod tests {
 
     #[test]
     fn a_kept_snapshot_becomes_a_write_transaction_without_writing() {
-        let Fixture { mut store, _folder } = fixture();
+        let Fixture { mut store, folder: _folder } = fixture();
         let kept = Characteristics { isolation: Isolation::RepeatableRead, ..Characteristics::default() };
         store.begin(kept).expect("begins");
         assert_eq!(count(&mut store), 0);
@@ -492,7 +499,7 @@ mod tests {
 
     #[test]
     fn an_implicit_transaction_is_undone_as_a_whole() {
-        let Fixture { mut store, _folder } = fixture();
+        let Fixture { mut store, folder: _folder } = fixture();
         store.begin_implicit(Characteristics::default());
         write(&mut store, "INSERT INTO t VALUES (1)").expect("writes");
         assert!(write(&mut store, "INSERT INTO missing VALUES (1)").is_err());
@@ -507,8 +514,8 @@ mod tests {
 
     #[test]
     fn the_wal_is_kept_and_grows_in_chunks() {
-        let Fixture { mut store, _folder } = fixture();
-        let wal = _folder.path().join("1-wal");
+        let Fixture { mut store, folder } = fixture();
+        let wal = folder.path().join("1-wal");
         write(&mut store, "INSERT INTO t VALUES (zeroblob(2000000))").expect("writes");
         let size = std::fs::metadata(&wal).expect("a WAL").len();
         assert_eq!(size % (1 << 20), 0, "{size}");

@@ -4,4 +4,5 @@
 //! locks exist and who may have them is decided by `attachment`.
 #![allow(unsafe_code)]
 
+pub mod index;
 pub mod vfs;

@@ -336,7 +336,6 @@ unsafe extern "C" fn write(
         if end > attachment.wal_bytes_max() {
             return SQLITE_FULL;
         }
-        attachment.note_wal_write(end);
         if end > known_bytes {
             grow_wal(file, end);
         }
@@ -393,8 +392,9 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     // Lengths are synced by fdatasync too; times, which full syncs add, nobody reads.
     let result = forward!(file, SQLITE_IOERR_FSYNC, xSync, flags | SQLITE_SYNC_DATAONLY);
     if result != SQLITE_OK {
+        let errno = nix::errno::Errno::last_raw();
         // SAFETY: SQLite calls methods with files of ours only.
-        unsafe { attachment(file) }.sync_failed();
+        unsafe { attachment(file) }.sync_failed(errno);
     } else if trace::enabled() {
         trace::sync_end(&name);
     }
