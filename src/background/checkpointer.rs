@@ -310,10 +310,10 @@ impl Drop for Watched {
 
 fn open_connection(attachment: &Arc<Attachment>) -> rusqlite::Result<Connection> {
     let connection = connection::open_raw(attachment, &Options { statements: 4, ..Options::default() })?;
-    // Its one use: waiting for readers of the WAL when a checkpoint is being finished.
-    connection.busy_timeout(Duration::from_millis(FINISH_MS))?;
     // Opens the WAL, recovering its index if this is the first process to do so.
     connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
+    // From here on: waiting for readers of the WAL when a checkpoint is being finished.
+    connection.busy_timeout(Duration::from_millis(FINISH_MS))?;
     Ok(connection)
 }
 
