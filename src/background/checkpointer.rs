@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -24,6 +24,13 @@ use crate::engine::sqlite::{commit, fault};
 
 /// How long writers may be held up while the rest of the WAL is moved and its readers leave.
 const FINISH_MS: u64 = 100;
+
+/// Between two looks at the readers, and how long to leave the writers alone when the readers did not go.
+const FINISH_PAUSE: Duration = Duration::from_micros(200);
+const FINISH_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// Until when the checkpoint being finished may wait, on the monotonic clock.
+static FINISH_UNTIL_US: AtomicU64 = AtomicU64::new(0);
 
 /// How long the writer lock is waited for before a checkpoint is finished another time.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -262,6 +269,7 @@ impl Watched {
             return;
         }
         fault::point("finishing-checkpoint");
+        FINISH_UNTIL_US.store(shm::clock::monotonic_us() + FINISH_MS * 1000, Ordering::Relaxed);
         let result = match &self.connection {
             Some(connection) => run_checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)"),
             None => Ok(true),
@@ -270,7 +278,7 @@ impl Watched {
         match result {
             Ok(true) => self.waiting_since = None,
             Ok(false) => {
-                self.retry_at = Some(Instant::now() + QUEUE_TIMEOUT);
+                self.retry_at = Some(Instant::now() + FINISH_RETRY_DELAY);
                 let readers: Vec<i32> = (4..8).flat_map(|mark| self.reader_pids(mark)).collect();
                 self.log_once(format!(
                     "the WAL of \"{}\" cannot start anew: snapshots of processes {readers:?} need it",
@@ -309,11 +317,15 @@ impl Drop for Watched {
 }
 
 fn open_connection(attachment: &Arc<Attachment>) -> rusqlite::Result<Connection> {
-    let connection = connection::open_raw(attachment, &Options { statements: 4, ..Options::default() })?;
-    // Its one use: waiting for readers of the WAL when a checkpoint is being finished.
-    connection.busy_timeout(Duration::from_millis(FINISH_MS))?;
+    let mut connection = connection::open_raw(attachment, &Options { statements: 4, ..Options::default() })?;
     // Opens the WAL, recovering its index if this is the first process to do so.
     connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
+    // From here on SQLite waits only for readers of the WAL, while a checkpoint is being finished. They come and go
+    // in microseconds, so it looks often: each millisecond here is one without a commit.
+    connection.busy_handler(Some(|_attempts| {
+        std::thread::sleep(FINISH_PAUSE);
+        shm::clock::monotonic_us() < FINISH_UNTIL_US.load(Ordering::Relaxed)
+    }))?;
     Ok(connection)
 }
 

@@ -121,7 +121,7 @@ pub fn workload(arguments: &[String]) {
         eventually("commits before the stop", || database.durable() > 20);
         std::fs::write(&token, "").expect("puts the token");
         let mut stopped = None;
-        eventually("a process stops", || {
+        eventually(&format!("a process stops {point}"), || {
             let mut pids = writers.iter().map(|writer| writer.pid).chain([checkpointer.pid]);
             stopped = pids.find(|pid| is_stopped(*pid));
             stopped.is_some()

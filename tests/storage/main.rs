@@ -8,6 +8,9 @@ mod crash;
 mod power_loss;
 mod support;
 
+/// A test's name, and what runs it with the seed.
+type Test = (&'static str, fn(u64));
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
@@ -18,7 +21,7 @@ fn main() {
     let filter = arguments.iter().find(|argument| !argument.starts_with('-')).cloned().unwrap_or_default();
     let seed = support::seed();
     println!("storage tests, PGPREFORK_SEED={seed}");
-    let tests: &[(&str, fn(u64))] = &[
+    let tests: &[Test] = &[
         ("writers_and_readers_agree", agreement::writers_and_readers_agree),
         ("isolation_between_processes", agreement::isolation_between_processes),
         ("an_interrupt_gives_the_lock_back", agreement::an_interrupt_gives_the_lock_back),

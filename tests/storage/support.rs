@@ -83,6 +83,8 @@ impl Cluster {
         match unsafe { fork() }.expect("forks") {
             ForkResult::Parent { child } => Child { owner, pid: child },
             ForkResult::Child => {
+                // A test that fails leaves nobody behind.
+                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).expect("ties to the parent");
                 let slot = self.segment.slot(owner.slot);
                 slot.set_pid(std::process::id().cast_signed());
                 let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(self, owner)));

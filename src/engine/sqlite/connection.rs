@@ -18,6 +18,9 @@ use crate::error::Error;
 /// Steps of SQLite's virtual machine between two looks at the interrupts: some tens of microseconds.
 const STEPS_BETWEEN_CHECKS: i32 = 1000;
 
+/// How long another process's recovery of the WAL-index is waited for: it reads the whole WAL.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Settings of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -80,8 +83,9 @@ pub fn open_raw(attachment: &Arc<Attachment>, options: &Options) -> rusqlite::Re
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags_and_vfs(attachment.path(), flags, vfs::NAME)?;
-    // Whoever waits, waits for our writer lock, interruptibly. SQLite's own handler would sleep.
-    connection.busy_timeout(Duration::ZERO)?;
+    // Whoever waits, waits for our writer lock, interruptibly. SQLite is busy by itself only while another process
+    // recovers the WAL-index: at start-up, and after a writer died with the index's header half written.
+    connection.busy_timeout(RECOVERY_TIMEOUT)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, true)?;

@@ -270,7 +270,7 @@ unsafe extern "C" fn full_pathname(
     // SAFETY: the buffer has `out_bytes` bytes, more than the path.
     unsafe { std::ptr::copy_nonoverlapping(path.as_ptr().cast(), out, path.len()) };
     // SAFETY: as above; the terminator still fits.
-    unsafe { *out.add(path.len()) = 0 };
+    unsafe { *out.wrapping_add(path.len()) = 0 };
     SQLITE_OK
 }
 
@@ -322,8 +322,8 @@ unsafe extern "C" fn write(
     bytes: c_int,
     offset: sqlite3_int64,
 ) -> c_int {
-    // SAFETY: SQLite calls methods with files of ours only.
     let (kind, known_bytes) = {
+        // SAFETY: SQLite calls methods with files of ours only.
         let ours = unsafe { ours(file) };
         (ours.kind, ours.known_bytes)
     };
