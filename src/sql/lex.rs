@@ -103,7 +103,22 @@ fn is_identifier_part(byte: u8) -> bool {
 fn is_operator(byte: u8) -> bool {
     matches!(
         byte,
-        b'+' | b'-' | b'*' | b'/' | b'<' | b'>' | b'=' | b'~' | b'!' | b'@' | b'#' | b'%' | b'^' | b'&' | b'|' | b'`' | b'?'
+        b'+' | b'-'
+            | b'*'
+            | b'/'
+            | b'<'
+            | b'>'
+            | b'='
+            | b'~'
+            | b'!'
+            | b'@'
+            | b'#'
+            | b'%'
+            | b'^'
+            | b'&'
+            | b'|'
+            | b'`'
+            | b'?'
     )
 }
 
@@ -494,7 +509,9 @@ fn escapes(body: &str, source: &str, start: usize) -> Result<String, Error> {
             'n' => out.push(b'\n'),
             'r' => out.push(b'\r'),
             't' => out.push(b'\t'),
-            'x' if chars.peek().is_some_and(char::is_ascii_hexdigit) => out.push(take_digits(&mut chars, 16, 2).0 as u8),
+            'x' if chars.peek().is_some_and(char::is_ascii_hexdigit) => {
+                out.push(take_digits(&mut chars, 16, 2).0 as u8)
+            }
             '0'..='7' => {
                 let rest = take_digits(&mut chars, 8, 2);
                 let first = escaped.to_digit(8).unwrap_or(0);
@@ -516,7 +533,10 @@ fn escapes(body: &str, source: &str, start: usize) -> Result<String, Error> {
         return Err(invalid());
     }
     if out.contains(&0) {
-        return Err(Error::new(Condition::CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\": 0x00"));
+        return Err(Error::new(
+            Condition::CharacterNotInRepertoire,
+            "invalid byte sequence for encoding \"UTF8\": 0x00",
+        ));
     }
     String::from_utf8(out)
         .map_err(|_| Error::new(Condition::CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\""))
@@ -609,7 +629,10 @@ mod tests {
 
     #[test]
     fn operators_are_munched_as_postgresql_does() {
-        assert_eq!(tokens("a+-1"), [(Kind::Word, "a"), (Kind::Operator, "+"), (Kind::Operator, "-"), (Kind::Integer, "1")]);
+        assert_eq!(
+            tokens("a+-1"),
+            [(Kind::Word, "a"), (Kind::Operator, "+"), (Kind::Operator, "-"), (Kind::Integer, "1")]
+        );
         assert_eq!(tokens("a@-1")[1], (Kind::Operator, "@-"));
         assert_eq!(tokens("a=-1")[1], (Kind::Operator, "="));
         assert_eq!(tokens("a*--x\nb").len(), 3);

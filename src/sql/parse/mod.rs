@@ -97,8 +97,7 @@ fn with_parser<T>(
 ) -> Result<T, Error> {
     let dialect = PostgreSqlDialect {};
     let translated = tokens.iter().map(|token| translate(text, *token)).collect::<Result<Vec<_>, _>>()?;
-    let mut parser =
-        Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(translated);
+    let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(translated);
     let parsed = parse(&mut parser).map_err(|error| syntax_error(text, tokens, &error))?;
     let next = parser.peek_token();
     if next.token != AstToken::EOF {

@@ -4,7 +4,6 @@ mod copy;
 mod session;
 mod transaction;
 
-
 pub use copy::{CopySource, CopyStatement, CopyValue};
 
 use super::{Cursor, Statement};
@@ -117,10 +116,7 @@ fn explain_option(option: &str, value: Option<&str>) -> Result<(), Error> {
         "verbose" | "costs" | "settings" | "timing" | "summary" | "buffers" => Ok(()),
         "format" if value == Some("text") => Ok(()),
         "analyze" | "wal" | "format" => Err(Error::unsupported(format!("EXPLAIN option {}", option.to_uppercase()))),
-        _ => Err(Error::new(
-            crate::error::Condition::SyntaxError,
-            format!("unrecognized EXPLAIN option \"{option}\""),
-        )),
+        _ => Err(Error::new(crate::error::Condition::SyntaxError, format!("unrecognized EXPLAIN option \"{option}\""))),
     }
 }
 
@@ -158,4 +154,3 @@ fn lock(cursor: &mut Cursor<'_>) -> Result<Utility, Error> {
     }
     Ok(Utility::Lock(tables))
 }
-

@@ -18,7 +18,8 @@ pub fn set(cursor: &mut Cursor<'_>) -> Result<Utility, Error> {
     if cursor.word("constraints") {
         return Err(Error::unsupported("SET CONSTRAINTS"));
     }
-    let scope = if cursor.looking_at(&["session", "authorization"]) { None } else { cursor.one_of(&["session", "local"]) };
+    let scope =
+        if cursor.looking_at(&["session", "authorization"]) { None } else { cursor.one_of(&["session", "local"]) };
     let local = scope == Some(1);
     if cursor.word("transaction") {
         if cursor.looking_at(&["snapshot"]) {
@@ -29,7 +30,10 @@ pub fn set(cursor: &mut Cursor<'_>) -> Result<Utility, Error> {
     let (name, values) = if cursor.words(&["time", "zone"]) {
         ("timezone".to_owned(), time_zone(cursor)?)
     } else if cursor.word("names") {
-        ("client_encoding".to_owned(), if cursor.at_end() || cursor.word("default") { None } else { Some(vec![value(cursor)?]) })
+        (
+            "client_encoding".to_owned(),
+            if cursor.at_end() || cursor.word("default") { None } else { Some(vec![value(cursor)?]) },
+        )
     } else if cursor.word("schema") {
         ("search_path".to_owned(), Some(vec![value(cursor)?]))
     } else if cursor.word("role") {
@@ -187,7 +191,8 @@ fn type_oid(tokens: &[Token], text: &str) -> Result<u32, Error> {
     };
     let name = name.trim().trim_start_matches("pg_catalog.");
     types::parse_name(name).map(|type_| type_.oid()).ok_or_else(|| {
-        Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist")).position(lex::position(text, byte))
+        Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist"))
+            .position(lex::position(text, byte))
     })
 }
 
@@ -261,7 +266,9 @@ fn direction(cursor: &mut Cursor<'_>) -> Result<Direction, Error> {
     if let Some(count) = cursor.integer() {
         return Ok(Direction::Forward(count));
     }
-    let direction = match cursor.one_of(&["next", "prior", "first", "last", "all", "absolute", "relative", "forward", "backward"]) {
+    let direction = match cursor
+        .one_of(&["next", "prior", "first", "last", "all", "absolute", "relative", "forward", "backward"])
+    {
         None => return Ok(Direction::Forward(1)),
         Some(0) => Direction::Forward(1),
         Some(1) => Direction::Backward(1),

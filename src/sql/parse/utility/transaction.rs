@@ -89,8 +89,5 @@ fn isolation(cursor: &mut Cursor<'_>) -> Result<Isolation, Error> {
         (&["read", "committed"], Isolation::ReadCommitted),
         (&["read", "uncommitted"], Isolation::ReadUncommitted),
     ];
-    LEVELS
-        .iter()
-        .find_map(|(words, level)| cursor.words(words).then_some(*level))
-        .ok_or_else(|| cursor.unexpected())
+    LEVELS.iter().find_map(|(words, level)| cursor.words(words).then_some(*level)).ok_or_else(|| cursor.unexpected())
 }
