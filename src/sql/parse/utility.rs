@@ -154,3 +154,6 @@ fn lock(cursor: &mut Cursor<'_>) -> Result<Utility, Error> {
     }
     Ok(Utility::Lock(tables))
 }
+
+#[cfg(test)]
+mod tests;
