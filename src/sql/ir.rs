@@ -342,13 +342,16 @@ pub enum InsertSource {
     DefaultValues,
 }
 
+/// SET: columns and their new values.
+pub type Assignments = Vec<(String, Scalar)>;
+
 /// ON CONFLICT.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub struct Conflict {
     pub target: Vec<String>,
     /// DO UPDATE SET; `None`: DO NOTHING.
-    pub update: Option<(Vec<(String, Scalar)>, Option<Scalar>)>,
+    pub update: Option<(Assignments, Option<Scalar>)>,
 }
 
 /// UPDATE.
