@@ -2,6 +2,8 @@
 
 mod copy;
 mod session;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 pub use copy::{CopySource, CopyStatement, CopyValue};
@@ -154,6 +156,3 @@ fn lock(cursor: &mut Cursor<'_>) -> Result<Utility, Error> {
     }
     Ok(Utility::Lock(tables))
 }
-
-#[cfg(test)]
-mod tests;
