@@ -3,6 +3,8 @@
 //! Owns quoting, parentheses and the places where SQLite's defaults differ (order of NULLs, nested set
 //! operations). Decides no types.
 
+mod change;
+
 use super::functions::Emit;
 use super::ir::*;
 use super::plan::Bind;
@@ -28,12 +30,8 @@ pub struct Emitter {
     pub binds: Vec<Bind>,
     /// What `Bind::Literal` numbers.
     pub lifted: Vec<Lifted>,
-    /// Write literals' values into the SQL, given here by their numbers, instead of binding them.
-    pub inline: bool,
     /// Columns are written with their table's alias.
     qualify: bool,
-    /// Literals that are to be written out, met while `inline`.
-    pub values: Vec<Value>,
 }
 
 impl Emitter {
@@ -225,7 +223,9 @@ impl Emitter {
     /// A condition of WHERE, HAVING or ON: no parentheses around the whole.
     fn condition(&mut self, scalar: &Scalar) {
         match &scalar.node {
-            Node::And(terms) if terms.len() <= 8 => self.separated(" AND ", terms, |emitter, term| emitter.scalar(term)),
+            Node::And(terms) if terms.len() <= 8 => {
+                self.separated(" AND ", terms, |emitter, term| emitter.scalar(term))
+            }
             Node::Call { emit: Emit::Infix(operator), arguments } => self.infix(operator, None, arguments),
             _ => self.scalar(scalar),
         }
@@ -656,145 +656,16 @@ impl Emitter {
         self.push(" UNION ALL SELECT v + s, e, s FROM g WHERE ");
         self.push(match step {
             None => "v < e",
-            Some(_) => "CASE WHEN s < 0 THEN v - e >= -s ELSE e - v >= s END",
+            // A step of zero ends at once; that it is an error is for the binder to say.
+            Some(_) => "CASE WHEN s < 0 THEN v - e >= -s WHEN s > 0 THEN e - v >= s END",
         });
         self.push(") SELECT v AS c1 FROM g)");
         self.as_alias(table);
-    }
-
-    /// A data change.
-    pub fn change(&mut self, change: &Change) {
-        match change {
-            Change::Insert(insert) => self.insert(insert),
-            Change::Update(update) => self.update(update),
-            Change::Delete(delete) => self.delete(delete),
-        }
-    }
-
-    fn target(&mut self, storage: &str, table: usize) {
-        self.name(storage);
-        self.as_alias(table);
-    }
-
-    fn returning(&mut self, returning: &[Scalar]) {
-        if !returning.is_empty() {
-            self.push(" RETURNING ");
-            // SQLite's RETURNING knows the target by its own name only.
-            let qualify = std::mem::replace(&mut self.qualify, false);
-            self.list(returning);
-            self.qualify = qualify;
-        }
-    }
-
-    fn insert(&mut self, insert: &Insert) {
-        self.with(&insert.ctes);
-        self.push("INSERT INTO ");
-        self.target(&insert.storage, insert.table);
-        if !insert.columns.is_empty() {
-            self.push(" (");
-            self.separated(", ", &insert.columns, |emitter, column| emitter.name(column));
-            self.push(")");
-        }
-        match &insert.source {
-            InsertSource::DefaultValues => self.push(" DEFAULT VALUES"),
-            InsertSource::Values(rows) => {
-                self.push(" ");
-                self.values_rows(rows, false);
-            }
-            InsertSource::Query { table, query, outputs } => {
-                self.push(" SELECT ");
-                self.list(outputs);
-                self.push(" FROM (");
-                self.query(query, true);
-                self.push(")");
-                self.as_alias(*table);
-                // Without it SQLite would read ON CONFLICT as a join's ON.
-                self.push(" WHERE 1");
-            }
-        }
-        if let Some(conflict) = &insert.conflict {
-            self.conflict(conflict);
-        }
-        self.returning(&insert.returning);
-    }
-
-    fn conflict(&mut self, conflict: &Conflict) {
-        self.push(" ON CONFLICT");
-        if !conflict.target.is_empty() {
-            self.push(" (");
-            self.separated(", ", &conflict.target, |emitter, column| emitter.name(column));
-            self.push(")");
-        }
-        match &conflict.update {
-            None => self.push(" DO NOTHING"),
-            Some((assignments, filter)) => {
-                self.push(" DO UPDATE SET ");
-                self.assignments(assignments);
-                if let Some(filter) = filter {
-                    self.push(" WHERE ");
-                    self.condition(filter);
-                }
-            }
-        }
-    }
-
-    fn assignments(&mut self, assignments: &[(String, Scalar)]) {
-        self.separated(", ", assignments, |emitter, (column, value)| {
-            emitter.name(column);
-            emitter.push(" = ");
-            emitter.scalar(value);
-        });
-    }
-
-    fn update(&mut self, update: &Update) {
-        self.with(&update.ctes);
-        self.push("UPDATE ");
-        self.target(&update.storage, update.table);
-        self.push(" SET ");
-        self.assignments(&update.assignments);
-        if let Some(from) = &update.from {
-            self.push(" FROM ");
-            self.from(from);
-        }
-        if let Some(filter) = &update.filter {
-            self.push(" WHERE ");
-            self.condition(filter);
-        }
-        self.returning(&update.returning);
-    }
-
-    fn delete(&mut self, delete: &Delete) {
-        self.with(&delete.ctes);
-        self.push("DELETE FROM ");
-        match &delete.using {
-            None => {
-                self.target(&delete.storage, delete.table);
-                if let Some(filter) = &delete.filter {
-                    self.push(" WHERE ");
-                    self.condition(filter);
-                }
-            }
-            Some(using) => {
-                self.name(&delete.storage);
-                self.push(" WHERE rowid IN (SELECT ");
-                self.alias(delete.table);
-                self.push(".rowid FROM ");
-                self.target(&delete.storage, delete.table);
-                self.push(" CROSS JOIN ");
-                let nested = matches!(using, From::Join { .. });
-                self.push(if nested { "(" } else { "" });
-                self.from(using);
-                self.push(if nested { ")" } else { "" });
-                if let Some(filter) = &delete.filter {
-                    self.push(" WHERE ");
-                    self.condition(filter);
-                }
-                self.push(")");
-            }
-        }
-        self.returning(&delete.returning);
     }
 }
 
 /// The number that stands for the row that ON CONFLICT could not insert.
 pub const EXCLUDED: usize = usize::MAX;
+
+#[cfg(test)]
+mod tests;

@@ -60,30 +60,65 @@ pub enum Node {
     /// A value known while planning, written into the SQL.
     Constant(Value),
     /// A constant of the statement's text, by its number there.
-    Literal { index: usize, negated: bool },
+    Literal {
+        index: usize,
+        negated: bool,
+    },
     /// A string constant of other text (a view, a default) that has no type yet.
     Untyped(String),
     /// The client's parameter, counted from 0.
     Parameter(usize),
     /// The transaction's start, or the statement's.
-    Timestamp { statement: bool },
+    Timestamp {
+        statement: bool,
+    },
     /// A column of a numbered table; `origin`: the catalog's table and attribute number.
-    Column { table: usize, name: String, not_null: bool, origin: Option<(u32, i16)> },
+    Column {
+        table: usize,
+        name: String,
+        not_null: bool,
+        origin: Option<(u32, i16)>,
+    },
     /// A function or an operator.
-    Call { emit: Emit, arguments: Vec<Scalar> },
+    Call {
+        emit: Emit,
+        arguments: Vec<Scalar>,
+    },
     /// An aggregate, or a window function where `over` is given.
     Aggregate(Box<Aggregate>),
     And(Vec<Scalar>),
     Or(Vec<Scalar>),
     Not(Box<Scalar>),
-    IsNull { argument: Box<Scalar>, negated: bool },
+    IsNull {
+        argument: Box<Scalar>,
+        negated: bool,
+    },
     /// IS [NOT] TRUE and FALSE.
-    IsTruth { argument: Box<Scalar>, value: bool, negated: bool },
+    IsTruth {
+        argument: Box<Scalar>,
+        value: bool,
+        negated: bool,
+    },
     /// IS [NOT] DISTINCT FROM.
-    IsDistinct { left: Box<Scalar>, right: Box<Scalar>, negated: bool },
-    Case { branches: Vec<(Scalar, Scalar)>, otherwise: Option<Box<Scalar>> },
-    InList { argument: Box<Scalar>, list: Vec<Scalar>, negated: bool },
-    InQuery { arguments: Vec<Scalar>, query: Box<Query>, negated: bool },
+    IsDistinct {
+        left: Box<Scalar>,
+        right: Box<Scalar>,
+        negated: bool,
+    },
+    Case {
+        branches: Vec<(Scalar, Scalar)>,
+        otherwise: Option<Box<Scalar>>,
+    },
+    InList {
+        argument: Box<Scalar>,
+        list: Vec<Scalar>,
+        negated: bool,
+    },
+    InQuery {
+        arguments: Vec<Scalar>,
+        query: Box<Query>,
+        negated: bool,
+    },
     Exists(Box<Query>),
     Subquery(Box<Query>),
     /// DEFAULT in VALUES or SET, before the target column replaces it.
@@ -194,7 +229,12 @@ pub struct OutputColumn {
 pub enum Body {
     Select(Box<Select>),
     Values(Vec<Vec<Scalar>>),
-    Set { operator: SetOperator, all: bool, left: Box<Body>, right: Box<Body> },
+    Set {
+        operator: SetOperator,
+        all: bool,
+        left: Box<Body>,
+        right: Box<Body>,
+    },
     /// A query in parentheses with clauses of its own.
     Nested(Box<Query>),
 }
@@ -225,14 +265,34 @@ pub struct Select {
 #[allow(missing_docs)]
 pub enum From {
     /// A stored table; a partition's bound is its predicate.
-    Table { table: usize, storage: String, predicate: Option<Scalar> },
+    Table {
+        table: usize,
+        storage: String,
+        predicate: Option<Scalar>,
+    },
     /// A subquery; its columns are called c1, c2, ….
-    Derived { table: usize, query: Box<Query> },
+    Derived {
+        table: usize,
+        query: Box<Query>,
+    },
     /// A reference to a CTE by its number.
-    Cte { table: usize, number: usize },
+    Cte {
+        table: usize,
+        number: usize,
+    },
     /// generate_series: start, stop, step.
-    Series { table: usize, start: Scalar, stop: Scalar, step: Option<Scalar> },
-    Join { kind: JoinKind, left: Box<From>, right: Box<From>, on: Option<Scalar> },
+    Series {
+        table: usize,
+        start: Scalar,
+        stop: Scalar,
+        step: Option<Scalar>,
+    },
+    Join {
+        kind: JoinKind,
+        left: Box<From>,
+        right: Box<From>,
+        on: Option<Scalar>,
+    },
 }
 
 /// Joins.
@@ -274,9 +334,16 @@ pub struct Insert {
 pub enum InsertSource {
     Values(Vec<Vec<Scalar>>),
     /// The query as a table of that number, and what is computed of its columns.
-    Query { table: usize, query: Box<Query>, outputs: Vec<Scalar> },
+    Query {
+        table: usize,
+        query: Box<Query>,
+        outputs: Vec<Scalar>,
+    },
     DefaultValues,
 }
+
+/// SET: columns and their new values.
+pub type Assignments = Vec<(String, Scalar)>;
 
 /// ON CONFLICT.
 #[derive(Debug, Clone, PartialEq)]
@@ -284,7 +351,7 @@ pub enum InsertSource {
 pub struct Conflict {
     pub target: Vec<String>,
     /// DO UPDATE SET; `None`: DO NOTHING.
-    pub update: Option<(Vec<(String, Scalar)>, Option<Scalar>)>,
+    pub update: Option<(Assignments, Option<Scalar>)>,
 }
 
 /// UPDATE.

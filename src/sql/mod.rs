@@ -5,7 +5,9 @@
 
 pub mod catalog;
 pub mod define;
+pub mod emit;
 pub mod functions;
+pub mod ir;
 pub mod lex;
 pub mod parse;
 pub mod plan;

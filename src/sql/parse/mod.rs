@@ -268,4 +268,16 @@ mod tests {
         assert!(parse(&format!("select {}1{}", "(".repeat(20), ")".repeat(20))).is_ok());
         assert!(parse(&format!("select 1{}", "+1".repeat(2_000))).is_ok());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_soup_of_words_never_panics(words in proptest::collection::vec(proptest::sample::select(vec![
+            "select", "from", "where", "(", ")", ",", "*", "1", "'a'", "$1", "a", ".", "::", "int", "case", "when", "end",
+            "join", "on", "union", "order", "by", "insert", "into", "values", "set", "=", "-", "not", "in", "copy", "to",
+            "stdin", "with", "fetch", "declare", "cursor", "for", "prepare", "as", "execute", "explain", "interval", "[",
+            "]", "array", "lock", "table", "begin", "rollback", "show", "date", "extract", "over", "limit", "lateral",
+        ]), 0..24)) {
+            let _ = parse(&words.join(" "));
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 mod copy;
 mod session;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 pub use copy::{CopySource, CopyStatement, CopyValue};
