@@ -214,7 +214,7 @@ impl Work<'_> {
     }
 
     fn literals(&self) -> Literals {
-        Literals::new(self.text, &self.shape.literals)
+        Literals::new(&self.shape.literals)
     }
 
     fn plan(&self, tag: Tag, columns: Vec<Column>, action: Action) -> Plan {
@@ -233,7 +233,8 @@ impl Work<'_> {
         let mut query = query;
         query.catalog_version = self.catalog.version();
         let plan = Plan { tag, parameters, columns, action: Action::Query(query), allowed_when_failed: false };
-        Entry::new(Rc::new(plan), lifted, literals.fixed(self.text), self.declared)
+        let fixed = literals.fixed(self.text, &lifted);
+        Entry::new(Rc::new(plan), lifted, fixed, self.declared)
     }
 
     fn explain(&self, explain: &Explain) -> Result<Entry, Error> {
