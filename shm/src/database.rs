@@ -77,6 +77,12 @@ impl Database {
         self.region().catalog_version.fetch_add(1, SeqCst) + 1
     }
 
+    /// Before the commit of a transaction that stored `version` with its changes of the catalog, by the owner of the
+    /// writer lock. It never goes back: a commit that fails leaves readers looking once more, and no harm.
+    pub fn publish_catalog_version(&self, version: u64) {
+        self.region().catalog_version.fetch_max(version, SeqCst);
+    }
+
     /// The address of page `page` of the WAL-index: 32 KB, aligned to 4 KB, zero at first, valid for the life of the
     /// process; `None` beyond the reserve. It is SQLite's to read and write, by its own rules for shared memory.
     pub fn wal_index_page(&self, page: usize) -> Option<NonNull<u8>> {

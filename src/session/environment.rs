@@ -17,20 +17,27 @@ pub struct Environment {
     pub idle_timeout: Option<Duration>,
     /// Rank of `client_min_messages` in [`rank`].
     least_notice: u8,
+    /// The settings' generation that all this is of.
+    generation: u64,
 }
 
 impl Environment {
     /// What they come to now.
     pub fn new(settings: &Shared) -> Self {
         let settings = settings.lock();
-        let limit = |name: &str| settings.show(name).ok().and_then(|text| duration(&text));
         Self {
             text_context: settings.text_context(),
-            statement_timeout: limit("statement_timeout"),
-            idle_in_transaction_timeout: limit("idle_in_transaction_session_timeout"),
-            idle_timeout: limit("idle_session_timeout"),
-            least_notice: settings.show("client_min_messages").map_or(rank("NOTICE"), |level| rank(&level)),
+            statement_timeout: settings.statement_timeout(),
+            idle_in_transaction_timeout: settings.idle_in_transaction_timeout(),
+            idle_timeout: settings.idle_timeout(),
+            least_notice: rank(settings.client_min_messages()),
+            generation: settings.generation(),
         }
+    }
+
+    /// Whether a setting has changed since, by whatever means: set_config() changes them inside a query.
+    pub fn is_stale(&self, settings: &Shared) -> bool {
+        settings.lock().generation() != self.generation
     }
 
     /// Whether the client wants notices of that severity.
@@ -49,20 +56,4 @@ fn rank(severity: &str) -> u8 {
         () if severity.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("debug")) => 0,
         () => 2,
     }
-}
-
-/// A duration as SHOW prints it: a number and its unit, without one milliseconds. Zero is none.
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at_checked(digits)?;
-    let unit_ms = match unit {
-        "" | "ms" => 1,
-        "s" => 1000,
-        "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    let number: u64 = number.parse().ok()?;
-    (number > 0).then(|| Duration::from_millis(number.saturating_mul(unit_ms)))
 }

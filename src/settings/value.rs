@@ -196,6 +196,19 @@ pub fn shown(parameter: &Parameter, value: &str) -> String {
     }
 }
 
+/// The unit of the parameter's setting in pg_settings.
+pub fn unit_name(parameter: &Parameter) -> Option<&'static str> {
+    let Kind::Integer { unit, .. } = parameter.kind else { return None };
+    match unit {
+        Unit::None => None,
+        Unit::Milliseconds => Some("ms"),
+        Unit::Seconds => Some("s"),
+        Unit::Kilobytes => Some("kB"),
+        Unit::Blocks => Some("8kB"),
+        Unit::Bytes => Some("B"),
+    }
+}
+
 fn invalid(parameter: &Parameter, value: &str) -> Error {
     let message = format!("invalid value for parameter \"{}\": \"{value}\"", parameter.name);
     Error::new(Condition::InvalidParameterValue, message)

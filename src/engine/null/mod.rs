@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::{Completion, Engine, RowSink, Split, TransactionStatus};
 use crate::error::{Condition, Error};
-use crate::sql::plan::{Access, Action, Column, Copy, CopyDirection, CopyFormat, CopyHeader};
+use crate::sql::plan::{Action, Column, Copy, CopyDirection, CopyFormat, CopyHeader};
 use crate::sql::plan::{Modes, Plan, Query, Tag, Transaction};
 use crate::sql::types::{Datum, Type, Value};
 

@@ -3,6 +3,8 @@
 //! Owns the order of things around a statement: catalog refreshed, plan checked against it, lock taken, statement
 //! run, catalog version published with the commit. The parts know nothing of each other.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,9 +18,14 @@ use super::connection::Options;
 use super::cursor::Rows;
 use super::execute::Prepared;
 use super::ffi::vfs;
+use super::functions::{self, Registry};
+use super::global::Global;
 use super::session::{Identity, Session};
+use super::state::{PoolFacts, Sources};
 use super::store::Store;
-use super::transaction::{Characteristics, Isolation};
+use super::transaction::{Characteristics, Isolation, Span};
+use super::views;
+use crate::engine::cluster::Snapshot;
 use crate::engine::{Completion, Engine, RowSink, Split, TransactionStatus};
 use crate::error::Error;
 use crate::settings;
@@ -37,6 +44,8 @@ pub struct Configuration {
     pub checkpoint_bytes: u64,
     /// How long an idle transaction may hold the writer lock.
     pub writer_idle_timeout: Option<Duration>,
+    /// For the view of the pool.
+    pub pool: PoolFacts,
 }
 
 /// The file of a database.
@@ -52,6 +61,8 @@ pub struct Sqlite {
     pub(super) session: Arc<Session>,
     /// The database that is open: the one expected before a client came, or the client's.
     pub(super) database: Option<Database>,
+    /// Roles and databases; opened with the first database, or when a client is let in.
+    pub(super) global: Option<Global>,
     /// The COPY under way: rows taken so far.
     pub(super) copied: u64,
 }
@@ -60,19 +71,31 @@ pub struct Sqlite {
 pub(super) struct Database {
     pub(super) oid: u32,
     pub(super) store: Store,
-    pub(super) catalog: Cache,
+    pub(super) catalog: Rc<Cache>,
     pub(super) planner: Planner,
     /// The search path that plans rest on.
     pub(super) search_path: Vec<String>,
     /// `settings::Settings::generation` at which it was read.
     settings_generation: u64,
+    /// Functions and system views that the connection knows.
+    pub(super) functions: Registry,
+    pub(super) views: RefCell<HashSet<String>>,
+    attachment: Arc<Attachment>,
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        views::install(None);
+        // Open files keep their attachment; another database may be opened from now on.
+        vfs::detach(&self.attachment);
+    }
 }
 
 impl Sqlite {
     /// An engine without a database.
     pub fn new(segment: Segment, owner: Owner, configuration: Configuration) -> Self {
         let session = Arc::new(Session::new(segment, owner));
-        Self { segment, owner, configuration, session, database: None, copied: 0 }
+        Self { segment, owner, configuration, session, database: None, global: None, copied: 0 }
     }
 
     /// Opens a database, unless it is the one that is open: before a client comes, the one it will probably ask for.
@@ -90,18 +113,70 @@ impl Sqlite {
         if !vfs::attach(Arc::clone(&attachment)) {
             return Err(Error::internal("too many databases are attached"));
         }
-        let store = Store::open(attachment, &self.configuration.options, self.session.clone())?;
-        let catalog = Cache::new();
-        catalog.refresh(store.connection(), store.attachment().database().catalog_version())?;
-        self.database = Some(Database {
+        let opened = self.open_attached(oid, Arc::clone(&attachment));
+        if opened.is_err() {
+            vfs::detach(&attachment);
+        }
+        self.database = Some(opened?);
+        Ok(())
+    }
+
+    fn open_attached(&mut self, oid: u32, attachment: Arc<Attachment>) -> Result<Database, Error> {
+        let store = Store::open(Arc::clone(&attachment), &self.configuration.options, self.session.clone())?;
+        let registered = functions::register_at_open(store.connection());
+        registered.map_err(|error| store.describe(&error, &()))?;
+        let catalog = Rc::new(Cache::new());
+        let shared = attachment.database();
+        catalog.refresh(store.connection(), shared.catalog_version())?;
+        // A fresh segment knows no version yet; without one every statement would look into the file.
+        if shared.catalog_version() == 0 {
+            shared.publish_catalog_version(catalog.loaded_version());
+        }
+        views::install(Some(Rc::new(Sources {
+            connection: store.shared_connection(),
+            cache: Rc::clone(&catalog),
+            session: Arc::clone(&self.session),
+            cluster: Rc::clone(&self.cluster_catalog()?.catalog),
+            pool: self.configuration.pool.clone(),
+        })));
+        Ok(Database {
             oid,
             store,
             catalog,
             planner: Planner::new(),
             search_path: Vec::new(),
             settings_generation: 0,
-        });
-        Ok(())
+            functions: Registry::default(),
+            views: RefCell::default(),
+            attachment,
+        })
+    }
+
+    fn cluster_catalog(&mut self) -> Result<&mut Global, Error> {
+        if self.global.is_none() {
+            let path = self.configuration.data_directory.join("global.db");
+            let bytes = self.configuration.checkpoint_bytes;
+            self.global = Some(Global::open(self.segment, self.owner, &path, bytes, self.session.clone())?);
+        }
+        self.global.as_mut().ok_or_else(no_database)
+    }
+
+    /// Roles and databases as of now.
+    pub fn cluster(&mut self) -> Result<Rc<Snapshot>, Error> {
+        self.cluster_catalog()?.snapshot()
+    }
+
+    /// The secret behind mock exchanges of authentication.
+    pub fn mock_secret(&mut self) -> Result<[u8; 32], Error> {
+        Ok(self.cluster_catalog()?.mock_secret)
+    }
+
+    /// The database and the cluster's catalog at once.
+    pub(super) fn both(&mut self) -> Result<(&mut Global, &mut Database), Error> {
+        match (&mut self.global, &mut self.database) {
+            (Some(global), Some(database)) => Ok((global, database)),
+            _ => Err(no_database()),
+        }
     }
 
     /// Makes the engine ready for a session.
@@ -118,6 +193,13 @@ impl Sqlite {
 
     pub(super) fn database(&mut self) -> Result<&mut Database, Error> {
         self.database.as_mut().ok_or_else(no_database)
+    }
+
+    /// The statement under way has failed.
+    pub(super) fn fail(&mut self) {
+        if let Some(database) = &mut self.database {
+            database.failed();
+        }
     }
 
     pub(super) fn characteristics(&self, modes: &Modes) -> Characteristics {
@@ -167,6 +249,15 @@ impl Database {
         let result = end(&mut self.store);
         self.after_end(announced, result.is_ok())?;
         result
+    }
+
+    /// Ends a statement that succeeded; of one that was a transaction by itself, that transaction.
+    pub(super) fn finish(&mut self, session: &Session) -> Result<(), Error> {
+        self.ending(|store| store.after_statement(true))?;
+        if self.store.span() == Span::Statement {
+            session.set_timestamps(0, 0);
+        }
+        Ok(())
     }
 
     fn after_end(&mut self, announced: Option<u64>, ended: bool) -> Result<(), Error> {
@@ -286,7 +377,10 @@ impl Engine for Sqlite {
     }
 
     fn end_implicit(&mut self, commit: bool) -> Result<(), Error> {
-        self.database()?.ending(|store| store.end_implicit(commit))
+        let ended = self.database()?.ending(|store| store.end_implicit(commit));
+        self.session.set_timestamps(0, 0);
+        self.end_cluster_transaction(commit && ended.is_ok())?;
+        ended
     }
 
     fn statement_failed(&mut self) {
@@ -297,7 +391,10 @@ impl Engine for Sqlite {
 
     fn settle(&mut self) -> Result<(), Error> {
         let synchronous = self.session.synchronous_commit();
-        match &mut self.database {
+        if let Some(global) = &self.global {
+            global.store.settle(synchronous)?;
+        }
+        match &self.database {
             Some(database) => database.store.settle(synchronous),
             None => Ok(()),
         }
@@ -305,9 +402,14 @@ impl Engine for Sqlite {
 
     fn reset(&mut self) -> Result<(), Error> {
         self.session.end();
+        self.end_cluster_transaction(false)?;
         let Some(database) = &mut self.database else { return Ok(()) };
         database.failed();
         database.store.reset()?;
+        if database.catalog.is_changed() {
+            database.catalog.rolled_back(database.store.connection(), false)?;
+        }
+        database.planner.forget();
         database.drop_temporary()
     }
 
@@ -317,7 +419,7 @@ impl Engine for Sqlite {
 
     fn idle_limit(&self) -> Option<Duration> {
         let writing = self.database.as_ref().is_some_and(|database| database.store.is_writing());
-        if writing { self.configuration.writer_idle_timeout } else { None }
+        if writing || self.writes_cluster() { self.configuration.writer_idle_timeout } else { None }
     }
 
     fn discard(&mut self, what: Discard) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Row, Statement};
+use rusqlite::{CachedStatement, Connection, Row, Statement};
 use smallvec::SmallVec;
 
 use super::catalog::StoredCatalog;
@@ -17,6 +17,7 @@ use super::failure::Constraints;
 use super::functions;
 use super::session::{Session, microseconds};
 use super::transaction;
+use super::views;
 use crate::engine::{Completion, RowSink};
 use crate::error::{Condition, Error};
 use crate::sql::plan::{Access, Action, Bind, Copy, CopyDirection, Plan, Planned, Query, Tag};
@@ -79,7 +80,7 @@ impl RowSink for Keep<'_> {
 struct Values<'a> {
     parameters: &'a [Value],
     literals: &'a [Value],
-    session: &'a Session,
+    session: &'a Arc<Session>,
 }
 
 impl Values<'_> {
@@ -160,7 +161,7 @@ impl Sqlite {
         match result {
             Ok((rows, rest)) => {
                 let changed = if counts_rows { rows } else { database.store.connection().changes() };
-                database.ending(|store| store.after_statement(true))?;
+                database.finish(&session)?;
                 let complete = rest.is_none();
                 Ok((Completion { rows: changed, complete }, rest.map(Cursor::new)))
             }
@@ -170,6 +171,16 @@ impl Sqlite {
                 Err(error)
             }
         }
+    }
+
+    /// A data change that is a part of another statement, in its transaction.
+    pub(super) fn run_part(&mut self, prepared: &Prepared, query: &Query) -> Result<u64, Error> {
+        let session = Arc::clone(&self.session);
+        let database = self.database()?;
+        database.provide(query, &session)?;
+        let values = Values { parameters: &[], literals: &prepared.planned.literals, session: &session };
+        database.step(query, &values, 0, &mut Keep(&mut Rows::default()))?;
+        Ok(database.store.connection().changes())
     }
 
     /// COPY TO STDOUT: the rows of its query.
@@ -186,7 +197,7 @@ impl Sqlite {
         let database = self.database()?;
         match database.step(query, &values, 0, sink) {
             Ok((rows, _)) => {
-                database.ending(|store| store.after_statement(true))?;
+                database.finish(&session)?;
                 Ok(rows)
             }
             Err(error) => {
@@ -219,7 +230,7 @@ impl Sqlite {
         let session = Arc::clone(&self.session);
         let database = self.database()?;
         let values = Values { parameters: row, literals: &[], session: &session };
-        let inserted = database.store.connection().prepare_cached(&query.sql).and_then(|mut statement| {
+        let inserted = database.prepared(&query.sql, &session).and_then(|mut statement| {
             values.bind(&mut statement, &query.binds)?;
             statement.raw_execute()
         });
@@ -234,14 +245,15 @@ impl Sqlite {
 
     /// The end of it.
     pub(super) fn end_copy(&mut self, copy: &Copy, failed: bool) -> Result<u64, Error> {
+        debug_assert!(matches!(copy.direction, CopyDirection::In(_)));
         let copied = std::mem::take(&mut self.copied);
-        let _ = copy;
+        let session = Arc::clone(&self.session);
         let database = self.database()?;
         if failed {
             database.failed();
             return Ok(0);
         }
-        database.ending(|store| store.after_statement(true))?;
+        database.finish(&session)?;
         Ok(copied)
     }
 
@@ -293,6 +305,10 @@ impl Sqlite {
             Access::Lock | Access::Write if database.writes_temporary_only(query)? => transaction::Access::Temporary,
             Access::Lock | Access::Write => transaction::Access::Write,
         };
+        if access == transaction::Access::Write {
+            self.refuse_mixed_writes().inspect_err(|_| self.fail())?;
+        }
+        let database = self.database()?;
         database.store.before_statement(access, tag_name(tag))?;
         let now = std::time::SystemTime::now();
         session.set_timestamps(microseconds(database.store.started()), microseconds(now));
@@ -305,12 +321,33 @@ impl Sqlite {
 }
 
 impl Database {
-    /// Functions and virtual tables that a query names, made known to the connection.
-    fn provide(&mut self, query: &Query, session: &Arc<Session>) -> Result<(), Error> {
+    /// Functions and system views that a query names, made known to the connection.
+    pub(super) fn provide(&self, query: &Query, session: &Arc<Session>) -> Result<(), Error> {
+        // What an earlier failure left behind is not this statement's.
+        functions::take_error();
         if !query.functions.is_empty() {
-            functions::register_needed(self.store.connection(), &query.functions, session)?;
+            self.functions.provide(self.store.connection(), &query.functions, session)?;
+        }
+        for view in &query.virtual_tables {
+            if !self.views.borrow().contains(view) {
+                let registered = views::register(self.store.connection(), view);
+                registered.map_err(|error| self.store.describe(&error, &()))?;
+                self.views.borrow_mut().insert(view.clone());
+            }
         }
         Ok(())
+    }
+
+    /// Prepares SQL. Functions that stored expressions call (of CHECK, indexes, triggers) are made known as SQLite
+    /// asks for them.
+    fn prepared(&self, sql: &str, session: &Arc<Session>) -> rusqlite::Result<CachedStatement<'_>> {
+        let connection = self.store.connection();
+        loop {
+            match connection.prepare_cached(sql) {
+                Err(error) if self.functions.provide_missing(connection, &error.to_string(), session) => {}
+                prepared => return prepared,
+            }
+        }
     }
 
     /// Steps through a query: rows up to the limit to the sink, the rest (if there is any) kept.
@@ -324,7 +361,7 @@ impl Database {
         let store = &self.store;
         let synchronous = values.session.synchronous_commit();
         let stepped = (|| {
-            let mut statement = store.connection().prepare_cached(&query.sql)?;
+            let mut statement = self.prepared(&query.sql, values.session)?;
             values.bind(&mut statement, &query.binds)?;
             let columns = statement.column_count();
             let mut rows = statement.raw_query();

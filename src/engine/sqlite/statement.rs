@@ -10,7 +10,8 @@ use super::define::{self, Context, ExpressionBinder};
 use super::engine::{Database, Sqlite};
 use super::execute;
 use super::session::microseconds;
-use super::transaction::{Access, Span};
+use super::store::Store;
+use super::transaction::{Access, Ended, Span};
 use crate::engine::{Engine, RowSink, TransactionStatus};
 use crate::error::{Condition, Error};
 use crate::sql::bind::{self, Environment};
@@ -31,9 +32,15 @@ impl Sqlite {
                 self.session.set_timestamps(started, started);
                 warning
             }
-            Transaction::Commit(chain) => self.database()?.ending(|store| store.commit(*chain))?.1,
-            Transaction::Rollback(chain) => self.database()?.ending(|store| store.rollback(*chain))?.1,
-            Transaction::Savepoint(name) => self.database()?.store.savepoint(name).map(|()| None)?,
+            Transaction::Commit(chain) => self.end_block(|store| store.commit(*chain))?,
+            Transaction::Rollback(chain) => self.end_block(|store| store.rollback(*chain))?,
+            Transaction::Savepoint(name) => {
+                if self.writes_cluster() {
+                    self.fail();
+                    return Err(Error::unsupported("SAVEPOINT after a change of roles or databases"));
+                }
+                self.database()?.store.savepoint(name).map(|()| None)?
+            }
             Transaction::Release(name) => self.database()?.store.release(name).map(|()| None)?,
             Transaction::RollbackTo(name) => {
                 let database = self.database()?;
@@ -58,6 +65,14 @@ impl Sqlite {
             sink.notice("WARNING", warning);
         }
         Ok(())
+    }
+
+    /// COMMIT or ROLLBACK, here and in the cluster's catalog.
+    fn end_block(&mut self, end: impl FnOnce(&mut Store) -> Result<(Ended, Option<Error>), Error>) -> Result<Option<Error>, Error> {
+        let ended = self.database()?.ending(end);
+        let committed = matches!(ended, Ok((Ended::Committed, _)));
+        self.end_cluster_transaction(committed)?;
+        ended.map(|(_, warning)| warning)
     }
 
     /// The block's characteristics with what SET TRANSACTION states changed.
@@ -98,8 +113,9 @@ impl Sqlite {
         let session = Arc::clone(&self.session);
         let identity = session.identity();
         let context = session.text_context();
-        let database = self.database()?;
         let access = if definition.is_temporary() { Access::Temporary } else { Access::Write };
+        self.refuse_mixed_writes().inspect_err(|_| self.fail())?;
+        let database = self.database()?;
         database.store.before_statement(access, definition.tag())?;
         let now = std::time::SystemTime::now();
         session.set_timestamps(microseconds(database.store.started()), microseconds(now));
@@ -134,7 +150,7 @@ impl Sqlite {
             // Inside the same transaction: the statement is not over yet.
             rows = self.run_inside(&text)?;
         }
-        self.database()?.ending(|store| store.after_statement(true))?;
+        self.database()?.finish(&session)?;
         Ok(rows)
     }
 
@@ -150,9 +166,21 @@ impl Sqlite {
             self.run_part(&prepared, query)
         })();
         if result.is_err() {
-            self.database()?.failed();
+            self.fail();
         }
         result
+    }
+
+    /// CHECKPOINT: as much as readers allow now, and the checkpointer goes on with the rest.
+    fn checkpoint(&mut self) -> Result<u64, Error> {
+        let database = self.database()?;
+        database.store.before_statement(Access::Read, "CHECKPOINT")?;
+        if database.store.span() == Span::Statement {
+            let moved = database.store.connection().query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()));
+            moved.map_err(|error| database.store.describe(&error, &()))?;
+        }
+        database.store.after_statement(true)?;
+        Ok(0)
     }
 
     /// VACUUM, ANALYZE, REINDEX, CHECKPOINT. SQLite keeps its free pages and needs no statistics for what is run
@@ -169,7 +197,10 @@ impl Sqlite {
         }
         let context = session.text_context();
         let database = self.database()?;
-        database.store.before_statement(Access::Read, definition.tag())?;
+        let work = define::maintenance(definition, &database.catalog())?;
+        let writes = !work.is_empty() || matches!(definition, Definition::Reindex { .. });
+        let access = if writes { Access::Write } else { Access::Read };
+        database.store.before_statement(access, definition.tag())?;
         let outcome = {
             let binder = Binder { database, context: &context };
             define::execute(
@@ -189,7 +220,14 @@ impl Sqlite {
                 for (severity, notice) in outcome.notices {
                     sink.notice(severity, notice);
                 }
-                database.ending(|store| store.after_statement(true))?;
+                for sql in work {
+                    if let Err(error) = database.store.connection().execute_batch(&sql) {
+                        let error = database.describe(&error, &[]);
+                        database.failed();
+                        return Err(error);
+                    }
+                }
+                database.finish(&session)?;
                 Ok(0)
             }
             Err(error) => {
@@ -215,7 +253,7 @@ impl Sqlite {
         });
         match explained {
             Ok(rows) => {
-                database.ending(|store| store.after_statement(true))?;
+                database.finish(&session)?;
                 Ok(rows)
             }
             Err(error) => {

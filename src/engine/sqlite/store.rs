@@ -8,6 +8,8 @@
 //! the newest commit and none fails for a stale snapshot. Its savepoints are noted until then and set anew under
 //! BEGIN IMMEDIATE. A transaction that keeps its snapshot opens a deferred one at its first statement.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -39,14 +41,14 @@ enum Open {
 
 /// See the module's description.
 pub struct Store {
-    connection: Connection,
+    connection: Rc<Connection>,
     attachment: Arc<Attachment>,
     interrupts: interrupts::Shared,
     interrupted: Interrupted,
     transaction: Transaction,
     open: Open,
     /// The newest commit that an answer may rest on and that was not durable when last looked at.
-    pending: Option<u64>,
+    pending: Cell<Option<u64>>,
 }
 
 impl Store {
@@ -58,13 +60,13 @@ impl Store {
     ) -> Result<Store, Error> {
         let (connection, interrupted) = connection::open(&attachment, options, Arc::clone(&interrupts))?;
         Ok(Store {
-            connection,
+            connection: Rc::new(connection),
             attachment,
             interrupts,
             interrupted,
             transaction: Transaction::default(),
             open: Open::None,
-            pending: None,
+            pending: Cell::new(None),
         })
     }
 
@@ -73,9 +75,9 @@ impl Store {
         &self.connection
     }
 
-    /// For registering functions, collations and virtual tables.
-    pub fn connection_mut(&mut self) -> &mut Connection {
-        &mut self.connection
+    /// The same, for what SQL functions and system views look up on it.
+    pub fn shared_connection(&self) -> Rc<Connection> {
+        Rc::clone(&self.connection)
     }
 
     /// The shared side of the database.
@@ -91,6 +93,11 @@ impl Store {
     /// What spans the statements of now.
     pub fn span(&self) -> Span {
         self.transaction.span()
+    }
+
+    /// Whether savepoints are open.
+    pub fn has_savepoints(&self) -> bool {
+        !self.transaction.savepoints().is_empty()
     }
 
     /// The characteristics of the transaction of now.
@@ -247,17 +254,17 @@ impl Store {
     /// Waits until all that answers given so far rest on is durable. Without effect while a write transaction is
     /// open: its answers are provisional. With `synchronous` false (synchronous_commit = off) it does not wait,
     /// but a later call still will.
-    pub fn settle(&mut self, synchronous: bool) -> Result<(), Error> {
+    pub fn settle(&self, synchronous: bool) -> Result<(), Error> {
         if self.attachment.take_read_undurable() {
             // A commit raises `begun` before it becomes visible, so this covers whatever was read.
-            self.pending = Some(self.attachment.begun());
+            self.pending.set(Some(self.attachment.begun()));
         }
-        let Some(position) = self.pending else { return Ok(()) };
+        let Some(position) = self.pending.get() else { return Ok(()) };
         if self.attachment.is_durable(position) {
-            self.pending = None;
+            self.pending.set(None);
         } else if self.open != Open::Write && synchronous {
             commit::wait_durable(&self.attachment, position)?;
-            self.pending = None;
+            self.pending.set(None);
         }
         Ok(())
     }
@@ -346,7 +353,7 @@ impl Store {
         self.attachment.release_writer();
         self.open = Open::None;
         if result.is_ok() {
-            self.pending = Some(position);
+            self.pending.set(Some(position));
             self.attachment.wake_checkpointer_if_due();
         }
         result

@@ -131,6 +131,17 @@ impl Definition {
         }
     }
 
+    /// Whether all that it makes is temporary, as far as its text says.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::CreateTable(table) => table.temporary,
+            Self::CreateTableAs(table) => table.temporary,
+            Self::CreateView(view) => view.temporary,
+            Self::CreateSequence(sequence) => sequence.temporary,
+            _ => false,
+        }
+    }
+
     /// The name by which PostgreSQL refuses it inside a transaction block (25001), where it does.
     pub fn refused_in_transaction(&self) -> Option<&'static str> {
         match self {

@@ -186,6 +186,16 @@ impl Cache {
         self.generation.set(self.generation.get() + 1);
     }
 
+    /// The stored version that the contents were read at.
+    pub fn loaded_version(&self) -> u64 {
+        self.loaded.get()
+    }
+
+    /// Whether the session has temporary relations.
+    pub fn has_temporary(&self) -> bool {
+        self.temporary.get()
+    }
+
     /// Forgets a session's temporary relations; their tables are dropped by the caller's reset.
     pub fn forget_temporary(&self) {
         if self.temporary.replace(false) {

@@ -272,6 +272,19 @@ pub fn maintenance(definition: &Definition, catalog: &dyn Catalog) -> Result<Vec
     Ok(statements)
 }
 
+/// Drops everything temporary, catalog included: the session that made it is over.
+pub fn drop_temporary(connection: &Connection) -> Result<(), Error> {
+    let names: Vec<String> = connection
+        .prepare("SELECT name FROM temp.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+        .and_then(|mut statement| statement.query_map((), |row| row.get(0))?.collect())
+        .map_err(super::catalog::failure)?;
+    for name in names {
+        let sql = format!("DROP TABLE temp.{}", storage::quoted(&name));
+        connection.execute_batch(&sql).map_err(super::catalog::failure)?;
+    }
+    Ok(())
+}
+
 /// Whether it holds rows of its own.
 fn is_table(relation: &Relation) -> bool {
     matches!(relation.kind, RelationKind::Table | RelationKind::Partitioned(_) | RelationKind::Partition { .. })

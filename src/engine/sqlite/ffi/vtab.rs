@@ -14,7 +14,7 @@ use rusqlite::vtab::{
 };
 use rusqlite::{Connection, Error, Result};
 
-use crate::engine::sqlite::views;
+use crate::engine::sqlite::{functions, views};
 use crate::sql::types::Value;
 
 /// Makes a view known to a connection under its storage name.
@@ -81,7 +81,7 @@ struct ViewCursor<'vtab> {
 // SAFETY: the struct is repr(C) and its first field is SQLite's base, as the trait asks.
 unsafe impl VTabCursor for ViewCursor<'_> {
     fn filter(&mut self, _index: c_int, _name: Option<&str>, _arguments: &Filters<'_>) -> Result<()> {
-        self.rows = views::rows(self.view).map_err(|error| Error::ModuleError(error.fields().message.clone()))?;
+        self.rows = views::rows(self.view).map_err(functions::stop)?;
         self.at = 0;
         Ok(())
     }

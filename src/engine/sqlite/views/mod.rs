@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use crate::engine::cluster::Snapshot;
 use crate::error::Error;
 use crate::sql::catalog::{ColumnDefinition, Relation, RelationKind};
-use crate::sql::types::{Type, Value};
+use crate::sql::types::{Datum, Type, Value};
 
 /// Where the views' rows come from. Implemented by the engine.
 pub trait Source {
@@ -30,6 +30,8 @@ pub trait Source {
     /// Rows of a view that shows the server's state (pg_stat_activity, pg_locks, pg_settings, pgprefork.*), by
     /// its schema-qualified name, in the order of its columns.
     fn state(&self, view: &str) -> Result<Vec<Vec<Value>>, Error>;
+    /// A function that looks something up in the catalog or the server's state, by its SQL name.
+    fn function(&self, name: &str, arguments: &[Datum<'_>]) -> Result<Value, Error>;
 }
 
 thread_local! {
@@ -40,6 +42,26 @@ thread_local! {
 /// Installs what the views of this thread's connection show; `None` when the session ends.
 pub fn install(source: Option<Rc<dyn Source>>) {
     SOURCE.with(|current| *current.borrow_mut() = source);
+}
+
+fn source() -> Option<Rc<dyn Source>> {
+    SOURCE.with(|source| source.borrow().clone())
+}
+
+/// Calls a function that looks something up; NULL while there is no session.
+pub fn function(name: &str, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+    source().map_or(Ok(Value::Null), |source| source.function(name, arguments))
+}
+
+/// Those of the schemas that exist, in order.
+pub fn existing_schemas(path: &[String]) -> Vec<String> {
+    let known = source().and_then(|source| source.schemas().ok()).unwrap_or_default();
+    path.iter().filter(|name| known.iter().any(|(_, schema, _)| schema == *name)).cloned().collect()
+}
+
+/// Whether the role of that OID is a superuser.
+pub fn is_superuser(oid: u32) -> bool {
+    source().is_some_and(|source| source.cluster().roles().iter().any(|role| role.oid == oid && role.superuser))
 }
 
 /// A view: where it is, its OID (0: one of ours is given), its columns as `name:type`, and its rows.
@@ -118,8 +140,8 @@ pub fn all() -> Rc<[Rc<Relation>]> {
 
 /// Makes a system relation readable on a connection; call before preparing a plan that names it. Registering
 /// again makes SQLite forget prepared statements' schema, so the caller remembers what it has registered.
-pub fn register(connection: &Connection, relation: &Relation) -> rusqlite::Result<()> {
-    super::ffi::vtab::register(connection, &relation.storage)
+pub fn register(connection: &Connection, storage: &str) -> rusqlite::Result<()> {
+    super::ffi::vtab::register(connection, storage)
 }
 
 pub(super) fn index_of_storage(storage: &str) -> Option<usize> {
@@ -143,8 +165,7 @@ pub(super) fn declaration(view: usize) -> String {
 
 /// The view's rows of now.
 pub(super) fn rows(view: usize) -> Result<Vec<Vec<Value>>, Error> {
-    let source = SOURCE.with(|source| source.borrow().clone());
-    let (Some(view), Some(source)) = (list::VIEWS.get(view), source) else { return Ok(Vec::new()) };
+    let (Some(view), Some(source)) = (list::VIEWS.get(view), source()) else { return Ok(Vec::new()) };
     match view.rows {
         Rows::Made(make) => make(source.as_ref()),
         Rows::State => source.state(&format!("{}.{}", view.schema, view.name)),
@@ -179,6 +200,9 @@ mod tests {
         fn state(&self, _: &str) -> Result<Vec<Vec<Value>>, Error> {
             Ok(Vec::new())
         }
+        fn function(&self, _: &str, _: &[Datum<'_>]) -> Result<Value, Error> {
+            Ok(Value::Null)
+        }
     }
 
     #[test]
@@ -186,7 +210,7 @@ mod tests {
         install(Some(Rc::new(Fixed)));
         let connection = Connection::open_in_memory().unwrap();
         for (index, relation) in all().iter().enumerate() {
-            register(&connection, relation).unwrap();
+            register(&connection, &relation.storage).unwrap();
             let sql = format!("SELECT * FROM \"{}\"", relation.storage);
             let statement = connection.prepare(&sql).unwrap();
             assert_eq!(statement.column_count(), relation.columns.len(), "{}", relation.name);
