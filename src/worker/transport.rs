@@ -94,6 +94,11 @@ impl Transport {
         &mut self.output
     }
 
+    /// How many bytes of replies are gathered.
+    pub fn gathered(&self) -> usize {
+        self.output.len()
+    }
+
     /// The unread bytes beside the place for replies, for a reply that quotes what it answers.
     pub fn parts(&mut self) -> (&[u8], &mut Vec<u8>) {
         (self.received.get(self.start..self.end).unwrap_or_default(), &mut self.output)

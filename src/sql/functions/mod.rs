@@ -4,7 +4,7 @@
 //! SQLite has no equal for are implemented here, over [`Datum`], and registered by the engine under the name
 //! in [`Emit::Call`]. Pure but for what a [`Host`] answers.
 
-use super::types::{Datum, Type, Value};
+use super::types::{CastKind, Datum, TextContext, Type, Value};
 use crate::error::Error;
 
 /// How a call is written in SQLite SQL.
@@ -48,17 +48,116 @@ pub trait Host {
     fn setting(&self, name: &str, missing_ok: bool) -> Result<Option<String>, Error>;
     /// set_config(name, value, is_local).
     fn set_setting(&self, name: &str, value: &str, local: bool) -> Result<String, Error>;
+    /// What text input and output depend on; with `now_us` set.
+    fn text_context(&self) -> TextContext;
     /// pg_sleep: returns early with 57014 on a cancel.
     fn sleep(&self, seconds: f64) -> Result<(), Error>;
     /// pg_cancel_backend (false) and pg_terminate_backend (true).
     fn signal_backend(&self, pid: i32, terminate: bool) -> Result<bool, Error>;
     /// Functions that look things up in the catalog (regclass input and output, format_type of tables,
     /// pg_get_indexdef, pg_table_is_visible …), by their SQL name.
+    ///
+    /// Answers for `regclassin(text)`, `regclassout(oid)` and their like for regtype, regproc, regnamespace and
+    /// regrole as well.
     fn catalog_function(&self, name: &str, arguments: &[Datum<'_>]) -> Result<Value, Error>;
 }
 
 /// The implementation of a function: strict ones are never called with a NULL.
 pub type Implementation = fn(&dyn Host, &[Datum<'_>]) -> Result<Value, Error>;
 
-/// Types a function's signature can name; re-exported for tables of functions.
-pub type Signature = (&'static [Type], Type);
+/// How often a function's result may differ for the same arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Volatility {
+    /// Never: it can be computed at planning time and may stand in an index.
+    Immutable,
+    /// Within one statement it doesn't.
+    Stable,
+    /// With every call.
+    Volatile,
+}
+
+/// What a function is called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FunctionKind {
+    /// One value from its arguments.
+    Scalar,
+    /// One value from many rows.
+    Aggregate,
+}
+
+/// A function, one overload.
+#[derive(Debug, Clone, Copy)]
+pub struct Function {
+    /// SQL name, lower case.
+    pub name: &'static str,
+    /// Types of the arguments.
+    pub arguments: &'static [Type],
+    /// Type of each further argument, any number of them (at least none).
+    pub variadic: Option<Type>,
+    /// Result. `AnyElement` and `AnyArray` take the type of the argument declared so (or made from it).
+    pub result: Type,
+    /// Scalar or aggregate.
+    pub kind: FunctionKind,
+    /// NULL with any NULL argument, without being called.
+    pub strict: bool,
+    /// See there.
+    pub volatility: Volatility,
+    /// How it is written.
+    pub emit: Emit,
+    /// The emitted call ends with one integer literal for each argument given: the OID of its type.
+    pub typed: bool,
+    /// What runs when `emit` is a `Call` of a scalar.
+    pub implementation: Option<Implementation>,
+}
+
+/// An operator, one overload.
+#[derive(Debug, Clone, Copy)]
+pub struct Operator {
+    /// The operator's symbol.
+    pub name: &'static str,
+    /// Left operand's type; `None` for a prefix operator.
+    pub left: Option<Type>,
+    /// Right operand's type.
+    pub right: Type,
+    /// Result.
+    pub result: Type,
+    /// How it is written. All operators are strict.
+    pub emit: Emit,
+    /// Stable operators depend on the session's time zone.
+    pub volatility: Volatility,
+    /// What runs when `emit` is a `Call`: the same convention as for functions.
+    pub implementation: Option<Implementation>,
+}
+
+pub mod casts;
+pub mod operators;
+
+const TABLES: &[&[Function]] = &[];
+
+/// All overloads of a name, or none. The name must be in lower case and without its schema.
+pub fn by_name(name: &str) -> &'static [Function] {
+    TABLES
+        .iter()
+        .map(|table| overloads(table, |function| function.name == name))
+        .find(|found| !found.is_empty())
+        .unwrap_or(&[])
+}
+
+/// Every function, for `pg_proc`.
+pub fn all() -> impl Iterator<Item = &'static Function> {
+    TABLES.iter().flat_map(|table| table.iter())
+}
+
+/// The run of entries that match: overloads of a name stand together.
+fn overloads<T>(table: &'static [T], matches: impl Fn(&T) -> bool) -> &'static [T] {
+    let Some(first) = table.iter().position(&matches) else { return &[] };
+    let rest = &table[first..];
+    &rest[..rest.iter().position(|entry| !matches(entry)).unwrap_or(rest.len())]
+}
+
+/// Whether a value of one type can become one of another in the given place, as PostgreSQL's `can_coerce_type`
+/// says: same type, `unknown` to anything, a cast of `pg_cast`, to text by output where explicit (or assigned)
+/// and from text by input where explicit.
+pub fn can_coerce(from: Type, to: Type, kind: CastKind) -> bool {
+    casts::find(from, to).is_some_and(|cast| cast.context <= kind)
+}

@@ -3,9 +3,23 @@
 //! Owns the stored representation (see [`Datum`]); everything that reads or writes a value of a type follows
 //! the table there. Pure.
 
+pub mod calendar;
+mod cast;
+mod catalog;
+mod convert;
 mod datum;
+mod float;
+mod integer;
+mod name;
 
+pub use crate::settings::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, TextContext};
+pub use cast::{CastKind, apply_typmod, cast};
+pub use catalog::{PgType, pg_type};
+pub use convert::{input, output, receive, send};
 pub use datum::{Datum, Value};
+pub use float::{from_datum as float_from_datum, to_value as float_to_value};
+pub use integer::{range as integer_range, write_int};
+pub use name::{format_type, parse_name, typmod_from_modifiers};
 
 /// Defines [`Type`] with its OID, SQL name (as `format_type` shows it) and length (as `pg_type.typlen`).
 macro_rules! types {
