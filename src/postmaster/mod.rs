@@ -1,1 +1,230 @@
-//! (to be written)
+//! The postmaster: supervises, and does nothing else. Single-threaded; never reads a byte from a client in the
+//! pre-fork model (in the classic one it accepts, and still doesn't read), never runs SQL, never waits on a
+//! child. What it knows of its children it keeps in its own memory: the segment may be scribbled on.
+//!
+//! - `lockfile`, `listen`: what it holds so that no other server takes it.
+//! - `spawn`: the one place that knows how a process of the server comes to be.
+//! - `reap`: what became of a process that ended, and what that means for the others.
+//! - `policy`: how many workers there should be (pure).
+//! - `control`: signals, wake-ups, and carrying out what the policy says.
+//! - `shutdown`: the order in which everything ends.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use shm::{Owner, Segment, ShutdownMode, SlotKind};
+
+use self::listen::Listeners;
+use self::lockfile::{Content, DirectoryLock, Status};
+use self::policy::{Limits, Policy};
+use crate::config::{Config, Model};
+use crate::system::Pid;
+use crate::system::signal::{Signal, SignalQueue};
+use crate::system::wake::Wake;
+
+mod control;
+pub mod listen;
+pub mod lockfile;
+pub mod policy;
+mod reap;
+mod shutdown;
+mod spawn;
+
+/// What every process of the server has from the postmaster.
+pub struct Server {
+    /// The settings in force when the process was forked.
+    pub config: Config,
+    /// The shared memory.
+    pub segment: Segment,
+    /// The listening sockets.
+    pub listeners: Listeners,
+    /// Wakes the postmaster.
+    pub wake: Wake,
+    /// The data directory's lock.
+    pub lock: DirectoryLock,
+    /// What the lock file says.
+    pub content: Content,
+    /// The postmaster's pid.
+    pub postmaster: Pid,
+    /// Reads all sources of the configuration again.
+    pub reread: Box<dyn Fn() -> Result<Config, String>>,
+}
+
+impl Server {
+    /// Wakes the postmaster to look at all slots, unless somebody has done so already.
+    pub fn wake_postmaster(&self) {
+        if self.segment.pool().claim_wake() {
+            self.wake.wake();
+        }
+    }
+}
+
+/// A process that was forked and not reaped yet.
+#[derive(Debug, Clone, Copy)]
+struct Child {
+    owner: Owner,
+    kind: SlotKind,
+}
+
+/// How far the server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Waiting for the first workers.
+    Starting,
+    /// Serving.
+    Running,
+    /// Ending all sessions after a memory fault, to begin anew.
+    Restarting,
+    /// Ending.
+    Stopping(ShutdownMode),
+}
+
+const SIGNALS: Token = Token(0);
+const WAKES: Token = Token(1);
+const LISTENERS: usize = 2;
+
+/// How often the first workers are looked at until they accept; afterwards nothing ticks.
+const START_POLL: Duration = Duration::from_millis(2);
+
+/// The postmaster's own state. Children never touch their copy of it.
+struct Postmaster {
+    server: Server,
+    poll: Poll,
+    signals: SignalQueue,
+    policy: Policy,
+    children: HashMap<Pid, Child>,
+    stage: Stage,
+    /// When processes that were told to leave at once are killed.
+    kill_at: Option<Instant>,
+    /// When the policy wants to be asked again.
+    ask_at_us: Option<u64>,
+    last_failure_us: u64,
+    /// Listeners of the classic model that may have connections waiting which had no slot.
+    accept_again: bool,
+    /// Background processes were told to end.
+    background_told: bool,
+    /// Told that clients can come; None afterwards.
+    on_ready: Option<Box<dyn FnOnce()>>,
+}
+
+/// Runs the server until it has been shut down. Signals must be blocked. `on_ready` is called once, when
+/// clients are served. Returns whether it ended as it was asked to.
+pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
+    use Signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
+    let signals = SignalQueue::new(&[SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1])?;
+    let poll = Poll::new()?;
+    let register = |fd: i32, token| poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE);
+    register(std::os::fd::AsRawFd::as_raw_fd(&signals), SIGNALS)?;
+    register(std::os::fd::AsRawFd::as_raw_fd(&server.wake), WAKES)?;
+    if server.config.pool.model == Model::ForkOnAccept {
+        for (number, fd) in server.listeners.descriptors().enumerate() {
+            register(fd, Token(LISTENERS + number))?;
+        }
+    }
+    let policy = Policy::new(limits(&server.config));
+    let mut postmaster = Postmaster {
+        server,
+        poll,
+        signals,
+        policy,
+        children: HashMap::new(),
+        stage: Stage::Starting,
+        kill_at: None,
+        ask_at_us: None,
+        last_failure_us: 0,
+        accept_again: false,
+        background_told: false,
+        on_ready: Some(on_ready),
+    };
+    postmaster.prepare_segment();
+    postmaster.start_processes();
+    let clean = postmaster.supervise()?;
+    postmaster.server.listeners.remove_files();
+    postmaster.server.lock.remove();
+    Ok(clean)
+}
+
+fn limits(config: &Config) -> Limits {
+    let pool = &config.pool;
+    Limits { min_spare: pool.min_spare, max_spare: pool.max_spare, max_sessions: pool.max_sessions }
+}
+
+impl Postmaster {
+    /// Words of the segment that are not zero at the start.
+    fn prepare_segment(&self) {
+        let pool = self.server.segment.pool();
+        pool.set_postmaster(self.server.postmaster.as_raw(), shm::clock::wall_us());
+        pool.set_spare_minimum(self.server.config.pool.min_spare);
+        pool.set_configuration_generation(1);
+    }
+
+    /// The loop: sleep until something happens, then look at everything. Single wake-ups are cheap enough that
+    /// no event has a path of its own past the recount.
+    fn supervise(&mut self) -> io::Result<bool> {
+        let mut events = Events::with_capacity(16);
+        loop {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            let accept = events.iter().any(|event| event.token().0 >= LISTENERS);
+            self.take_signals()?;
+            self.reap_children();
+            self.server.wake.take();
+            // Before the slots are counted: whoever moves afterwards wakes us again.
+            self.server.segment.pool().clear_wake();
+            self.deliver_requests();
+            match self.stage {
+                Stage::Starting | Stage::Running => {
+                    if accept || self.accept_again {
+                        self.accept_clients();
+                    }
+                    self.adjust_workers();
+                    self.announce_when_ready();
+                }
+                Stage::Restarting => self.restart_when_empty(),
+                Stage::Stopping(mode) => {
+                    if self.stop_when_empty() {
+                        return Ok(mode != ShutdownMode::Immediate);
+                    }
+                }
+            }
+            self.kill_the_slow();
+        }
+    }
+
+    /// How long the loop may sleep; None when nothing is due.
+    fn timeout(&self) -> Option<Duration> {
+        let start = (self.stage == Stage::Starting).then_some(START_POLL);
+        let kill = self.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let ask = self.ask_at_us.map(|at| Duration::from_micros(at.saturating_sub(shm::clock::monotonic_us())));
+        [start, kill, ask].into_iter().flatten().min()
+    }
+
+    fn announce_when_ready(&mut self) {
+        if self.stage != Stage::Starting {
+            return;
+        }
+        let pool = &self.server.config.pool;
+        let wanted = match pool.model {
+            Model::Prefork => pool.start_workers.clamp(1, pool.max_sessions),
+            Model::ForkOnAccept => 0,
+        };
+        let census = self.server.segment.census();
+        if census.idle + census.connecting + census.serving < wanted || !self.auxiliaries_are_ready() {
+            return;
+        }
+        self.stage = Stage::Running;
+        let content = self.server.content.clone();
+        if let Err(error) = self.server.lock.write(&content, Status::Ready) {
+            log::warn!("could not update {}: {error}", DirectoryLock::FILE_NAME);
+        }
+        if let Some(on_ready) = self.on_ready.take() {
+            on_ready();
+        }
+        log::info!("ready to accept connections");
+    }
+}
