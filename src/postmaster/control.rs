@@ -8,7 +8,8 @@ use shm::{Counter, Interrupt, SlotKind, SlotState};
 use super::policy::Gauges;
 use super::spawn::{Body, SpawnError};
 use super::{Child, Postmaster, Stage};
-use crate::config::Model;
+use crate::auth::{Maps, Rules};
+use crate::config::{Config, Model};
 use crate::system::Pid;
 use crate::system::signal::{self, Signal};
 
@@ -31,7 +32,7 @@ impl Postmaster {
     /// alone knows that a pid has not been reaped.
     pub(super) fn deliver_requests(&self) {
         for (pid, child) in &self.children {
-            let slot = self.server.segment.slot(child.owner.slot);
+            let slot = self.server.context.segment.slot(child.owner.slot);
             if !slot.interrupted() {
                 continue;
             }
@@ -51,8 +52,8 @@ impl Postmaster {
     /// Starts what every server has, and the first workers.
     pub(super) fn start_processes(&mut self) {
         self.start_auxiliaries();
-        if self.server.config.pool.model == Model::Prefork {
-            let first = self.policy.first_workers(self.server.config.pool.start_workers, self.gauges());
+        if self.server.context.config.pool.model == Model::Prefork {
+            let first = self.policy.first_workers(self.server.context.config.pool.start_workers, self.gauges());
             self.spawn_workers(first);
         }
     }
@@ -61,10 +62,10 @@ impl Postmaster {
     pub(super) fn adjust_workers(&mut self) {
         self.ask_at_us = None;
         self.start_auxiliaries();
-        if self.server.config.pool.model == Model::ForkOnAccept {
+        if self.server.context.config.pool.model == Model::ForkOnAccept {
             return;
         }
-        self.server.segment.recount();
+        self.server.context.segment.recount();
         loop {
             let gauges = self.gauges();
             let now_us = shm::clock::monotonic_us();
@@ -81,8 +82,8 @@ impl Postmaster {
     }
 
     fn gauges(&self) -> Gauges {
-        let census = self.server.segment.census();
-        let retiring = self.server.segment.slots().filter(|(_, slot)| {
+        let census = self.server.context.segment.census();
+        let retiring = self.server.context.segment.slots().filter(|(_, slot)| {
             slot.state() == SlotState::Idle && slot.kind() == SlotKind::Worker && slot.is_raised(Interrupt::Retire)
         });
         Gauges {
@@ -110,7 +111,7 @@ impl Postmaster {
     }
 
     fn fork_failed(&mut self, error: &io::Error) {
-        self.server.segment.pool().count(Counter::ForkFailures);
+        self.server.context.segment.pool().count(Counter::ForkFailures);
         self.last_failure_us = shm::clock::monotonic_us();
         if self.policy.start_failed(self.last_failure_us) {
             log::error!("could not fork a worker: {error}; trying again at growing intervals");
@@ -125,7 +126,7 @@ impl Postmaster {
                 && matches!(slot.state(), SlotState::Idle | SlotState::Connecting | SlotState::Serving)
                 && slot.started_us() > self.last_failure_us
         };
-        if self.policy.is_failing() && self.server.segment.slots().any(has_started) && self.policy.start_succeeded() {
+        if self.policy.is_failing() && self.server.context.segment.slots().any(has_started) && self.policy.start_succeeded() {
             log::info!("workers start again");
         }
     }
@@ -133,11 +134,11 @@ impl Postmaster {
     /// The kernel wakes the idle worker that registered first, so the youngest is the coldest.
     fn retire_youngest(&self) {
         let idle = self.workers_in(SlotState::Idle).filter(|(_, child)| {
-            !self.server.segment.slot(child.owner.slot).is_raised(Interrupt::Retire)
+            !self.server.context.segment.slot(child.owner.slot).is_raised(Interrupt::Retire)
         });
-        let youngest = idle.max_by_key(|(_, child)| self.server.segment.slot(child.owner.slot).started_us());
+        let youngest = idle.max_by_key(|(_, child)| self.server.context.segment.slot(child.owner.slot).started_us());
         if let Some((pid, child)) = youngest {
-            self.server.segment.slot(child.owner.slot).raise(Interrupt::Retire);
+            self.server.context.segment.slot(child.owner.slot).raise(Interrupt::Retire);
             tell(*pid, Signal::SIGUSR2);
         }
     }
@@ -146,7 +147,7 @@ impl Postmaster {
     pub(super) fn poke_one(&self) {
         let oldest = self
             .workers_in(SlotState::Idle)
-            .min_by_key(|(_, child)| self.server.segment.slot(child.owner.slot).started_us());
+            .min_by_key(|(_, child)| self.server.context.segment.slot(child.owner.slot).started_us());
         if let Some((pid, _)) = oldest {
             tell(*pid, Signal::SIGUSR1);
         }
@@ -155,24 +156,24 @@ impl Postmaster {
     /// Workers whose slot is in that state.
     pub(super) fn workers_in(&self, state: SlotState) -> impl Iterator<Item = (&Pid, &Child)> {
         self.children.iter().filter(move |(_, child)| {
-            child.kind == SlotKind::Worker && self.server.segment.slot(child.owner.slot).state() == state
+            child.kind == SlotKind::Worker && self.server.context.segment.slot(child.owner.slot).state() == state
         })
     }
 
     /// The classic model: accept, fork, for every connection that waits.
     pub(super) fn accept_clients(&mut self) {
         self.accept_again = false;
-        for number in 0..self.server.listeners.len() {
+        for number in 0..self.server.context.listeners.len() {
             loop {
-                if self.server.segment.census().free == 0 {
+                if self.server.context.segment.census().free == 0 {
                     // The rest waits in the listen queue until a slot is reaped.
                     self.accept_again = true;
                     return;
                 }
-                let accepted = self.server.listeners.iter().nth(number).map(|listener| listener.accept());
+                let accepted = self.server.context.listeners.get(number).map(|listener| listener.accept());
                 match accepted {
                     Some(Ok(Some((client, peer)))) => {
-                        self.server.segment.pool().count(Counter::Accepts);
+                        self.server.context.segment.pool().count(Counter::Accepts);
                         if let Err(SpawnError::Fork(error)) = self.spawn(SlotKind::Worker, Body::Session(client, peer)) {
                             self.fork_failed(&error);
                         }
@@ -193,15 +194,15 @@ impl Postmaster {
             return;
         }
         match (self.server.reread)() {
-            Ok(config) => self.take_configuration(config),
+            Ok((config, rules, maps)) => self.take_configuration(config, rules, maps),
             Err(error) => log::error!("configuration not reloaded: {error}"),
         }
     }
 
     /// What can change without a restart, changes: idle workers are replaced by ones that know the new
     /// settings, busy ones leave at their session's end.
-    fn take_configuration(&mut self, mut config: crate::config::Config) {
-        let old = &self.server.config;
+    fn take_configuration(&mut self, mut config: Config, rules: Rules, maps: Maps) {
+        let old = &self.server.context.config;
         let is_fixed = config.listen != old.listen || config.engine != old.engine || config.pool.model != old.pool.model;
         if is_fixed {
             log::warn!("changes of listen.*, engine.* and pool.model take effect at the next start");
@@ -209,18 +210,20 @@ impl Postmaster {
             config.engine = old.engine.clone();
             config.pool.model = old.pool.model;
         }
-        let ceiling = self.server.segment.geometry().slots;
+        let ceiling = self.server.context.segment.geometry().slots;
         if config.worker_slots() > ceiling {
             log::error!("configuration not reloaded: pool.max_sessions is above what pool.slot_limit reserved at start");
             return;
         }
         self.policy.set_limits(super::limits(&config));
-        self.server.config = config;
-        let pool = self.server.segment.pool();
-        pool.set_spare_minimum(self.server.config.pool.min_spare);
+        self.server.context.config = config;
+        self.server.context.rules = rules;
+        self.server.context.maps = maps;
+        let pool = self.server.context.segment.pool();
+        pool.set_spare_minimum(self.server.context.config.pool.min_spare);
         pool.set_configuration_generation(pool.configuration_generation() + 1);
         for (pid, child) in self.workers_in(SlotState::Idle) {
-            self.server.segment.slot(child.owner.slot).raise(Interrupt::Reload);
+            self.server.context.segment.slot(child.owner.slot).raise(Interrupt::Reload);
             tell(*pid, Signal::SIGUSR2);
         }
         log::info!("configuration reloaded");

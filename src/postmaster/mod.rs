@@ -15,15 +15,15 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use shm::{Owner, Segment, ShutdownMode, SlotKind};
+use shm::{Owner, ShutdownMode, SlotKind};
 
-use self::listen::Listeners;
-use self::lockfile::{Content, DirectoryLock, Status};
+use self::lockfile::{Content, DirectoryLock, SocketLock, Status};
 use self::policy::{Limits, Policy};
+use crate::auth::{Maps, Rules};
 use crate::config::{Config, Model};
 use crate::system::Pid;
 use crate::system::signal::{Signal, SignalQueue};
-use crate::system::wake::Wake;
+use crate::worker::context::Context;
 
 mod control;
 pub mod listen;
@@ -33,33 +33,18 @@ mod reap;
 mod shutdown;
 mod spawn;
 
-/// What every process of the server has from the postmaster.
+/// What the postmaster holds for as long as the server runs.
 pub struct Server {
-    /// The settings in force when the process was forked.
-    pub config: Config,
-    /// The shared memory.
-    pub segment: Segment,
-    /// The listening sockets.
-    pub listeners: Listeners,
-    /// Wakes the postmaster.
-    pub wake: Wake,
+    /// What its children inherit.
+    pub context: Context,
+    /// The Unix sockets' lock files.
+    pub socket_locks: Vec<SocketLock>,
     /// The data directory's lock.
     pub lock: DirectoryLock,
     /// What the lock file says.
     pub content: Content,
-    /// The postmaster's pid.
-    pub postmaster: Pid,
-    /// Reads all sources of the configuration again.
-    pub reread: Box<dyn Fn() -> Result<Config, String>>,
-}
-
-impl Server {
-    /// Wakes the postmaster to look at all slots, unless somebody has done so already.
-    pub fn wake_postmaster(&self) {
-        if self.segment.pool().claim_wake() {
-            self.wake.wake();
-        }
-    }
+    /// Reads configuration and access rules again.
+    pub reread: Box<dyn Fn() -> Result<(Config, Rules, Maps), String>>,
 }
 
 /// A process that was forked and not reaped yet.
@@ -118,13 +103,13 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
     let poll = Poll::new()?;
     let register = |fd: i32, token| poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE);
     register(std::os::fd::AsRawFd::as_raw_fd(&signals), SIGNALS)?;
-    register(std::os::fd::AsRawFd::as_raw_fd(&server.wake), WAKES)?;
-    if server.config.pool.model == Model::ForkOnAccept {
-        for (number, fd) in server.listeners.descriptors().enumerate() {
+    register(std::os::fd::AsRawFd::as_raw_fd(&server.context.wake), WAKES)?;
+    if server.context.config.pool.model == Model::ForkOnAccept {
+        for (number, fd) in server.context.listeners.iter().map(std::os::fd::AsRawFd::as_raw_fd).enumerate() {
             register(fd, Token(LISTENERS + number))?;
         }
     }
-    let policy = Policy::new(limits(&server.config));
+    let policy = Policy::new(limits(&server.context.config));
     let mut postmaster = Postmaster {
         server,
         poll,
@@ -142,7 +127,7 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
     postmaster.prepare_segment();
     postmaster.start_processes();
     let clean = postmaster.supervise()?;
-    postmaster.server.listeners.remove_files();
+    postmaster.server.socket_locks.iter().for_each(SocketLock::remove);
     postmaster.server.lock.remove();
     Ok(clean)
 }
@@ -155,9 +140,9 @@ fn limits(config: &Config) -> Limits {
 impl Postmaster {
     /// Words of the segment that are not zero at the start.
     fn prepare_segment(&self) {
-        let pool = self.server.segment.pool();
-        pool.set_postmaster(self.server.postmaster.as_raw(), shm::clock::wall_us());
-        pool.set_spare_minimum(self.server.config.pool.min_spare);
+        let pool = self.server.context.segment.pool();
+        pool.set_postmaster(self.server.context.postmaster.as_raw(), shm::clock::wall_us());
+        pool.set_spare_minimum(self.server.context.config.pool.min_spare);
         pool.set_configuration_generation(1);
     }
 
@@ -173,9 +158,9 @@ impl Postmaster {
             let accept = events.iter().any(|event| event.token().0 >= LISTENERS);
             self.take_signals()?;
             self.reap_children();
-            self.server.wake.take();
+            self.server.context.wake.take();
             // Before the slots are counted: whoever moves afterwards wakes us again.
-            self.server.segment.pool().clear_wake();
+            self.server.context.segment.pool().clear_wake();
             self.deliver_requests();
             match self.stage {
                 Stage::Starting | Stage::Running => {
@@ -208,12 +193,12 @@ impl Postmaster {
         if self.stage != Stage::Starting {
             return;
         }
-        let pool = &self.server.config.pool;
+        let pool = &self.server.context.config.pool;
         let wanted = match pool.model {
             Model::Prefork => pool.start_workers.clamp(1, pool.max_sessions),
             Model::ForkOnAccept => 0,
         };
-        let census = self.server.segment.census();
+        let census = self.server.context.segment.census();
         if census.idle + census.connecting + census.serving < wanted || !self.auxiliaries_are_ready() {
             return;
         }

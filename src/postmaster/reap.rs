@@ -56,7 +56,7 @@ impl Postmaster {
     fn reap(&mut self, pid: Pid, ending: Ending) {
         // Somebody else's child, adopted by us as process 1 of a container.
         let Some(child) = self.children.remove(&pid) else { return };
-        let segment = self.server.segment;
+        let segment = self.server.context.segment;
         let slot = segment.slot(child.owner.slot);
         let state = slot.state();
         let reason = slot.exit_reason();
@@ -79,11 +79,11 @@ impl Postmaster {
         if accepting && !left_by_itself {
             self.poke_one();
         }
-        self.accept_again = self.accept_again || self.server.config.pool.model == crate::config::Model::ForkOnAccept;
+        self.accept_again = self.accept_again || self.server.context.config.pool.model == crate::config::Model::ForkOnAccept;
     }
 
     fn log_end(&self, pid: Pid, child: Child, ending: Ending, state: SlotState, reason: Option<ExitReason>) {
-        let pool = self.server.segment.pool();
+        let pool = self.server.context.segment.pool();
         let kind = child.kind.name();
         match (ending, reason) {
             (Ending::Exited(0), Some(reason)) => {
@@ -112,9 +112,9 @@ impl Postmaster {
         if !matches!(self.stage, Stage::Starting | Stage::Running) {
             return;
         }
-        if let Err(damage) = self.server.segment.verify_canaries() {
+        if let Err(damage) = self.server.context.segment.verify_canaries() {
             log::error!("after the crash of {pid}: {damage}");
-        } else if self.server.config.pool.on_memory_fault == OnMemoryFault::Isolate {
+        } else if self.server.context.config.pool.on_memory_fault == OnMemoryFault::Isolate {
             return;
         }
         log::error!("ending all sessions and starting anew, because the segment may be damaged");
@@ -129,7 +129,7 @@ impl Postmaster {
             return;
         }
         self.kill_at = None;
-        if let Err(error) = self.server.segment.reinitialize() {
+        if let Err(error) = self.server.context.segment.reinitialize() {
             log::error!("the segment can't be made anew: {error}");
             self.begin_shutdown(shm::ShutdownMode::Immediate);
             return;

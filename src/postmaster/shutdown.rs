@@ -8,6 +8,7 @@ use shm::{ShutdownMode, SlotKind};
 use super::control::tell;
 use super::lockfile::Status;
 use super::{Postmaster, Stage};
+use crate::system::listener::Listener;
 use crate::system::signal::Signal;
 
 /// How long a process that was told to leave at once may take.
@@ -23,8 +24,8 @@ impl Postmaster {
         self.stage = Stage::Stopping(mode);
         self.ask_at_us = None;
         // First the word, then the signals: a worker that misses the signal reads the word when it looks.
-        self.server.segment.pool().set_shutdown(mode);
-        self.server.listeners.shut_down();
+        self.server.context.segment.pool().set_shutdown(mode);
+        self.server.context.listeners.iter().for_each(Listener::shut_down);
         let content = self.server.content.clone();
         let _ = self.server.lock.write(&content, Status::Stopping);
         let signal = match mode {

@@ -34,7 +34,7 @@ const SETUP_FAILED: i32 = 4;
 impl Postmaster {
     /// Claims a slot and forks a process into it.
     pub(super) fn spawn(&mut self, kind: SlotKind, body: Body) -> Result<(), SpawnError> {
-        let segment = self.server.segment;
+        let segment = self.server.context.segment;
         let owner = segment.claim_slot(kind).ok_or(SpawnError::NoSlot)?;
         match fork() {
             Ok(Side::Child) => enter(&self.server, owner, body),
@@ -58,7 +58,7 @@ impl Postmaster {
     pub(super) fn auxiliaries_are_ready(&self) -> bool {
         !self.children.values().any(|child| {
             child.kind == SlotKind::Checkpointer
-                && self.server.segment.slot(child.owner.slot).state() == SlotState::Starting
+                && self.server.context.segment.slot(child.owner.slot).state() == SlotState::Starting
         })
     }
 }
@@ -67,28 +67,28 @@ impl Postmaster {
 /// signals stay blocked until this process's own handlers stand; the tie to the postmaster comes after any
 /// change of credentials, which would undo it.
 fn enter(server: &Server, owner: Owner, body: Body) -> ! {
-    let slot = server.segment.slot(owner.slot);
+    let slot = server.context.segment.slot(owner.slot);
     slot.set_pid(parent::own_pid().as_raw());
     if let Err(error) = become_child(server, &body) {
         log::error!("a new process could not set itself up: {error}");
         exit_now(SETUP_FAILED);
     }
     match body {
-        Body::Worker => worker::run(server, owner, None),
-        Body::Session(client, peer) => worker::run(server, owner, Some((client, peer))),
+        Body::Worker => worker::run(&server.context, owner, None),
+        Body::Session(client, peer) => worker::run(&server.context, owner, Some((client, peer))),
     }
 }
 
 fn become_child(server: &Server, body: &Body) -> io::Result<()> {
-    let mut keep: Vec<RawFd> = vec![server.wake.as_raw_fd(), server.lock.descriptor()];
-    keep.extend(server.segment.fd().map(|fd| fd.as_raw_fd()));
+    let mut keep: Vec<RawFd> = server.context.descriptors();
+    keep.push(server.lock.descriptor());
     match body {
-        Body::Worker => keep.extend(server.listeners.descriptors()),
+        Body::Worker => keep.extend(server.context.listeners.iter().map(|listener| listener.as_raw_fd())),
         Body::Session(client, _) => keep.push(client.as_raw_fd()),
     }
     descriptor::close_all_except(&keep)?;
     signal::reset_handlers()?;
-    parent::die_with(server.postmaster)?;
+    parent::die_with(server.context.postmaster)?;
     parent::own_session()?;
     parent::set_oom_score(0);
     Ok(())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::transport::{Received, Sent, Transport};
 use crate::error::{Condition, Error};
 use crate::protocol::frame::{self, Next};
-use crate::protocol::startup::{Packet, Startup, Version};
+use crate::protocol::{Packet, Startup, Version};
 
 /// SSLRequest and GSSENCRequest once each, then a start-up packet: whoever sends more is not a client.
 const PACKETS_MAX: usize = 3;
