@@ -223,6 +223,8 @@ pub enum Direction {
 /// COPY between the client and a table or query. Server-side files are refused by the planner.
 #[derive(Debug, Clone)]
 pub struct Copy {
+    /// The table's name without its schema, for the CONTEXT of errors; empty for a query.
+    pub target: String,
     /// Which way.
     pub direction: CopyDirection,
     /// Columns that travel, in order; types and names of the target or of the query's result.

@@ -308,5 +308,5 @@ fn copy_in() -> Copy {
         force_null: Vec::new(),
     };
     let column = Column { type_: Type::Text, ..column() };
-    Copy { direction: CopyDirection::In(query()), columns: vec![column], format }
+    Copy { target: "nothing".to_owned(), direction: CopyDirection::In(query()), columns: vec![column], format }
 }

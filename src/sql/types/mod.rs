@@ -11,6 +11,7 @@ mod datum;
 mod float;
 mod integer;
 mod name;
+pub mod numeric;
 
 pub use crate::settings::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, TextContext};
 pub use cast::{CastKind, apply_typmod, cast};
