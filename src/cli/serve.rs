@@ -13,7 +13,7 @@ use shm::{Geometry, Segment, WAL_INDEX_PAGE_BYTES};
 use super::{ModelArgument, Outcome, ServeArguments};
 use crate::auth::{Maps, Rules, Source};
 use crate::config::{Config, Sources};
-use crate::postmaster::lockfile::{Content, DirectoryLock, Status};
+use crate::postmaster::lockfile::{Content, DirectoryLock, SocketLock, Status};
 use crate::postmaster::{self, Server, listen};
 use crate::system::daemon::{self, Report};
 use crate::system::wake::Wake;
@@ -76,22 +76,8 @@ fn serve(config: Config, sources: Sources, data: &Path, report: Option<Report>) 
     }
     let content = content(&config, data);
     lock.write(&content, Status::Starting).map_err(|error| format!("{}: {error}", data.display()))?;
-    let trusting = create_rules_if_missing(&config).map_err(|error| format!("access rules: {error}"))?;
-    let (rules, maps) = read_rules(&config)?;
-    let (listeners, socket_locks) = listen::open(&config, &content).map_err(|error| {
-        lock.remove();
-        error.to_string()
-    })?;
-    let geometry = Geometry {
-        slots: config.worker_slots() + AUXILIARY_SLOTS,
-        databases: DATABASES,
-        wal_index_bytes: WAL_INDEX_PAGES * WAL_INDEX_PAGE_BYTES,
-    };
-    let segment = Segment::create(&geometry).map_err(|error| error.to_string())?;
-    let wake = Wake::new().map_err(|error| error.to_string())?;
-    signal::block_all().map_err(|error| error.to_string())?;
-    let greeting = greeting(&config, &listen::places(&listeners), trusting);
-    let context = Context { config, rules, maps, segment, listeners, wake, postmaster: parent::own_pid() };
+    let prepared = prepare(config, &content);
+    let Prepared { context, socket_locks, greeting } = prepared.inspect_err(|_| lock.remove())?;
     let reread_data = data.to_owned();
     let reread = Box::new(move || reread(&reread_data, &sources));
     let server = Server { context, socket_locks, lock, content, reread };
@@ -100,11 +86,35 @@ fn serve(config: Config, sources: Sources, data: &Path, report: Option<Report>) 
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What is needed before the first process is forked.
+struct Prepared {
+    context: Context,
+    socket_locks: Vec<SocketLock>,
+    greeting: String,
+}
+
+/// Access rules, listeners, shared memory. The directory is locked.
+fn prepare(config: Config, content: &Content) -> Result<Prepared, String> {
+    let trusting = create_rules_if_missing(&config).map_err(|error| format!("access rules: {error}"))?;
+    let (rules, maps) = read_rules(&config)?;
+    let geometry = Geometry {
+        slots: config.worker_slots() + AUXILIARY_SLOTS,
+        databases: DATABASES,
+        wal_index_bytes: WAL_INDEX_PAGES * WAL_INDEX_PAGE_BYTES,
+    };
+    let segment = Segment::create(&geometry).map_err(|error| error.to_string())?;
+    let wake = Wake::new().map_err(|error| error.to_string())?;
+    signal::block_all().map_err(|error| error.to_string())?;
+    let (listeners, socket_locks) = listen::open(&config, content).map_err(|error| error.to_string())?;
+    let greeting = greeting(&config, &listen::places(&listeners), trusting);
+    let context = Context { config, rules, maps, segment, listeners, wake, postmaster: parent::own_pid() };
+    Ok(Prepared { context, socket_locks, greeting })
+}
+
 /// Creates the data directory; as root gives it away and becomes its user.
 fn prepare_privileges(arguments: &ServeArguments, data: &Path) -> Result<(), String> {
     let shown = data.display();
-    let identity =
-        privileges::choose(arguments.user.as_deref(), data).map_err(|error| format!("{shown}: {error}"))?;
+    let identity = privileges::choose(arguments.user.as_deref(), data).map_err(|error| format!("{shown}: {error}"))?;
     let is_new = !data.exists();
     fs::DirBuilder::new()
         .recursive(true)
@@ -150,7 +160,11 @@ fn content(config: &Config, data: &Path) -> Content {
         data: data.to_owned(),
         started_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
         port: config.listen.port,
-        socket_directory: config.listen.socket_directories.first().map_or(String::new(), |path| path.display().to_string()),
+        socket_directory: config
+            .listen
+            .socket_directories
+            .first()
+            .map_or(String::new(), |path| path.display().to_string()),
         address: config.listen.addresses.first().map_or(String::new(), ToString::to_string),
     }
 }

@@ -329,7 +329,9 @@ impl Config {
             return Err("listen.port must be between 1 and 65535".to_owned());
         }
         if self.listen.addresses.is_empty() && self.listen.socket_directories.is_empty() {
-            return Err("nothing to listen on: listen.addresses and listen.socket_directories are both empty".to_owned());
+            return Err(
+                "nothing to listen on: listen.addresses and listen.socket_directories are both empty".to_owned()
+            );
         }
         if self.auth.authentication_timeout.nonzero().is_none() {
             return Err("auth.authentication_timeout must be more than 0".to_owned());
@@ -346,7 +348,10 @@ impl Config {
             return Err("pool.min_spare must be at least 1".to_owned());
         }
         if pool.max_spare < pool.min_spare {
-            return Err(format!("pool.max_spare ({}) is less than pool.min_spare ({})", pool.max_spare, pool.min_spare));
+            return Err(format!(
+                "pool.max_spare ({}) is less than pool.min_spare ({})",
+                pool.max_spare, pool.min_spare
+            ));
         }
         if pool.reserved_sessions >= pool.max_sessions {
             return Err(format!(

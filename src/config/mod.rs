@@ -101,8 +101,7 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
 /// `section.key=value`. What is no TOML value counts as a string, so that `--set pool.model=prefork` works.
 fn parse_assignment(assignment: &str) -> Result<keys::ConfigPartial, Error> {
     let refuse = |what: String| Error::Assignment(assignment.to_owned(), what);
-    let (key, value) =
-        assignment.split_once('=').ok_or_else(|| refuse("expected section.key=value".to_owned()))?;
+    let (key, value) = assignment.split_once('=').ok_or_else(|| refuse("expected section.key=value".to_owned()))?;
     let (key, value) = (key.trim(), value.trim());
     if !key.contains('.') || !key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_')) {
         return Err(refuse("expected section.key=value".to_owned()));
@@ -139,7 +138,8 @@ mod tests {
 
     #[test]
     fn an_assignment_wins_over_the_file() {
-        let config = load("[pool]\nmax_sessions = 7\nmin_spare = 2\nmax_spare = 3\n", &["pool.max_sessions=9"]).unwrap();
+        let config =
+            load("[pool]\nmax_sessions = 7\nmin_spare = 2\nmax_spare = 3\n", &["pool.max_sessions=9"]).unwrap();
         assert_eq!((config.pool.max_sessions, config.pool.min_spare), (9, 2));
     }
 
@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn session_defaults_keep_their_text() {
         let config = load("[session]\nstatement_timeout = \"5s\"\nwork = 4\n", &[]).unwrap();
-        let defaults: Vec<(&str, String)> = config.session.iter().map(|(name, value)| (name, value.to_string())).collect();
+        let defaults: Vec<(&str, String)> =
+            config.session.iter().map(|(name, value)| (name, value.to_string())).collect();
         assert_eq!(defaults, [("statement_timeout", "5s".to_owned()), ("work", "4".to_owned())]);
     }
 

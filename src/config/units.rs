@@ -140,7 +140,9 @@ mod tests {
 
     #[test]
     fn durations_take_postgresql_units() {
-        for (text, ms) in [("500ms", 500), ("2s", 2000), (" 1 min ", 60_000), ("3h", 10_800_000), ("1d", 86_400_000), ("0", 0)] {
+        for (text, ms) in
+            [("500ms", 500), ("2s", 2000), (" 1 min ", 60_000), ("3h", 10_800_000), ("1d", 86_400_000), ("0", 0)]
+        {
             assert_eq!(Span::parse(text).unwrap().duration(), Duration::from_millis(ms), "{text}");
         }
         for text in ["", "5", "5 m", "-1s", "1.5s", "99999999999999999999d", "18446744073709551615d"] {

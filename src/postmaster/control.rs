@@ -126,16 +126,19 @@ impl Postmaster {
                 && matches!(slot.state(), SlotState::Idle | SlotState::Connecting | SlotState::Serving)
                 && slot.started_us() > self.last_failure_us
         };
-        if self.policy.is_failing() && self.server.context.segment.slots().any(has_started) && self.policy.start_succeeded() {
+        if self.policy.is_failing()
+            && self.server.context.segment.slots().any(has_started)
+            && self.policy.start_succeeded()
+        {
             log::info!("workers start again");
         }
     }
 
     /// The kernel wakes the idle worker that registered first, so the youngest is the coldest.
     fn retire_youngest(&self) {
-        let idle = self.workers_in(SlotState::Idle).filter(|(_, child)| {
-            !self.server.context.segment.slot(child.owner.slot).is_raised(Interrupt::Retire)
-        });
+        let idle = self
+            .workers_in(SlotState::Idle)
+            .filter(|(_, child)| !self.server.context.segment.slot(child.owner.slot).is_raised(Interrupt::Retire));
         let youngest = idle.max_by_key(|(_, child)| self.server.context.segment.slot(child.owner.slot).started_us());
         if let Some((pid, child)) = youngest {
             self.server.context.segment.slot(child.owner.slot).raise(Interrupt::Retire);
@@ -174,7 +177,8 @@ impl Postmaster {
                 match accepted {
                     Some(Ok(Some((client, peer)))) => {
                         self.server.context.segment.pool().count(Counter::Accepts);
-                        if let Err(SpawnError::Fork(error)) = self.spawn(SlotKind::Worker, Body::Session(client, peer)) {
+                        if let Err(SpawnError::Fork(error)) = self.spawn(SlotKind::Worker, Body::Session(client, peer))
+                        {
                             self.fork_failed(&error);
                         }
                     }
@@ -203,7 +207,8 @@ impl Postmaster {
     /// settings, busy ones leave at their session's end.
     fn take_configuration(&mut self, mut config: Config, rules: Rules, maps: Maps) {
         let old = &self.server.context.config;
-        let is_fixed = config.listen != old.listen || config.engine != old.engine || config.pool.model != old.pool.model;
+        let is_fixed =
+            config.listen != old.listen || config.engine != old.engine || config.pool.model != old.pool.model;
         if is_fixed {
             log::warn!("changes of listen.*, engine.* and pool.model take effect at the next start");
             config.listen = old.listen.clone();
@@ -212,7 +217,9 @@ impl Postmaster {
         }
         let ceiling = self.server.context.segment.geometry().slots;
         if config.worker_slots() > ceiling {
-            log::error!("configuration not reloaded: pool.max_sessions is above what pool.slot_limit reserved at start");
+            log::error!(
+                "configuration not reloaded: pool.max_sessions is above what pool.slot_limit reserved at start"
+            );
             return;
         }
         self.policy.set_limits(super::limits(&config));

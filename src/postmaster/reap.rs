@@ -79,7 +79,8 @@ impl Postmaster {
         if accepting && !left_by_itself {
             self.poke_one();
         }
-        self.accept_again = self.accept_again || self.server.context.config.pool.model == crate::config::Model::ForkOnAccept;
+        self.accept_again =
+            self.accept_again || self.server.context.config.pool.model == crate::config::Model::ForkOnAccept;
     }
 
     fn log_end(&self, pid: Pid, child: Child, ending: Ending, state: SlotState, reason: Option<ExitReason>) {

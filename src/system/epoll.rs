@@ -47,8 +47,7 @@ impl ExclusiveEpoll {
         let timeout = timeout_ms.map_or(-1, |ms| libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX));
         let mut event = MaybeUninit::<libc::epoll_event>::uninit();
         // SAFETY: the event and the mask outlive the call; the kernel writes one event at most.
-        let count =
-            unsafe { libc::epoll_pwait(self.0.0.as_raw_fd(), event.as_mut_ptr(), 1, timeout, mask.as_ptr()) };
+        let count = unsafe { libc::epoll_pwait(self.0.0.as_raw_fd(), event.as_mut_ptr(), 1, timeout, mask.as_ptr()) };
         match count {
             0 => Ok(Wait::TimedOut),
             1 => {

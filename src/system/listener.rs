@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::socket::sockopt::{Ipv6V6Only, KeepAlive, ReuseAddr, TcpNoDelay};
 use nix::sys::socket::{
-    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, listen, setsockopt, shutdown,
-    socket,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, listen, setsockopt,
+    shutdown, socket,
 };
 
 /// Where a listener listens.
@@ -99,9 +99,8 @@ impl Listener {
         let mut storage = std::mem::MaybeUninit::<libc::sockaddr_storage>::zeroed();
         let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
         // SAFETY: the address and its length outlive the call; the length says how much room there is.
-        let fd = unsafe {
-            libc::accept4(self.fd.as_raw_fd(), storage.as_mut_ptr().cast(), &mut length, libc::SOCK_CLOEXEC)
-        };
+        let fd =
+            unsafe { libc::accept4(self.fd.as_raw_fd(), storage.as_mut_ptr().cast(), &mut length, libc::SOCK_CLOEXEC) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }

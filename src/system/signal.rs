@@ -114,10 +114,12 @@ pub fn install_child_handlers(hook: fn()) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the signals that the server uses their default actions.
+/// Gives the signals that the server uses their default actions; those of memory faults as well, because the
+/// standard library's handler for them returns when the signal was sent by somebody.
 pub fn reset_handlers() -> io::Result<()> {
     use Signal::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGPIPE, SIGCHLD, SIGALRM] {
+    let used = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGPIPE, SIGCHLD, SIGALRM];
+    for signal in used.into_iter().chain([Signal::SIGSEGV, Signal::SIGBUS]) {
         set_action(signal, SigHandler::SigDfl, SaFlags::empty())?;
     }
     Ok(())

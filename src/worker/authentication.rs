@@ -37,9 +37,8 @@ pub fn authenticate(
         Peer::Unix => Connection::Local,
         Peer::Tcp(address) => Connection::Host { address: address.ip(), tls: false },
     };
-    let mut step =
-        Exchange::start(&environment, &connection, &request.database, &request.user, transport.output())
-            .map_err(refused)?;
+    let mut step = Exchange::start(&environment, &connection, &request.database, &request.user, transport.output())
+        .map_err(refused)?;
     loop {
         let exchange = match step {
             Step::Done(identity) => return Ok(identity),

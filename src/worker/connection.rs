@@ -116,7 +116,12 @@ impl Connection<'_> {
     }
 
     /// Gathers the replies up to BackendKeyData; the session adds ParameterStatus and ReadyForQuery and sends.
-    fn greet(&mut self, request: &Request, role: &Role, database: &Database) -> Result<crate::settings::Shared, Failure> {
+    fn greet(
+        &mut self,
+        request: &Request,
+        role: &Role,
+        database: &Database,
+    ) -> Result<crate::settings::Shared, Failure> {
         let settings = Arc::new(Mutex::new(self.settings(request, role)?));
         self.engine.begin_session(role, database, &settings)?;
         let mut key = [0; 32];
@@ -203,7 +208,10 @@ impl Connection<'_> {
         let pool = self.context.segment.pool();
         let error = match failure {
             Failure::Refused(error) => {
-                if matches!(error.condition(), Condition::InvalidPassword | Condition::InvalidAuthorizationSpecification) {
+                if matches!(
+                    error.condition(),
+                    Condition::InvalidPassword | Condition::InvalidAuthorizationSpecification
+                ) {
                     pool.count(Counter::AuthenticationFailures);
                 }
                 error

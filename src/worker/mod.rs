@@ -146,7 +146,7 @@ impl<'a> Worker<'a> {
         if pool.configuration_generation() != self.presence.slot().configuration_generation() {
             return Some(ExitReason::Reload);
         }
-        if (served && self.sessions_left == Some(0)) {
+        if served && self.sessions_left == Some(0) {
             return Some(ExitReason::Recycled);
         }
         None

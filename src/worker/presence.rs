@@ -94,9 +94,7 @@ impl Activity for Presence {
         let (state, phase, wait) = match state {
             State::Active => (SessionState::Active, Phase::Executing, WaitEvent::None),
             State::Idle => (SessionState::Idle, Phase::AwaitingClient, WaitEvent::ClientRead),
-            State::IdleInTransaction => {
-                (SessionState::IdleInTransaction, Phase::AwaitingClient, WaitEvent::ClientRead)
-            }
+            State::IdleInTransaction => (SessionState::IdleInTransaction, Phase::AwaitingClient, WaitEvent::ClientRead),
             State::IdleInFailedTransaction => {
                 (SessionState::IdleInFailedTransaction, Phase::AwaitingClient, WaitEvent::ClientRead)
             }

@@ -182,7 +182,10 @@ mod tests {
         let bytes = packet(|client| {
             client.ssl_request();
             client.gss_encryption_request();
-            client.startup(Version { minor: 0 }, &[("user", "ann"), ("options", "-c work_mem=1MB"), ("DateStyle", "ISO")]);
+            client.startup(
+                Version { minor: 0 },
+                &[("user", "ann"), ("options", "-c work_mem=1MB"), ("DateStyle", "ISO")],
+            );
         });
         let (result, answer) = open(&bytes, true);
         let Opening::Session(request) = result.unwrap() else { panic!("no session") };
