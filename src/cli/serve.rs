@@ -17,7 +17,7 @@ use crate::postmaster::lockfile::{Content, DirectoryLock, SocketLock, Status};
 use crate::postmaster::{self, Server, listen};
 use crate::system::daemon::{self, Report};
 use crate::system::wake::Wake;
-use crate::system::{descriptor, parent, privileges, signal};
+use crate::system::{descriptor, parent, pass, privileges, signal};
 use crate::worker::context::Context;
 
 /// Databases that can be open at one time.
@@ -104,10 +104,13 @@ fn prepare(config: Config, content: &Content) -> Result<Prepared, String> {
     };
     let segment = Segment::create(&geometry).map_err(|error| error.to_string())?;
     let wake = Wake::new().map_err(|error| error.to_string())?;
+    let doorman = Wake::new().map_err(|error| error.to_string())?;
+    let queue = pass::channel().map_err(|error| error.to_string())?;
     signal::block_all().map_err(|error| error.to_string())?;
     let (listeners, socket_locks) = listen::open(&config, content).map_err(|error| error.to_string())?;
     let greeting = greeting(&config, &listen::places(&listeners), trusting);
-    let context = Context { config, rules, maps, segment, listeners, wake, postmaster: parent::own_pid() };
+    let postmaster = parent::own_pid();
+    let context = Context { config, rules, maps, segment, listeners, wake, doorman, queue, postmaster };
     Ok(Prepared { context, socket_locks, greeting })
 }
 

@@ -65,7 +65,9 @@ impl Postmaster {
         if self.server.context.config.pool.model == Model::ForkOnAccept {
             return;
         }
-        self.server.context.segment.recount();
+        if self.server.context.segment.recount().idle == 0 {
+            self.server.context.doorman.wake();
+        }
         loop {
             let gauges = self.gauges();
             let now_us = shm::clock::monotonic_us();

@@ -89,6 +89,8 @@ struct Postmaster {
     last_failure_us: u64,
     /// Listeners of the classic model that may have connections waiting which had no slot.
     accept_again: bool,
+    /// When a background process that ended may be started again.
+    auxiliaries_not_before_us: u64,
     /// Background processes were told to end.
     background_told: bool,
     /// Told that clients can come; None afterwards.
@@ -121,6 +123,7 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
         ask_at_us: None,
         last_failure_us: 0,
         accept_again: false,
+        auxiliaries_not_before_us: 0,
         background_told: false,
         on_ready: Some(on_ready),
     };

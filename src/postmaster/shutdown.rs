@@ -34,8 +34,12 @@ impl Postmaster {
             ShutdownMode::Immediate => Signal::SIGQUIT,
         };
         for (pid, child) in &self.children {
-            if child.kind == SlotKind::Worker || mode == ShutdownMode::Immediate {
-                tell(*pid, signal);
+            match child.kind {
+                SlotKind::Worker => tell(*pid, signal),
+                // Its clients have no sessions to finish.
+                SlotKind::Doorman if mode != ShutdownMode::Immediate => tell(*pid, Signal::SIGTERM),
+                _ if mode == ShutdownMode::Immediate => tell(*pid, signal),
+                _ => {}
             }
         }
         if mode == ShutdownMode::Immediate {

@@ -6,10 +6,11 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use shm::{Counter, Owner, SlotKind, SlotState};
 
 use super::{Child, Postmaster, Server};
+use crate::config::Model;
 use crate::system::fork::{Side, exit_now, fork};
 use crate::system::listener::Peer;
 use crate::system::{descriptor, parent, signal};
-use crate::worker;
+use crate::{doorman, worker};
 
 /// What the new process does.
 pub(super) enum Body {
@@ -17,6 +18,8 @@ pub(super) enum Body {
     Worker,
     /// Serves one client that was accepted already.
     Session(OwnedFd, Peer),
+    /// Takes clients in when no worker can.
+    Doorman,
 }
 
 /// Why there is no new process.
@@ -27,6 +30,9 @@ pub(super) enum SpawnError {
     /// The kernel has no room for it.
     Fork(io::Error),
 }
+
+/// Between two starts of the same background process.
+const RESTART_PAUSE_US: u64 = 500_000;
 
 /// Exit code of a child that could not set itself up.
 const SETUP_FAILED: i32 = 4;
@@ -51,8 +57,23 @@ impl Postmaster {
         }
     }
 
-    /// Starts the background processes that are not there.
-    pub(super) fn start_auxiliaries(&mut self) {}
+    /// Starts the background processes that are not there, each at most once in a while.
+    pub(super) fn start_auxiliaries(&mut self) {
+        let is_missing = !self.children.values().any(|child| child.kind == SlotKind::Doorman);
+        if self.server.context.config.pool.model != Model::Prefork || !is_missing {
+            return;
+        }
+        let now_us = shm::clock::monotonic_us();
+        if now_us < self.auxiliaries_not_before_us {
+            self.ask_at_us = Some(self.auxiliaries_not_before_us);
+            return;
+        }
+        self.auxiliaries_not_before_us = now_us + RESTART_PAUSE_US;
+        if let Err(SpawnError::Fork(error)) = self.spawn(SlotKind::Doorman, Body::Doorman) {
+            log::error!("could not fork the doorman: {error}");
+            self.ask_at_us = Some(self.auxiliaries_not_before_us);
+        }
+    }
 
     /// Whether clients may be let in as far as background processes go.
     pub(super) fn auxiliaries_are_ready(&self) -> bool {
@@ -75,6 +96,7 @@ fn enter(server: &Server, owner: Owner, body: Body) -> ! {
     }
     match body {
         Body::Worker => worker::run(&server.context, owner, None),
+        Body::Doorman => doorman::run(&server.context, owner),
         Body::Session(client, peer) => worker::run(&server.context, owner, Some((client, peer))),
     }
 }
@@ -82,8 +104,10 @@ fn enter(server: &Server, owner: Owner, body: Body) -> ! {
 fn become_child(server: &Server, body: &Body) -> io::Result<()> {
     let mut keep: Vec<RawFd> = server.context.descriptors();
     keep.push(server.lock.descriptor());
+    let listeners = server.context.listeners.iter().map(|listener| listener.as_raw_fd());
     match body {
-        Body::Worker => keep.extend(server.context.listeners.iter().map(|listener| listener.as_raw_fd())),
+        Body::Worker => keep.extend(listeners.chain([server.context.queue.1.as_raw_fd()])),
+        Body::Doorman => keep.extend(listeners.chain([server.context.queue.0.as_raw_fd()])),
         Body::Session(client, _) => keep.push(client.as_raw_fd()),
     }
     descriptor::close_all_except(&keep)?;

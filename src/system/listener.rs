@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::socket::sockopt::{Ipv6V6Only, KeepAlive, ReuseAddr, TcpNoDelay};
 use nix::sys::socket::{
-    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, listen, setsockopt,
-    shutdown, socket,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getpeername, listen,
+    setsockopt, shutdown, socket,
 };
 
 /// Where a listener listens.
@@ -134,6 +134,14 @@ impl AsRawFd for Listener {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
+}
+
+/// Who is at the other end of a connection that another process accepted.
+pub fn peer_of(socket: impl AsFd) -> io::Result<Peer> {
+    let address: SockaddrStorage = getpeername(socket.as_fd().as_raw_fd())?;
+    let v4 = address.as_sockaddr_in().map(|address| SocketAddr::from(std::net::SocketAddrV4::from(*address)));
+    let v6 = || address.as_sockaddr_in6().map(|address| SocketAddr::from(std::net::SocketAddrV6::from(*address)));
+    Ok(v4.or_else(v6).map_or(Peer::Unix, Peer::Tcp))
 }
 
 fn queue(backlog: u32) -> io::Result<Backlog> {

@@ -39,6 +39,14 @@ pub fn receive(channel: impl AsFd, bytes: &mut [u8]) -> io::Result<(usize, Optio
     Ok((message.bytes, received))
 }
 
+/// Whether messages that were sent have not been taken yet.
+pub fn is_unread(channel: impl AsFd) -> io::Result<bool> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one c_int, which outlives the call (unix(7): memory of unread messages).
+    let result = unsafe { libc::ioctl(channel.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(bytes > 0) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,9 +59,11 @@ mod tests {
         let (mut here, there) = UnixStream::pair().unwrap();
         send(&left, b"abc", &there).unwrap();
         drop(there);
+        assert!(is_unread(&left).unwrap());
         let mut bytes = [0; 8];
         let (count, received) = receive(&right, &mut bytes).unwrap();
         assert_eq!(&bytes[..count], b"abc");
+        assert!(!is_unread(&left).unwrap());
         let mut there = UnixStream::from(received.unwrap());
         here.write_all(b"x").unwrap();
         let mut byte = [0];

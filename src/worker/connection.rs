@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use shm::{ClientAddress, Counter, Phase, SessionIdentity, SetupPhase, SlotState};
 
 use super::authentication::authenticate;
+use super::cancel::cancel;
 use super::context::Context;
 use super::engine::WarmEngine;
 use super::presence::Presence;
@@ -247,25 +248,6 @@ impl Connection<'_> {
             End::Io(error) => log::debug!("session ended: {error}"),
             End::ProtocolViolation(error) => log::info!("session ended: {error}"),
             End::Failed(error) => log::error!("session ended: {error}"),
-        }
-    }
-}
-
-/// Carries out a cancel request: the flag and the latch here, the signal through the postmaster. The client gets
-/// no answer, so that nothing can be learnt about keys.
-fn cancel(context: &Context, process: u32, key: &[u8]) {
-    let segment = context.segment;
-    let target = i32::try_from(process).ok().and_then(|pid| segment.find_cancel_key(pid, key));
-    match target {
-        Some((slot, session)) => {
-            segment.pool().count(Counter::Cancels);
-            if segment.slot(slot).request_cancel(session) {
-                context.wake_postmaster();
-            }
-        }
-        None => {
-            segment.pool().count(Counter::CancelsRejected);
-            log::info!("wrong key in cancel request for process {process}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What every process of the server has from the postmaster, as it was at fork.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use shm::Segment;
 
@@ -25,6 +25,10 @@ pub struct Context {
     pub listeners: Vec<Listener>,
     /// Wakes the postmaster.
     pub wake: Wake,
+    /// Wakes the doorman: no worker is idle any more, or one is again.
+    pub doorman: Wake,
+    /// Clients on their way from the doorman to a worker: where it sends them, and where workers take them.
+    pub queue: (OwnedFd, OwnedFd),
     /// The postmaster.
     pub postmaster: Pid,
 }
@@ -37,9 +41,9 @@ impl Context {
         }
     }
 
-    /// Descriptors that any child keeps: what wakes the postmaster, and the segment's file.
+    /// Descriptors that any child keeps: what wakes postmaster and doorman, and the segment's file.
     pub fn descriptors(&self) -> Vec<i32> {
         let segment = self.segment.fd().map(|fd| fd.as_raw_fd());
-        segment.into_iter().chain([self.wake.as_raw_fd()]).collect()
+        segment.into_iter().chain([self.wake.as_raw_fd(), self.doorman.as_raw_fd()]).collect()
     }
 }

@@ -11,12 +11,16 @@ use shm::{ExitReason, Interrupt, ShutdownMode};
 use super::context::Context;
 use super::presence::Presence;
 use crate::system::epoll::ExclusiveEpoll;
-use crate::system::listener::Peer;
+use crate::system::listener::{Peer, peer_of};
 use crate::system::signal::{self, Mask, Notice};
+use crate::system::{descriptor, pass};
 
 /// Pause after accept failed for want of descriptors or memory: the connection stays queued, and the listener
 /// would wake us at once, again and again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// The doorman's queue, among the listeners' numbers.
+const QUEUE: u64 = u64::MAX;
 
 /// What ended the wait.
 #[derive(Debug)]
@@ -41,6 +45,7 @@ impl<'a> Idle<'a> {
         for (number, listener) in (0..).zip(&context.listeners) {
             epoll.add_exclusive(listener, number)?;
         }
+        epoll.add_exclusive(&context.queue.1, QUEUE)?;
         Ok(Self { context, epoll: Some(epoll) })
     }
 
@@ -60,6 +65,12 @@ impl<'a> Idle<'a> {
             }
             let Some(epoll) = &self.epoll else { return Ok(Woken::Leave(ExitReason::Retired)) };
             let crate::system::epoll::Wait::Ready(number) = epoll.wait(&mask, None)? else { continue };
+            if number == QUEUE {
+                match self.take_queued() {
+                    Some((client, peer)) => return Ok(Woken::Client(client, peer)),
+                    None => continue,
+                }
+            }
             let listener = usize::try_from(number).ok().and_then(|number| self.context.listeners.get(number));
             match listener.map(|listener| listener.accept()) {
                 Some(Ok(Some((client, peer)))) => return Ok(Woken::Client(client, peer)),
@@ -83,7 +94,17 @@ impl<'a> Idle<'a> {
     }
 
     fn try_all(&self) -> Option<(OwnedFd, Peer)> {
-        self.context.listeners.iter().find_map(|listener| listener.accept().ok().flatten())
+        self.take_queued()
+            .or_else(|| self.context.listeners.iter().find_map(|listener| listener.accept().ok().flatten()))
+    }
+
+    /// A client that the doorman took in while nobody was idle; they have waited longest.
+    fn take_queued(&self) -> Option<(OwnedFd, Peer)> {
+        let (_, client) = pass::receive(&self.context.queue.1, &mut [0; 1]).ok()?;
+        let client = client?;
+        let peer = peer_of(&client).ok()?;
+        descriptor::set_nonblocking(&client, false).ok()?;
+        Some((client, peer))
     }
 
     fn reason_to_leave(&self, presence: &Presence) -> Option<ExitReason> {

@@ -25,6 +25,7 @@ use crate::system::listener::Peer;
 use crate::system::{parent, signal};
 
 mod authentication;
+pub mod cancel;
 mod connection;
 pub mod context;
 mod directory;
@@ -90,6 +91,9 @@ impl<'a> Worker<'a> {
         let mut idle = Idle::new(self.context).map_err(|error| format!("epoll: {error}"))?;
         loop {
             self.presence.slot().set_phase(Phase::Accepting);
+            if self.context.segment.pool().queued() > 0 {
+                self.context.doorman.wake();
+            }
             let (client, peer) = match idle.wait(&self.presence).map_err(|error| error.to_string())? {
                 Woken::Client(client, peer) => (client, peer),
                 Woken::Leave(reason) => match idle.leave() {
@@ -125,6 +129,9 @@ impl<'a> Worker<'a> {
         pool.count(shm::Counter::Accepts);
         if spare <= pool.spare_minimum() {
             self.context.wake_postmaster();
+        }
+        if pool.gauge(SlotState::Idle) == 0 {
+            self.context.doorman.wake();
         }
     }
 

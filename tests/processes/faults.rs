@@ -11,6 +11,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a_memory_fault_ends_all_sessions_and_the_server_goes_on", memory_fault_restart),
     ("a_memory_fault_may_be_isolated", memory_fault_isolate),
     ("killing_the_postmaster_ends_all_children", killing_the_postmaster_ends_all_children),
+    ("killing_the_doorman_costs_nobody_a_session", killing_the_doorman_costs_nobody_a_session),
     ("terminating_a_worker_tells_its_client", terminating_a_worker_tells_its_client),
 ];
 
@@ -30,7 +31,7 @@ fn killing_idle_workers_strands_no_client() {
     let server = Server::start(&["pool.start_workers=4", "pool.min_spare=4", "pool.sessions_per_worker=0"]);
     for _ in 0..30 {
         // The first in line is the one whom the kernel wakes for the connection that follows.
-        if let Some(first) = server.children().first() {
+        if let Some(first) = server.workers().first() {
             let _ = kill(*first, Signal::SIGKILL);
         }
         assert!(server.connect().simple_query("select 1").is_ok());
@@ -87,4 +88,16 @@ fn terminating_a_worker_tells_its_client() {
     assert_eq!(sqlstate.as_deref(), Some("57P01"));
     eventually("the process ends", || !is_alive(victim.pid));
     assert!(bystander.simple_query("select 1").is_ok());
+}
+
+fn killing_the_doorman_costs_nobody_a_session() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let workers = server.workers();
+    let doorman = |server: &Server| server.children().into_iter().find(|pid| !server.workers().contains(pid));
+    let first = doorman(&server).unwrap();
+    kill(first, Signal::SIGKILL).unwrap();
+    eventually("there is another", || doorman(&server).is_some_and(|pid| pid != first));
+    assert!(client.simple_query("select 1").is_ok());
+    assert!(workers.iter().all(|pid| is_alive(*pid)));
 }

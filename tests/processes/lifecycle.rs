@@ -101,14 +101,14 @@ fn a_configuration_that_makes_no_sense_is_refused() {
 fn a_reload_replaces_idle_workers() {
     let server = Server::start(&[]);
     let mut client = server.connect();
-    let before = server.children();
+    let before = server.workers();
     fs::write(server.data.join("pgprefork.toml"), "[pool\n").unwrap();
     server.signal(Signal::SIGHUP);
     assert!(server.connect().simple_query("select 1").is_ok());
     fs::write(server.data.join("pgprefork.toml"), "[pool]\nmax_sessions = 50\n").unwrap();
     server.signal(Signal::SIGHUP);
     eventually("idle workers are new", || {
-        let now = server.children();
+        let now = server.workers();
         now.len() >= 8 && now.iter().filter(|pid| before.contains(pid)).count() <= 1
     });
     assert!(client.simple_query("select 1").is_ok());
@@ -153,6 +153,6 @@ fn an_idle_server_does_not_tick() {
 
 fn surplus_workers_retire() {
     let server = Server::start(&["pool.start_workers=12", "pool.min_spare=2", "pool.max_spare=5"]);
-    eventually("only max_spare are left", || server.children().len() == 5);
+    eventually("only max_spare are left", || server.workers().len() == 5);
     assert!(server.connect().simple_query("select 1").is_ok());
 }

@@ -120,6 +120,13 @@ impl Server {
         status.unwrap().code()
     }
 
+    /// Pids of its workers.
+    pub fn workers(&self) -> Vec<Pid> {
+        let is_worker =
+            |pid: &Pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.contains("idle"));
+        self.children().into_iter().filter(is_worker).collect()
+    }
+
     /// Pids of its children.
     pub fn children(&self) -> Vec<Pid> {
         let path = format!("/proc/{0}/task/{0}/children", self.pid());

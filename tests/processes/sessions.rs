@@ -13,6 +13,9 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a_process_serves_as_many_sessions_as_it_may", a_process_serves_as_many_sessions_as_it_may),
     ("a_burst_of_all_sessions_is_served_by_a_small_pool", a_burst_of_all_sessions_is_served_by_a_small_pool),
     ("one_client_too_many_is_told_so", one_client_too_many_is_told_so),
+    ("a_full_server_queues_refuses_and_serves", a_full_server_queues_refuses_and_serves),
+    ("a_full_server_queues_for_reused_workers_too", a_full_server_queues_for_reused_workers_too),
+    ("a_cancel_request_is_served_when_every_place_is_taken", a_cancel_request_is_served_when_every_place_is_taken),
     ("a_cancel_request_is_no_session_and_gets_no_answer", a_cancel_request_is_no_session_and_gets_no_answer),
     ("garbage_ends_its_own_connection_only", garbage_ends_its_own_connection_only),
 ];
@@ -117,4 +120,51 @@ fn garbage_ends_its_own_connection_only() {
     }
     assert!(bystander.simple_query("select 1").is_ok());
     assert!(server.connect().simple_query("select 1").is_ok());
+}
+
+fn a_full_server_queues_refuses_and_serves() {
+    let settings = ["pool.max_sessions=3", "pool.reserved_sessions=0", "pool.min_spare=1", "pool.queue_timeout=300ms"];
+    let server = Server::start(&settings);
+    let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    let error = server.try_connect().err().unwrap();
+    assert_eq!(error.code().map(postgres::error::SqlState::code), Some("53300"), "{error:?}");
+    // A client that waits gets the place that becomes free.
+    let parameters = server.parameters();
+    let waiting = std::thread::spawn(move || postgres::Client::connect(&parameters, NoTls));
+    drop(clients.pop());
+    let mut served = waiting.join().unwrap().unwrap();
+    assert!(served.simple_query("select 1").is_ok());
+}
+
+fn a_full_server_queues_for_reused_workers_too() {
+    let settings = [
+        "pool.max_sessions=2",
+        "pool.reserved_sessions=0",
+        "pool.min_spare=1",
+        "pool.sessions_per_worker=0",
+        "pool.queue_timeout=20s",
+    ];
+    let server = Server::start(&settings);
+    let parameters = server.parameters();
+    let clients: Vec<_> = (0..12)
+        .map(|_| {
+            let parameters = parameters.clone();
+            std::thread::spawn(move || {
+                for _ in 0..10 {
+                    let mut client = postgres::Client::connect(&parameters, NoTls).unwrap();
+                    assert!(client.simple_query("select 1").is_ok());
+                }
+            })
+        })
+        .collect();
+    assert!(clients.into_iter().all(|client| client.join().is_ok()));
+}
+
+fn a_cancel_request_is_served_when_every_place_is_taken() {
+    let server = Server::start(&["pool.max_sessions=2", "pool.reserved_sessions=0", "pool.min_spare=1"]);
+    let clients: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    let begun = std::time::Instant::now();
+    // Returns once the server has closed the connection, having read it.
+    clients[0].cancel_token().cancel_query(NoTls).unwrap();
+    assert!(begun.elapsed().as_millis() < 1000);
 }
