@@ -112,8 +112,7 @@ fn fields(source: &Source<'_>, text: &str, line: usize, depth: usize) -> Result<
     loop {
         let mut field = Vec::new();
         let mut found = false;
-        loop {
-            let Some((token, initial_quote, comma)) = scanner.token() else { break };
+        while let Some((token, initial_quote, comma)) = scanner.token() {
             found = true;
             if token.text.len() > MAX_TOKEN {
                 return Err(problem(source, line, token.column, "authentication file token too long".into()));

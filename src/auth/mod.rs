@@ -6,6 +6,8 @@
 //!
 //! Nothing here tells a client whether a role exists before it has proved to be that role.
 
+use std::fmt;
+
 mod admission;
 mod exchange;
 pub mod hba;
@@ -21,7 +23,7 @@ pub use ident::Maps;
 pub use lexicon::{Problem, Source};
 
 /// A role, as far as it matters to whether it may connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Role {
     /// `pg_authid.oid`.
     pub oid: u32,
@@ -39,6 +41,13 @@ pub struct Role {
     pub password: Option<String>,
     /// Names of all roles that it is a member of, directly or not.
     pub memberships: Vec<String>,
+}
+
+impl fmt::Debug for Role {
+    /// Without the password, which a log must not keep.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Role").field("oid", &self.oid).field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// The roles of the cluster.

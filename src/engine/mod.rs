@@ -32,6 +32,9 @@ pub struct Completion {
     pub complete: bool,
 }
 
+/// The statements of a text: the place of each, in bytes, and what was recognised there.
+pub type Split<R> = Vec<(Range<usize>, R)>;
+
 /// Takes the rows of a result as they come.
 pub trait RowSink {
     /// One row in the stored representation; the columns are those of the plan. An error stops the statement.
@@ -61,7 +64,7 @@ pub trait Engine {
     /// Splits a message's text into statements, without their separators; an empty statement alone counts as
     /// one, further empty ones are left out. A syntax error anywhere refuses the whole text (42601), before
     /// anything runs. The range is the statement's place in the text, in bytes.
-    fn split(&mut self, text: &str) -> Result<Vec<(Range<usize>, Self::Raw)>, Error>;
+    fn split(&mut self, text: &str) -> Result<Split<Self::Raw>, Error>;
 
     /// Analyses one statement against the catalog of now. `types` are the OIDs declared by Parse, 0 for
     /// "infer". Error positions count from the start of the statement's own text.
@@ -145,6 +148,12 @@ pub trait Engine {
             Discard::All => self.reset(),
             Discard::Plans | Discard::Sequences | Discard::Temp => Ok(()),
         }
+    }
+
+    /// Start of the current transaction (outside of one: now), microseconds since 2000-01-01 UTC: what 'now' and
+    /// 'today' mean in a parameter. `None` where the engine keeps no time; they are refused then.
+    fn transaction_timestamp(&self) -> Option<i64> {
+        None
     }
 
     /// The modes of the current transaction, where they differ from the session's defaults (for SHOW).

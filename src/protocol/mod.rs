@@ -54,3 +54,6 @@ impl Format {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 //!
 //! Nothing here panics or allocates, whatever the bytes.
 
+use std::ffi::CStr;
+
 use super::Violation;
 
 /// The bytes of one message that are still to be read.
@@ -69,16 +71,18 @@ impl<'a> Reader<'a> {
     /// The bytes up to the next zero byte, which is consumed too.
     #[inline]
     pub fn c_bytes(&mut self, field: &'static str) -> Result<&'a [u8], Violation> {
-        let end = self.rest.iter().position(|&byte| byte == 0).ok_or(Violation::UnterminatedString(field))?;
-        let (taken, rest) = self.rest.split_at_checked(end).ok_or(Violation::UnterminatedString(field))?;
-        self.rest = rest.get(1..).unwrap_or_default();
+        // The standard library's search for the terminator is the fast one.
+        let found = CStr::from_bytes_until_nul(self.rest).map_err(|_| Violation::UnterminatedString(field))?;
+        let taken = found.to_bytes();
+        self.rest = self.rest.get(taken.len() + 1..).unwrap_or_default();
         Ok(taken)
     }
 
     /// A zero-terminated string, which has to be UTF-8.
     #[inline]
     pub fn string(&mut self, field: &'static str) -> Result<&'a str, Violation> {
-        utf8(self.c_bytes(field)?)
+        let bytes = self.c_bytes(field)?;
+        std::str::from_utf8(bytes).map_err(|error| offending(bytes, error.valid_up_to()))
     }
 
     /// A length-prefixed value: Int32, then as many bytes; -1 is NULL.

@@ -83,7 +83,8 @@ pub struct Startup<'a> {
     pub parameters: Vec<Parameter<'a>>,
     /// Names of `_pq_.` protocol options that this server does not know.
     pub unknown_options: Vec<&'a str>,
-    /// Whether NegotiateProtocolVersion has to be sent, with `version` and `unknown_options`.
+    /// Whether NegotiateProtocolVersion has to be sent, with `version` and `unknown_options`: before the first
+    /// message of authentication.
     pub negotiate: bool,
 }
 
@@ -179,7 +180,11 @@ impl<'a> Startup<'a> {
 
 /// PostgreSQL cuts names to 63 bytes at a character's boundary.
 fn cut_name(name: &str) -> &str {
-    name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or(name)
+    let end = (0..=MAX_NAME).rev().find(|&end| name.is_char_boundary(end));
+    match end.and_then(|end| name.get(..end)) {
+        Some(cut) if name.len() > MAX_NAME => cut,
+        _ => name,
+    }
 }
 
 /// `replication` is a boolean or "database"; false asks for an ordinary session.

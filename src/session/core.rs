@@ -37,6 +37,8 @@ pub struct Core<'a, E: Engine> {
     implicit: bool,
     /// statement_timeout runs.
     timed: bool,
+    /// Settings were changed in the open transaction: its end may change them again.
+    settings_moved: bool,
 }
 
 impl<'a, E: Engine> Core<'a, E> {
@@ -54,6 +56,7 @@ impl<'a, E: Engine> Core<'a, E> {
             open: false,
             implicit: false,
             timed: false,
+            settings_moved: false,
         }
     }
 
@@ -205,13 +208,17 @@ impl<'a, E: Engine> Core<'a, E> {
                 settings.rollback()
             }
             drop(settings);
-            self.settings_changed();
+            if self.settings_moved {
+                self.settings_changed();
+                self.settings_moved = false;
+            }
         }
     }
 
     /// Settings may have changed: what follows from them is resolved anew.
     pub fn settings_changed(&mut self) {
         self.environment = Environment::new(&self.settings);
+        self.settings_moved = self.open;
     }
 
     /// Starts statement_timeout if it is set and not running.

@@ -14,6 +14,7 @@ use super::statement::Prepared;
 use crate::engine::Engine;
 use crate::error::{Condition, Error};
 use crate::protocol::{Bind, Encoder, Format, Parse, Target};
+use crate::settings::TextContext;
 use crate::sql::plan::{Action, Tag};
 use crate::sql::types::{self, Type, Value};
 
@@ -96,9 +97,9 @@ impl<E: Engine> Core<'_, E> {
 
     fn parameter(&self, index: usize, type_: Type, format: Format, bytes: &[u8]) -> Result<Value, Error> {
         let read = match format {
-            Format::Text => crate::protocol::utf8(bytes)
-                .map_err(Error::from)
-                .and_then(|text| types::input(type_, -1, text, &self.environment.text_context)),
+            Format::Text => {
+                crate::protocol::utf8(bytes).map_err(Error::from).and_then(|text| self.text_parameter(type_, text))
+            }
             Format::Binary => types::receive(type_, bytes),
         };
         read.map_err(|mut error| {
@@ -107,6 +108,17 @@ impl<E: Engine> Core<'_, E> {
             }
             error
         })
+    }
+
+    fn text_parameter(&self, type_: Type, text: &str) -> Result<Value, Error> {
+        let context = &self.environment.text_context;
+        match type_ {
+            Type::Date | Type::Time | Type::Timestamp | Type::Timestamptz => {
+                let context = TextContext { now_us: self.engine.transaction_timestamp(), ..context.clone() };
+                types::input(type_, -1, text, &context)
+            }
+            _ => types::input(type_, -1, text, context),
+        }
     }
 
     /// Describe.
@@ -218,9 +230,11 @@ impl<E: Engine> Core<'_, E> {
                 let message = format!("portal \"{name}\" cannot be run");
                 Err(Error::new(Condition::ObjectNotInPrerequisiteState, message).into())
             }
-            Progress::Scroll(scroll) => {
+            Progress::Scroll(mut scroll) => {
+                let (prepared, formats) = (Rc::clone(&portal.prepared), &portal.formats);
+                let ran = self.execute_cursor(client, &prepared, &mut scroll, formats, limit);
                 portal.progress = Progress::Scroll(scroll);
-                Err(Error::unsupported("Execute of a cursor").into())
+                ran
             }
         }
     }

@@ -8,8 +8,10 @@
 //! Protocol: PostgreSQL documentation, "Frontend/Backend Protocol", "Message Flow".
 
 mod client;
+mod command;
 mod copy;
 mod core;
+mod cursor;
 mod environment;
 mod extended;
 mod interrupts;
@@ -52,7 +54,7 @@ pub fn serve<E: Engine>(
         text: String::new(),
     };
     let Err(end) = session.run();
-    session.client.send_last();
+    session.last_words(&end);
     end
 }
 
@@ -95,6 +97,18 @@ impl<E: Engine> Session<'_, E> {
                 Err(Stop::End(end)) => return Err(end),
             }
         }
+    }
+
+    /// Sends what is still gathered, as far as it may be sent.
+    fn last_words(&mut self, end: &End) {
+        if matches!(end, End::Io(_)) {
+            return;
+        }
+        // After a failure nothing but the failure itself is gathered.
+        if !matches!(end, End::Failed(_)) && self.client.gathered() > 0 && self.core.engine.settle().is_err() {
+            self.client.drop_gathered();
+        }
+        self.client.send_last();
     }
 
     /// Waits until a whole message is there, sending what is due first.

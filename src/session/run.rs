@@ -1,13 +1,12 @@
 //! Running one statement, whichever cycle asked for it: who carries it out, and what its command tag is.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use super::client::{Client, Outcome};
 use super::core::Core;
 use super::rows::{Formats, Rows, describe};
 use crate::engine::{Completion, Engine, TransactionStatus};
-use crate::sql::plan::{Action, Column, Plan, Tag, Transaction};
+use crate::sql::plan::{Action, Plan, Tag, Transaction};
 use crate::sql::types::Value;
 
 /// A statement to run.
@@ -54,7 +53,7 @@ impl<E: Engine> Core<'_, E> {
             Action::Query(_) | Action::Transaction(_) | Action::Define(_) | Action::Explain(_) => {
                 self.run_in_engine(client, plan, task)
             }
-            Action::Session(_) => Err(crate::error::Error::unsupported("this command").into()),
+            Action::Session(command) => self.run_command(client, plan, command, task),
             Action::Copy(copy) => self.run_copy(client, copy, task),
         }
     }
@@ -78,13 +77,6 @@ impl<E: Engine> Core<'_, E> {
             _ => plan.tag.clone(),
         };
         Ok(Ran { tag, rows, cursor, returns_rows: !plan.columns.is_empty() })
-    }
-}
-
-impl<E: Engine> Core<'_, E> {
-    /// The columns that a statement returns.
-    pub fn columns<'p>(&self, plan: &'p Plan) -> Cow<'p, [Column]> {
-        Cow::Borrowed(&plan.columns)
     }
 }
 

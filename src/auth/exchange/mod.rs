@@ -103,8 +103,8 @@ pub struct Exchange {
 enum State {
     Cleartext { stored: Result<Stored, String> },
     Md5 { stored: Result<String, String>, salt: [u8; 4] },
-    SaslInitial { scram: Scram, reason: String },
-    Sasl { scram: Scram, reason: String },
+    SaslInitial { scram: Box<Scram>, reason: String },
+    Sasl { scram: Box<Scram>, reason: String },
 }
 
 impl fmt::Debug for State {
@@ -163,7 +163,12 @@ impl Exchange {
                 match stored {
                     Ok(stored) if stored.verify(&self.identity.user, password) => Ok(Step::Done(self.identity)),
                     Ok(_) => Err(self.wrong_password(self.mismatch())),
-                    Err(reason) => Err(self.wrong_password(reason.clone())),
+                    Err(reason) => {
+                        // Takes the time that a stored password would take, so that the answer's delay tells nothing.
+                        let mock = Verifier::mock(&self.identity.user, &[0; 32]);
+                        std::hint::black_box(mock.verify(password));
+                        Err(self.wrong_password(reason.clone()))
+                    }
                 }
             }
             State::Md5 { ref stored, salt } => {
@@ -259,7 +264,7 @@ fn begin(
             let (verifier, reason) = verifier(&identity.user, stored);
             let scram = Scram::start(verifier, &identity.user, environment.mock_secret)?;
             Encoder::new(out).authentication_sasl(&[MECHANISM]);
-            State::SaslInitial { scram, reason }
+            State::SaslInitial { scram: Box::new(scram), reason }
         }
     };
     Ok(Step::Wait(Exchange { identity, rule_text: rule.text.clone(), state }))

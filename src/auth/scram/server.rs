@@ -243,6 +243,7 @@ fn unsupported(message: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{Next, client, frame};
 
     const SECRET: [u8; 32] = [7; 32];
 
@@ -271,6 +272,42 @@ mod tests {
             Ok(Outcome::Final(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".to_vec()))
         );
         assert!(scram.step(CLIENT_FINAL.as_bytes()).is_err(), "an exchange cannot be stepped past its end");
+    }
+
+    /// The bodies of the messages of type `kind` in a recording.
+    fn bodies(mut bytes: &[u8], kind: u8) -> Vec<&[u8]> {
+        let mut bodies = Vec::new();
+        while let Ok(Next::Complete(frame, length)) = client::next(bytes) {
+            bodies.extend((frame.kind == kind).then_some(frame.body));
+            bytes = &bytes[length..];
+        }
+        bodies
+    }
+
+    #[test]
+    fn psql_is_let_in_and_gets_the_signature_that_postgresql_sent() {
+        let front: &[u8] = include_bytes!("../../../tests/wire/psql.front");
+        let back: &[u8] = include_bytes!("../../../tests/wire/psql.back");
+        let mut front = front;
+        // Skip the start-up packets, which have no type byte.
+        while let Ok(Next::Complete(_, length)) = frame::next_startup(front) {
+            front = &front[length..];
+        }
+        let [first, last] = bodies(front, b'p')[..] else { panic!("two SASL messages") };
+        let requests = bodies(back.strip_prefix(b"N").unwrap_or(back), b'R');
+        let (server_first, server_final) = (&requests[1][4..], &requests[2][4..]);
+
+        let text = std::str::from_utf8(server_first).unwrap();
+        let mut parts = text.split(',').map(|part| &part[2..]);
+        let (nonce, salt) = (parts.next().unwrap(), BASE64.decode(parts.next().unwrap()).unwrap());
+        let client_first = first.splitn(2, |&byte| byte == 0).nth(1).map(|rest| &rest[4..]).unwrap();
+        let client_nonce = client_first.strip_prefix(b"n,,n=,r=").unwrap();
+        let server_nonce = nonce[client_nonce.len()..].to_owned();
+
+        let verifier = Verifier::with_salt(b"secret", 4096, &salt);
+        let mut scram = Scram::with_nonce(Some(verifier), "postgres", &SECRET, server_nonce);
+        assert_eq!(scram.step(client_first), Ok(Outcome::Continue(server_first.to_vec())));
+        assert_eq!(scram.step(last), Ok(Outcome::Final(server_final.to_vec())));
     }
 
     #[test]

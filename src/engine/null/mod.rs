@@ -4,10 +4,9 @@
 //! queries see tags and ReadyForQuery states as from a server. It looks at a statement's first word only, and
 //! does no I/O.
 
-use std::ops::Range;
 use std::rc::Rc;
 
-use super::{Completion, Engine, RowSink, TransactionStatus};
+use super::{Completion, Engine, RowSink, Split, TransactionStatus};
 use crate::error::{Condition, Error};
 use crate::sql::plan::{Access, Action, Column, Copy, CopyDirection, CopyFormat, CopyHeader};
 use crate::sql::plan::{Modes, Plan, Query, Tag, Transaction};
@@ -66,6 +65,8 @@ pub struct Null {
     status: TransactionStatus,
     /// Plans of statements without parameters, by verb: nothing is allocated for a repeated kind of statement.
     plans: Vec<(Verb, Statement)>,
+    /// Rows of the COPY under way, for its tag.
+    copied: u64,
 }
 
 impl Default for Null {
@@ -77,7 +78,7 @@ impl Default for Null {
 impl Null {
     /// A new session's engine.
     pub fn new() -> Self {
-        Self { status: TransactionStatus::Idle, plans: Vec::new() }
+        Self { status: TransactionStatus::Idle, plans: Vec::new(), copied: 0 }
     }
 
     fn transaction(&mut self, transaction: &Transaction, sink: &mut dyn RowSink) {
@@ -108,7 +109,7 @@ impl Engine for Null {
     type Statement = Statement;
     type Cursor = Cursor;
 
-    fn split(&mut self, text: &str) -> Result<Vec<(Range<usize>, Verb)>, Error> {
+    fn split(&mut self, text: &str) -> Result<Split<Verb>, Error> {
         Ok(split::statements(text).into_iter().map(|range| (range.clone(), verb(&text[range]))).collect())
     }
 
@@ -119,14 +120,13 @@ impl Engine for Null {
             return Err(Error::new(Condition::UndefinedTable, message));
         }
         let parameters = split::highest_parameter(text).max(types.len());
-        if parameters == 0 && raw != Verb::CopyIn {
-            if let Some((_, plan)) = self.plans.iter().find(|(verb, _)| *verb == raw) {
-                return Ok(plan.clone());
-            }
+        let plain = parameters == 0 && raw != Verb::CopyIn;
+        if plain && let Some((_, plan)) = self.plans.iter().find(|(verb, _)| *verb == raw) {
+            return Ok(plan.clone());
         }
         let declared = |i: usize| types.get(i).and_then(|oid| Type::from_oid(*oid)).unwrap_or(Type::Int4);
         let plan = Rc::new(plan(raw, (0..parameters).map(declared).collect()));
-        if parameters == 0 && raw != Verb::CopyIn {
+        if plain {
             self.plans.push((raw, plan.clone()));
         }
         Ok(plan)
@@ -184,15 +184,17 @@ impl Engine for Null {
     }
 
     fn copy_in_start(&mut self, _copy: &Copy) -> Result<(), Error> {
+        self.copied = 0;
         Ok(())
     }
 
     fn copy_in_row(&mut self, _copy: &Copy, _row: &[Value]) -> Result<(), Error> {
+        self.copied += 1;
         Ok(())
     }
 
     fn copy_in_end(&mut self, _copy: &Copy, _failed: bool) -> Result<u64, Error> {
-        Ok(0)
+        Ok(self.copied)
     }
 
     fn transaction_status(&self) -> TransactionStatus {

@@ -17,6 +17,7 @@ use super::simple::cancelled;
 use crate::engine::Engine;
 use crate::error::{Condition, Error};
 use crate::protocol::{Format, Message};
+use crate::settings::TextContext;
 use crate::sql::plan::{Copy, CopyDirection, Tag};
 
 /// What the client's next message means to a copy-in.
@@ -67,7 +68,9 @@ impl<E: Engine> Core<'_, E> {
     }
 
     fn copy_in_data(&mut self, client: &mut Client<'_>, copy: &Copy) -> Outcome<()> {
-        let mut reader = CopyReader::new(copy, &self.environment.text_context);
+        let context =
+            TextContext { now_us: self.engine.transaction_timestamp(), ..self.environment.text_context.clone() };
+        let mut reader = CopyReader::new(copy, &context);
         let engine = &mut *self.engine;
         loop {
             wait(client).map_err(|stop| match stop {

@@ -204,7 +204,11 @@ fn context_line(copy: &Copy, line: u64) -> String {
 
 /// At most so much of the data as PostgreSQL shows.
 fn cut(text: &str) -> String {
-    match text.get(..text.floor_char_boundary(CONTEXT_BYTES_MAX)) {
+    let mut end = text.len().min(CONTEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    match text.get(..end) {
         Some(shown) if shown.len() < text.len() => format!("{shown}..."),
         _ => text.to_owned(),
     }

@@ -1,4 +1,7 @@
 //! Conversations with a session, message by message.
 
+mod copying;
+mod cycles;
+mod fake;
 mod harness;
 mod null_engine;
