@@ -73,7 +73,7 @@ impl Postmaster {
             let now_us = shm::clock::monotonic_us();
             self.notice_recovery();
             let decision = self.policy.decide(now_us, gauges);
-            self.ask_at_us = decision.wake_at_us;
+            decision.wake_at_us.into_iter().for_each(|at_us| self.ask_at(at_us));
             for _ in 0..decision.retire {
                 self.retire_youngest();
             }
@@ -81,6 +81,11 @@ impl Postmaster {
                 return;
             }
         }
+    }
+
+    /// Has the loop come back at that time, or earlier.
+    pub(super) fn ask_at(&mut self, at_us: u64) {
+        self.ask_at_us = Some(self.ask_at_us.map_or(at_us, |present| present.min(at_us)));
     }
 
     fn gauges(&self) -> Gauges {
@@ -118,7 +123,7 @@ impl Postmaster {
         if self.policy.start_failed(self.last_failure_us) {
             log::error!("could not fork a worker: {error}; trying again at growing intervals");
         }
-        self.ask_at_us = Some(self.last_failure_us);
+        self.ask_at(self.last_failure_us);
     }
 
     /// Ends an episode of failed starts once a worker that was forked after the last failure accepts.

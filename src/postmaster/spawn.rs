@@ -65,13 +65,13 @@ impl Postmaster {
         }
         let now_us = shm::clock::monotonic_us();
         if now_us < self.auxiliaries_not_before_us {
-            self.ask_at_us = Some(self.auxiliaries_not_before_us);
+            self.ask_at(self.auxiliaries_not_before_us);
             return;
         }
         self.auxiliaries_not_before_us = now_us + RESTART_PAUSE_US;
         if let Err(SpawnError::Fork(error)) = self.spawn(SlotKind::Doorman, Body::Doorman) {
             log::error!("could not fork the doorman: {error}");
-            self.ask_at_us = Some(self.auxiliaries_not_before_us);
+            self.ask_at(self.auxiliaries_not_before_us);
         }
     }
 
