@@ -128,7 +128,7 @@ impl fmt::Display for ByteSize {
 }
 
 fn display(number: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match units.iter().rev().find(|(_, factor)| number != 0 && number % factor == 0) {
+    match units.iter().rev().find(|(_, factor)| number != 0 && number.is_multiple_of(*factor)) {
         Some((name, factor)) => write!(f, "{}{name}", number / factor),
         None => f.write_str("0"),
     }

@@ -100,7 +100,7 @@ impl<'a> Doorman<'a> {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            while let Some(signal) = self.signals.next()? {
+            if let Some(signal) = self.signals.take()? {
                 if signal == Signal::SIGQUIT {
                     exit_now(2);
                 }

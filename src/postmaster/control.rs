@@ -16,7 +16,7 @@ use crate::system::signal::{self, Signal};
 impl Postmaster {
     /// Takes every signal that has come. SIGCHLD needs nothing: children are looked at each time.
     pub(super) fn take_signals(&mut self) -> io::Result<()> {
-        while let Some(signal) = self.signals.next()? {
+        while let Some(signal) = self.signals.take()? {
             match signal {
                 Signal::SIGTERM => self.begin_shutdown(shm::ShutdownMode::Smart),
                 Signal::SIGINT => self.begin_shutdown(shm::ShutdownMode::Fast),

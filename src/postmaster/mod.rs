@@ -33,6 +33,9 @@ mod reap;
 mod shutdown;
 mod spawn;
 
+/// Reads configuration and access rules again.
+pub type Reread = dyn Fn() -> Result<(Config, Rules, Maps), String>;
+
 /// What the postmaster holds for as long as the server runs.
 pub struct Server {
     /// What its children inherit.
@@ -44,7 +47,7 @@ pub struct Server {
     /// What the lock file says.
     pub content: Content,
     /// Reads configuration and access rules again.
-    pub reread: Box<dyn Fn() -> Result<(Config, Rules, Maps), String>>,
+    pub reread: Box<Reread>,
 }
 
 /// A process that was forked and not reaped yet.

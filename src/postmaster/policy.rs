@@ -185,7 +185,6 @@ mod tests {
 
     struct Pool {
         policy: Policy,
-        limits: Limits,
         gauges: Gauges,
         slots: u32,
         now_us: u64,
@@ -195,7 +194,7 @@ mod tests {
         fn new(limits: Limits) -> Self {
             let slots = limits.max_sessions + 8;
             let gauges = Gauges { free: slots, ..Gauges::default() };
-            Self { policy: Policy::new(limits), limits, gauges, slots, now_us: 1 }
+            Self { policy: Policy::new(limits), gauges, slots, now_us: 1 }
         }
 
         fn count(&mut self) {

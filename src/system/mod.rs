@@ -1,5 +1,5 @@
 //! One small file a kernel facility, each with a safe interface. The only place of the server, besides the
-//! engine's FFI folder, that may say `unsafe`. Knows nothing of slots, sessions or configuration.
+//! engine's FFI folder, that may say `unsafe`. Knows nothing of sessions or configuration, and of slots no more than their latch.
 #![allow(unsafe_code)]
 
 pub mod daemon;

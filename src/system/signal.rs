@@ -1,7 +1,7 @@
 //! Signals: the postmaster reads them from a descriptor; a worker's handlers set bits and wake its latch.
 //!
 //! All signals stay blocked from before fork until the child's handlers stand. Handlers do nothing but store
-//! to atomics, shut the client's socket for reading, and call one hook that may do no more than that.
+//! to atomics, shut the client's socket for reading, and set the latch that the process sleeps on.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, kill, sigaction, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
+use shm::{Segment, SlotIndex};
 
 pub use nix::sys::signal::Signal;
 
@@ -62,7 +63,7 @@ impl SignalQueue {
     }
 
     /// The next signal that waits. Read until None: signals of one kind that came close together are one.
-    pub fn next(&mut self) -> io::Result<Option<Signal>> {
+    pub fn take(&mut self) -> io::Result<Option<Signal>> {
         let Some(info) = self.0.read_signal()? else { return Ok(None) };
         Ok(Signal::try_from(info.ssi_signo as i32).ok())
     }
@@ -92,16 +93,13 @@ pub enum Notice {
 static PENDING: AtomicU32 = AtomicU32::new(0);
 /// The client's socket, which Terminate shuts for reading; -1 when there is none.
 static CLIENT: AtomicI32 = AtomicI32::new(-1);
-/// Wakes whatever the process waits for besides its client.
-static HOOK: OnceLock<fn()> = OnceLock::new();
+/// Where the process's latch is, on which it waits for all but its client.
+static LATCH_OF: OnceLock<(Segment, SlotIndex)> = OnceLock::new();
 
-/// Installs the handlers of a child that serves clients: SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 become
-/// [`Notice`]s, SIGQUIT ends the process at once, SIGPIPE and SIGHUP are ignored, the rest is as at exec.
-///
-/// `hook` runs in the handler: it may store to atomics and call what signal-safety(7) lists, nothing else. It
-/// may not allocate, lock or log.
-pub fn install_child_handlers(hook: fn()) -> io::Result<()> {
-    let _ = HOOK.set(hook);
+/// Installs the handlers of a child with that slot: SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 become [`Notice`]s and
+/// set the slot's latch, SIGQUIT ends the process at once, SIGPIPE and SIGHUP are ignored, the rest is as at exec.
+pub fn install_child_handlers(segment: Segment, slot: SlotIndex) -> io::Result<()> {
+    let _ = LATCH_OF.set((segment, slot));
     reset_handlers()?;
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGUSR2] {
         // No SA_RESTART: whoever waits shall look at what has come.
@@ -132,8 +130,8 @@ pub fn ignore_broken_pipes() -> io::Result<()> {
 
 fn set_action(signal: Signal, handler: SigHandler, flags: SaFlags) -> io::Result<()> {
     let action = SigAction::new(handler, flags, SigSet::empty());
-    // SAFETY: the handlers of this file only store to atomics and make calls that signal-safety(7) lists, and
-    // the hook's contract says the same; the two others are the kernel's own actions.
+    // SAFETY: the handlers of this file only store to atomics, set a latch (an addition and a futex call) and
+    // make calls that signal-safety(7) lists; the two others are the kernel's own actions.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
 }
@@ -164,8 +162,8 @@ fn raise(notice: Notice) {
             unsafe { libc::shutdown(client, libc::SHUT_RD) };
         }
     }
-    if let Some(hook) = HOOK.get() {
-        hook();
+    if let Some((segment, slot)) = LATCH_OF.get() {
+        segment.slot(*slot).latch().set();
     }
     nix::errno::Errno::set_raw(errno);
 }

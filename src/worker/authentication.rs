@@ -13,11 +13,11 @@ use crate::system::listener::Peer;
 /// 2000-01-01 UTC in microseconds since 1970: PostgreSQL's epoch.
 const POSTGRESQL_EPOCH_US: u64 = 946_684_800_000_000;
 
-/// Finds out whether the client is the role that it wants to be.
+/// Finds out whether the client is the role that it wants to be. `cluster`: its roles, and the secret of its mock
+/// exchanges.
 pub fn authenticate(
     context: &Context,
-    roles: &dyn Roles,
-    mock_secret: &[u8; 32],
+    cluster: (&dyn Roles, &[u8; 32]),
     peer: Peer,
     request: &Request,
     transport: &mut Transport,
@@ -28,8 +28,8 @@ pub fn authenticate(
     let environment = Environment {
         rules: &context.rules,
         maps: &context.maps,
-        roles,
-        mock_secret,
+        roles: cluster.0,
+        mock_secret: cluster.1,
         now_us,
         peer_user: &|| Err("peer authentication is not part of this build yet".to_owned()),
     };

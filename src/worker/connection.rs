@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use shm::{ClientAddress, Counter, Phase, SessionIdentity, SetupPhase, SlotState};
@@ -26,16 +26,27 @@ use crate::system::listener::Peer;
 use crate::system::signal;
 
 /// Serves one connection to its end. True if it came to a session.
-pub fn serve(context: &Context, presence: &Presence, engine: &mut WarmEngine, client: OwnedFd, peer: Peer) -> bool {
+///
+/// `accepted_us`: when it was accepted, of the monotonic clock.
+pub fn serve(
+    context: &Context,
+    presence: &Presence,
+    engine: &mut WarmEngine,
+    client: OwnedFd,
+    peer: Peer,
+    accepted_us: u64,
+) -> bool {
+    let waited = Duration::from_micros(shm::clock::monotonic_us().saturating_sub(accepted_us));
+    let now = Instant::now();
     let connection = Connection {
         context,
         presence: *presence,
         engine,
         transport: Transport::new(client),
         peer,
-        accepted: Instant::now(),
+        accepted: now.checked_sub(waited).unwrap_or(now),
         accepted_us: shm::clock::wall_us(),
-        phase_began: Instant::now(),
+        phase_began: now,
     };
     connection.run()
 }
@@ -97,8 +108,7 @@ impl Connection<'_> {
         let roles = super::directory::Everyone;
         let identity = authenticate(
             self.context,
-            &roles,
-            &[0; 32],
+            (&roles, &[0; 32]),
             self.peer,
             &request,
             &mut self.transport,

@@ -60,31 +60,36 @@ struct Worker<'a> {
     presence: Presence,
     engine: WarmEngine,
     sessions_left: Option<u32>,
+    /// When the process began, and when its engine was open (monotonic clock).
+    started_us: u64,
+    opened_us: u64,
 }
 
 impl<'a> Worker<'a> {
     fn start(context: &'a Context, owner: Owner) -> Result<Self, String> {
-        parent::set_name("pgprefork: idle");
+        parent::set_name("pgprefork: work");
         let presence = Presence::new(context.segment, owner.slot);
         presence.install_handlers().map_err(|error| format!("signal handlers: {error}"))?;
         let slot = presence.slot();
         slot.set_phase(Phase::OpeningEngine);
         let started_us = shm::clock::monotonic_us();
         let engine = engine::open(context, owner)?;
-        let statistics = context.segment.statistics();
         let opened_us = shm::clock::monotonic_us();
-        statistics.setup(SetupPhase::Fork).record(started_us.saturating_sub(slot.started_us()));
-        statistics.setup(SetupPhase::EngineStart).record(opened_us.saturating_sub(started_us));
         let limit = context.config.pool.sessions_per_worker;
-        Ok(Self { context, presence, engine, sessions_left: (limit != 0).then_some(limit) })
+        Ok(Self { context, presence, engine, sessions_left: (limit != 0).then_some(limit), started_us, opened_us })
     }
 
     fn live(mut self, client: Option<(OwnedFd, Peer)>) -> Result<(), String> {
         if let Some((client, peer)) = client {
             self.presence.go(SlotState::Starting, SlotState::Connecting);
             signal::unblock_all().map_err(|error| error.to_string())?;
-            self.serve(client, peer);
-            self.leave(SlotState::Idle, ExitReason::Recycled);
+            // The postmaster accepted it just before it claimed the slot.
+            let accepted_us = self.presence.slot().started_us();
+            let statistics = self.context.segment.statistics();
+            statistics.setup(SetupPhase::Fork).record(self.started_us.saturating_sub(accepted_us));
+            statistics.setup(SetupPhase::EngineStart).record(self.opened_us.saturating_sub(self.started_us));
+            self.serve(client, peer, accepted_us);
+            self.leave(ExitReason::Recycled);
             return Ok(());
         }
         self.presence.go(SlotState::Starting, SlotState::Idle);
@@ -101,24 +106,25 @@ impl<'a> Worker<'a> {
                     Some((client, peer)) => {
                         self.claim();
                         signal::unblock_all().map_err(|error| error.to_string())?;
-                        self.serve(client, peer);
-                        self.leave(SlotState::Idle, reason);
+                        self.serve(client, peer, shm::clock::monotonic_us());
+                        self.leave(reason);
                         return Ok(());
                     }
                     None => {
-                        self.leave(SlotState::Idle, reason);
+                        self.leave(reason);
                         return Ok(());
                     }
                 },
             };
             self.claim();
             signal::unblock_all().map_err(|error| error.to_string())?;
-            let served = self.serve(client, peer);
+            let served = self.serve(client, peer, shm::clock::monotonic_us());
             if let Some(reason) = self.reason_to_leave(served) {
-                self.leave(SlotState::Idle, reason);
+                self.leave(reason);
                 return Ok(());
             }
             signal::block_all().map_err(|error| error.to_string())?;
+            self.presence.go(self.presence.slot().state(), SlotState::Idle);
         }
     }
 
@@ -135,9 +141,9 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Serves one connection; the slot is Idle afterwards. Says whether it was a session.
-    fn serve(&mut self, client: OwnedFd, peer: Peer) -> bool {
-        let served = connection::serve(self.context, &self.presence, &mut self.engine, client, peer);
+    /// Serves one connection, accepted at that time of the monotonic clock. Says whether it was a session.
+    fn serve(&mut self, client: OwnedFd, peer: Peer, accepted_us: u64) -> bool {
+        let served = connection::serve(self.context, &self.presence, &mut self.engine, client, peer, accepted_us);
         self.presence.end_session();
         if served {
             self.sessions_left = self.sessions_left.map(|left| left.saturating_sub(1));
@@ -159,8 +165,9 @@ impl<'a> Worker<'a> {
         None
     }
 
-    fn leave(&self, from: SlotState, reason: ExitReason) {
-        self.presence.slot().set_exit_reason(reason);
-        self.presence.go(from, SlotState::Leaving);
+    fn leave(&self, reason: ExitReason) {
+        let slot = self.presence.slot();
+        slot.set_exit_reason(reason);
+        self.presence.go(slot.state(), SlotState::Leaving);
     }
 }

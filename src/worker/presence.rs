@@ -1,14 +1,9 @@
 //! The worker's slot, as the session, the engine and the signal handlers see it.
 
-use std::sync::OnceLock;
-
 use shm::{Interrupt, Phase, Segment, SessionState, Slot, SlotIndex, SlotState, WaitEvent};
 
 use crate::session::{Activity, Interrupts, State};
 use crate::system::signal::{self, Notice};
-
-/// Where the handlers find the slot's latch.
-static LATCH_OF: OnceLock<(Segment, SlotIndex)> = OnceLock::new();
 
 /// One process's slot.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +20,7 @@ impl Presence {
 
     /// Has signals set this slot's latch. Signals must be blocked still.
     pub fn install_handlers(&self) -> std::io::Result<()> {
-        let _ = LATCH_OF.set((self.segment, self.index));
-        signal::install_child_handlers(set_latch)
+        signal::install_child_handlers(self.segment, self.index)
     }
 
     /// The slot.
@@ -48,30 +42,19 @@ impl Presence {
         }
     }
 
-    /// The connection is over, whatever came of it: nothing of it stays in the segment, and the slot is Idle.
+    /// The connection is over, whatever came of it: nothing of it stays in the segment.
     pub fn end_session(&self) {
         let slot = self.slot();
+        slot.set_phase(Phase::Scrubbing);
         self.segment.erase_cancel_key(self.index);
         slot.take_cancel();
         slot.activity().clear();
         slot.set_wait_event(WaitEvent::None);
-        slot.set_phase(Phase::Scrubbing);
-        let state = slot.state();
-        if state != SlotState::Idle {
-            self.go(state, SlotState::Idle);
-        }
     }
 
     /// Whether this process was told to end, by the postmaster, an administrator or another session.
     pub fn is_terminated(&self) -> bool {
         signal::is_pending(Notice::Terminate) || self.slot().is_raised(Interrupt::Terminate)
-    }
-}
-
-/// Runs in signal handlers: an addition and a futex wake-up at most.
-fn set_latch() {
-    if let Some((segment, index)) = LATCH_OF.get() {
-        segment.slot(*index).latch().set();
     }
 }
 

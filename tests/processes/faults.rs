@@ -41,7 +41,7 @@ fn killing_idle_workers_strands_no_client() {
 fn memory_fault_restart() {
     let server = Server::start(&[]);
     let mut bystander = server.connect();
-    let mut victim = Raw::connect(&server);
+    let victim = Raw::connect(&server);
     kill(victim.pid, Signal::SIGSEGV).unwrap();
     eventually("all sessions end", || bystander.simple_query("select 1").is_err());
     eventually("the server serves again", || server.try_connect().is_ok());

@@ -123,7 +123,7 @@ impl Server {
     /// Pids of its workers.
     pub fn workers(&self) -> Vec<Pid> {
         let is_worker =
-            |pid: &Pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.contains("idle"));
+            |pid: &Pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.contains("work"));
         self.children().into_iter().filter(is_worker).collect()
     }
 
