@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -211,7 +211,7 @@ fn with_includes<T>(
     })
 }
 
-fn reread(data: &PathBuf, sources: &Sources) -> Result<(Config, Rules, Maps), String> {
+fn reread(data: &Path, sources: &Sources) -> Result<(Config, Rules, Maps), String> {
     let config = Config::load(data, sources).map_err(|error| error.to_string())?;
     let (rules, maps) = read_rules(&config)?;
     Ok((config, rules, maps))

@@ -106,7 +106,8 @@ impl Policy {
             return self.grow(now_us, gauges);
         }
         let over_room = gauges.busy + gauges.spare() > self.limits.max_sessions;
-        if gauges.spare() > self.limits.max_spare || over_room {
+        // Growing goes one above the minimum at least; that one is no surplus, or the two would chase each other.
+        if gauges.spare() > self.limits.max_spare.max(self.limits.min_spare + 1) || over_room {
             return self.shrink(now_us, gauges);
         }
         Decision::default()
@@ -289,6 +290,14 @@ mod tests {
             prop_assert!(attempts <= 24, "{attempts} attempts in a minute");
             prop_assert_eq!(episodes, 1);
         }
+    }
+
+    #[test]
+    fn equal_bounds_do_not_make_workers_come_and_go() {
+        let mut pool = Pool::new(Limits { min_spare: 6, max_spare: 6, max_sessions: 12 });
+        pool.settle();
+        (0..20).for_each(|_| pool.happen(Event::Started));
+        assert_eq!(pool.settle(), Decision::default());
     }
 
     #[test]
