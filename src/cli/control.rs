@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use super::pool;
 use super::{DataArgument, Outcome, StatusArguments, StopArguments, StopMode};
 use crate::postmaster::lockfile;
 use crate::system::signal::{self, Signal};
@@ -17,14 +18,17 @@ const NOT_RUNNING: u8 = 3;
 pub fn status(arguments: &StatusArguments) -> Outcome {
     let data = arguments.data.directory()?;
     let running = find(&arguments.data)?;
+    let segment = running.and_then(pool::segment_of);
     if arguments.json {
         let pid = running.map(Pid::as_raw);
-        println!("{}", serde_json::json!({ "data": data, "running": pid.is_some(), "pid": pid }));
+        let pool = segment.map(pool::as_json);
+        println!("{}", serde_json::json!({ "data": data, "running": pid.is_some(), "pid": pid, "pool": pool }));
     } else {
         match running {
             Some(pid) => println!("server is running (PID {pid}) on {}", data.display()),
             None => println!("no server is running on {}", data.display()),
         }
+        segment.iter().for_each(|segment| print!("{}", pool::as_text(*segment)));
     }
     Ok(if running.is_some() { ExitCode::SUCCESS } else { ExitCode::from(NOT_RUNNING) })
 }

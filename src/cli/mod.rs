@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod control;
 mod init;
 mod log;
+mod pool;
 mod serve;
 
 #[derive(Debug, Parser)]

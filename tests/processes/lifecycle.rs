@@ -124,6 +124,9 @@ fn a_detached_server_is_found_and_stopped() {
         Command::new(env!("CARGO_BIN_EXE_pgprefork")).args(arguments).arg("--data").arg(&data).output().unwrap()
     };
     assert!(tool(&["status"]).status.success());
+    let status = tool(&["status", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert!(json["pool"]["idle"].as_u64() >= Some(8), "{json}");
     let stopped = tool(&["stop", "--mode", "smart"]);
     assert!(stopped.status.success(), "{stopped:?}");
     assert_eq!(tool(&["status"]).status.code(), Some(3));
