@@ -4,20 +4,20 @@
 use std::time::Instant;
 
 use super::context::Context;
+use super::directory::Directory;
 use super::startup::{Failure, Request, receive};
 use super::transport::{Sent, Transport};
-use crate::auth::{self, Connection, Environment, Exchange, Identity, Roles, Step};
+use crate::auth::{self, Connection, Environment, Exchange, Identity, Step};
 use crate::protocol::frame::{self, Next};
 use crate::system::listener::Peer;
 
 /// 2000-01-01 UTC in microseconds since 1970: PostgreSQL's epoch.
 const POSTGRESQL_EPOCH_US: u64 = 946_684_800_000_000;
 
-/// Finds out whether the client is the role that it wants to be. `cluster`: its roles, and the secret of its mock
-/// exchanges.
+/// Finds out whether the client is the role that it wants to be.
 pub fn authenticate(
     context: &Context,
-    cluster: (&dyn Roles, &[u8; 32]),
+    directory: &dyn Directory,
     peer: Peer,
     request: &Request,
     transport: &mut Transport,
@@ -28,8 +28,8 @@ pub fn authenticate(
     let environment = Environment {
         rules: &context.rules,
         maps: &context.maps,
-        roles: cluster.0,
-        mock_secret: cluster.1,
+        roles: directory,
+        mock_secret: &directory.mock_secret(),
         now_us,
         peer_user: &|| Err("peer authentication is not part of this build yet".to_owned()),
     };

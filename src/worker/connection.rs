@@ -105,17 +105,17 @@ impl Connection<'_> {
             return Err(shutting_down().into());
         }
         slot.set_phase(Phase::Authenticating);
-        let roles = super::directory::Everyone;
+        let directory = self.engine.directory()?;
         let identity = authenticate(
             self.context,
-            (&roles, &[0; 32]),
+            &*directory,
             self.peer,
             &request,
             &mut self.transport,
             deadline,
             &mut interrupted,
         )?;
-        let database = super::directory::Everyone.database(&request.database);
+        let database = directory.database(&request.database, identity.role.as_ref());
         let census = self.census(identity.role.as_ref(), database.as_ref())?;
         let role = auth::admit(&identity, &request.database, database.as_ref(), &census)?;
         let Some(database) = database else { return Err(Error::internal("admitted without a database").into()) };

@@ -1,8 +1,16 @@
-//! Where a worker looks roles and databases up. Until the cluster's catalog is there, everybody is a superuser.
+//! Where a worker looks roles and databases up while a client comes in. The engine knows: it has the catalog open.
 
 use crate::auth::{Database, Role, Roles};
 
-/// A cluster without a catalog.
+/// The cluster's roles and databases, as of now.
+pub trait Directory: Roles {
+    /// The database of that name, as that role may use it.
+    fn database(&self, name: &str, role: Option<&Role>) -> Option<Database>;
+    /// The secret behind mock exchanges: what keeps unknown roles from being told apart.
+    fn mock_secret(&self) -> [u8; 32];
+}
+
+/// The null engine's: it has no catalog, so every role exists and is a superuser, and so does every database.
 #[derive(Debug, Clone, Copy)]
 pub struct Everyone;
 
@@ -26,9 +34,8 @@ impl Roles for Everyone {
     }
 }
 
-impl Everyone {
-    /// The database of that name.
-    pub fn database(self, name: &str) -> Option<Database> {
+impl Directory for Everyone {
+    fn database(&self, name: &str, _role: Option<&Role>) -> Option<Database> {
         Some(Database {
             oid: DATABASE_OID,
             name: name.to_owned(),
@@ -36,5 +43,10 @@ impl Everyone {
             connection_limit: -1,
             may_connect: true,
         })
+    }
+
+    /// No role is unknown and none has a password, so the secret is never used.
+    fn mock_secret(&self) -> [u8; 32] {
+        [0; 32]
     }
 }

@@ -28,7 +28,7 @@ mod authentication;
 pub mod cancel;
 mod connection;
 pub mod context;
-mod directory;
+pub mod directory;
 mod engine;
 mod idle;
 mod presence;
