@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::sql::plan::{Copy, Discard, Modes, Plan};
 use crate::sql::types::{Datum, Type, Value};
 
+pub mod cluster;
 pub mod null;
 pub mod sqlite;
 
