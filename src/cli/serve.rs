@@ -11,8 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use shm::{Geometry, Segment, WAL_INDEX_PAGE_BYTES};
 
 use super::{ModelArgument, Outcome, ServeArguments};
-use crate::auth::{Maps, Rules, Source};
+use crate::auth::{Maps, Method, Rules, Source};
 use crate::config::{Config, Sources};
+use crate::engine::cluster::{self, Cluster, InitOptions};
 use crate::postmaster::lockfile::{Content, DirectoryLock, SocketLock, Status};
 use crate::postmaster::{self, Server, listen};
 use crate::system::daemon::{self, Report};
@@ -33,23 +34,13 @@ const OPEN_FILES: u64 = 4096;
 /// Where a detached server logs when `log.file` isn't set.
 const DETACHED_LOG: &str = "pgprefork.log";
 
-/// Access rules of a cluster that was created by its first start.
-const TRUST_RULES: &str = "\
-# Who may connect, in PostgreSQL's format. The first line that fits decides.
-# Written by the first start: everybody on this machine may be anybody. Before others can reach
-# this machine, give the roles passwords and replace trust by scram-sha-256.
-# TYPE  DATABASE  USER  ADDRESS       METHOD
-local   all       all                 trust
-host    all       all   127.0.0.1/32  trust
-host    all       all   ::1/128       trust
-";
-
 /// Runs the server until it is told to stop.
 pub fn run(arguments: &ServeArguments) -> Outcome {
     let data = arguments.data.directory()?;
     let sources = sources(arguments)?;
-    prepare_privileges(arguments, &data)?;
+    prepare_privileges(arguments.user.as_deref(), &data)?;
     let config = Config::load(&data, &sources).map_err(|error| error.to_string())?;
+    open_cluster(&data)?;
     let log_file = config.log.file.as_ref().map(|file| config.path(file));
     let report = if arguments.detach {
         let log = log_file.clone().unwrap_or_else(|| data.join(DETACHED_LOG));
@@ -95,8 +86,8 @@ struct Prepared {
 
 /// Access rules, listeners, shared memory. The directory is locked.
 fn prepare(config: Config, content: &Content) -> Result<Prepared, String> {
-    let trusting = create_rules_if_missing(&config).map_err(|error| format!("access rules: {error}"))?;
     let (rules, maps) = read_rules(&config)?;
+    let trusting = rules.iter().any(|rule| rule.method == Method::Trust);
     let geometry = Geometry {
         slots: config.worker_slots() + AUXILIARY_SLOTS,
         databases: DATABASES,
@@ -114,10 +105,19 @@ fn prepare(config: Config, content: &Content) -> Result<Prepared, String> {
     Ok(Prepared { context, socket_locks, greeting })
 }
 
+/// The first start creates the cluster; every start checks that this program can read it.
+fn open_cluster(data: &Path) -> Result<(), String> {
+    if !Cluster::is_initialised(data) && fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_none()) {
+        cluster::init(data, &InitOptions::default()).map_err(|error| error.to_string())?;
+        println!("created a new cluster in {}", data.display());
+    }
+    Cluster::open(data).map(drop).map_err(|error| error.to_string())
+}
+
 /// Creates the data directory; as root gives it away and becomes its user.
-fn prepare_privileges(arguments: &ServeArguments, data: &Path) -> Result<(), String> {
+pub(super) fn prepare_privileges(user: Option<&str>, data: &Path) -> Result<(), String> {
     let shown = data.display();
-    let identity = privileges::choose(arguments.user.as_deref(), data).map_err(|error| format!("{shown}: {error}"))?;
+    let identity = privileges::choose(user, data).map_err(|error| format!("{shown}: {error}"))?;
     let is_new = !data.exists();
     fs::DirBuilder::new()
         .recursive(true)
@@ -131,7 +131,7 @@ fn prepare_privileges(arguments: &ServeArguments, data: &Path) -> Result<(), Str
             privileges::give(data, &identity).map_err(|error| format!("{shown}: {error}"))?;
         }
         privileges::become_user(&identity).map_err(|error| format!("could not become {identity}: {error}"))?;
-        println!("started as root: serving as {identity}");
+        println!("started as root: going on as {identity}");
     }
     Ok(())
 }
@@ -169,18 +169,6 @@ fn content(config: &Config, data: &Path) -> Content {
             .first()
             .map_or(String::new(), |path| path.display().to_string()),
         address: config.listen.addresses.first().map_or(String::new(), ToString::to_string),
-    }
-}
-
-/// True if everybody is trusted because nobody has said otherwise.
-fn create_rules_if_missing(config: &Config) -> io::Result<bool> {
-    let path = config.path(&config.auth.hba_file);
-    match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
-        Ok(mut file) => file.write_all(TRUST_RULES.as_bytes()).map(|()| true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Ok(fs::read_to_string(&path).is_ok_and(|text| text == TRUST_RULES))
-        }
-        Err(error) => Err(error),
     }
 }
 

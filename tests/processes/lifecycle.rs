@@ -15,6 +15,8 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a_port_that_is_taken_is_named", a_port_that_is_taken_is_named),
     ("a_stale_lock_file_is_no_obstacle", a_stale_lock_file_is_no_obstacle),
     ("a_configuration_that_makes_no_sense_is_refused", a_configuration_that_makes_no_sense_is_refused),
+    ("a_cluster_of_a_newer_format_is_refused", a_cluster_of_a_newer_format_is_refused),
+    ("init_creates_a_cluster_once", init_creates_a_cluster_once),
     ("a_reload_replaces_idle_workers", a_reload_replaces_idle_workers),
     ("a_detached_server_is_found_and_stopped", a_detached_server_is_found_and_stopped),
     ("an_idle_server_does_not_tick", an_idle_server_does_not_tick),
@@ -158,4 +160,31 @@ fn surplus_workers_retire() {
     let server = Server::start(&["pool.start_workers=12", "pool.min_spare=2", "pool.max_spare=5"]);
     eventually("only max_spare are left", || server.workers().len() == 5);
     assert!(server.connect().simple_query("select 1").is_ok());
+}
+
+fn a_cluster_of_a_newer_format_is_refused() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    drop(Server::start_on(&data, free_port(), &[]).unwrap());
+    fs::write(data.join("pgprefork.version"), "999\n").unwrap();
+    let refusal = Server::start_on(&data, free_port(), &[]).err().unwrap();
+    assert!(refusal.contains("exit status: 1") && refusal.contains("format 999"), "{refusal}");
+    assert!(!data.join("postmaster.pid").exists());
+}
+
+fn init_creates_a_cluster_once() {
+    let directory = directory();
+    let (data, password) = (directory.path().join("data"), directory.path().join("password"));
+    fs::write(&password, "secret\n").unwrap();
+    let init = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgprefork"));
+        command.args(["init", "--auth", "scram-sha-256", "--pwfile"]).arg(&password).arg("--data").arg(&data);
+        command.output().unwrap()
+    };
+    assert!(init().status.success(), "{:?}", init());
+    let again = init();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("not empty"), "{again:?}");
+    let rules = fs::read_to_string(data.join("pg_hba.conf")).unwrap();
+    assert!(rules.contains("scram-sha-256") && !rules.contains("trust"), "{rules}");
 }
