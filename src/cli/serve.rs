@@ -39,11 +39,14 @@ pub fn run(arguments: &ServeArguments) -> Outcome {
     let data = arguments.data.directory()?;
     let sources = sources(arguments)?;
     prepare_privileges(arguments.user.as_deref(), &data)?;
-    let config = Config::load(&data, &sources).map_err(|error| error.to_string())?;
+    let mut config = Config::load(&data, &sources).map_err(|error| error.to_string())?;
     open_cluster(&data)?;
+    if arguments.detach {
+        config.log.file.get_or_insert_with(|| DETACHED_LOG.into());
+    }
     let log_file = config.log.file.as_ref().map(|file| config.path(file));
     let report = if arguments.detach {
-        let log = log_file.clone().unwrap_or_else(|| data.join(DETACHED_LOG));
+        let log = log_file.unwrap_or_else(|| data.join(DETACHED_LOG));
         Some(daemon::detach(&log).map_err(|error| format!("could not detach: {error}"))?)
     } else {
         if let Some(log) = &log_file {

@@ -22,6 +22,7 @@ impl Postmaster {
                 Signal::SIGINT => self.begin_shutdown(shm::ShutdownMode::Fast),
                 Signal::SIGQUIT => self.begin_shutdown(shm::ShutdownMode::Immediate),
                 Signal::SIGHUP => self.reload(),
+                Signal::SIGUSR1 => self.reopen_log(),
                 _ => {}
             }
         }
@@ -199,6 +200,16 @@ impl Postmaster {
         }
     }
 
+    /// Goes on with a new file after the log was rotated; workers forked from now on write there too.
+    fn reopen_log(&self) {
+        let config = &self.server.context.config;
+        if let Some(file) = &config.log.file
+            && let Err(error) = crate::system::daemon::redirect_output(&config.path(file))
+        {
+            log::error!("could not reopen {}: {error}", file.display());
+        }
+    }
+
     /// Reads the configuration again. The old one stays in force when the new one can't be used.
     fn reload(&mut self) {
         if self.stage != Stage::Running {
@@ -222,6 +233,7 @@ impl Postmaster {
             config.engine = old.engine.clone();
             config.pool.model = old.pool.model;
         }
+        config.log.file = old.log.file.clone();
         let ceiling = self.server.context.segment.geometry().slots;
         if config.worker_slots() > ceiling {
             log::error!(

@@ -199,13 +199,12 @@ impl Postmaster {
         if self.stage != Stage::Starting {
             return;
         }
-        let pool = &self.server.context.config.pool;
-        let wanted = match pool.model {
-            Model::Prefork => pool.start_workers.clamp(1, pool.max_sessions),
-            Model::ForkOnAccept => 0,
-        };
+        // The first workers were forked in one go. Not their number counts: surplus ones may have retired already.
         let census = self.server.context.segment.census();
-        if census.idle + census.connecting + census.serving < wanted || !self.auxiliaries_are_ready() {
+        let accepting = census.idle + census.connecting + census.serving;
+        let is_classic = self.server.context.config.pool.model == Model::ForkOnAccept;
+        let workers_are_ready = is_classic || (census.starting == 0 && accepting > 0);
+        if !workers_are_ready || !self.auxiliaries_are_ready() {
             return;
         }
         self.stage = Stage::Running;
