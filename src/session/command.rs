@@ -32,19 +32,19 @@ impl<E: Engine> Core<'_, E> {
             }
             SessionCommand::Set { local, name, values } => {
                 self.settings.lock().set(name, values.as_deref(), *local)?;
-                self.settings_changed();
+                self.follow_settings();
             }
             SessionCommand::SetCharacteristics(modes) => self.set_characteristics(modes)?,
             SessionCommand::Reset(name) => {
                 self.settings.lock().reset(name)?;
-                self.settings_changed();
+                self.follow_settings();
             }
             SessionCommand::ResetAll => {
                 self.settings.lock().reset_all();
-                self.settings_changed();
+                self.follow_settings();
             }
             SessionCommand::Show(name) => return self.show(client, name, task),
-            SessionCommand::ShowAll => return Err(Error::unsupported("SHOW ALL").into()),
+            SessionCommand::ShowAll => return self.show_all(client, plan, task),
             SessionCommand::Discard(what) => self.discard(*what)?,
             SessionCommand::Prepare { name, types, text } => {
                 self.statements.check_free(name)?;
@@ -71,7 +71,7 @@ impl<E: Engine> Core<'_, E> {
     /// The columns that a statement returns; those of SHOW, EXECUTE and FETCH are the session's to know.
     pub fn columns<'p>(&self, plan: &'p Plan) -> Cow<'p, [Column]> {
         match &plan.action {
-            Action::Session(SessionCommand::Show(name)) => Cow::Owned(vec![text_column(name)]),
+            Action::Session(SessionCommand::Show(name)) => Cow::Owned(vec![self.show_column(name)]),
             Action::Session(SessionCommand::Execute { name, .. }) => match self.statements.find(name) {
                 Ok(prepared) => Cow::Owned(self.engine.plan(&prepared.statement).columns.clone()),
                 Err(_) => Cow::Borrowed(&[]),
@@ -86,7 +86,7 @@ impl<E: Engine> Core<'_, E> {
 
     fn show(&mut self, client: &mut Client<'_>, name: &str, task: &Task<'_, E::Statement>) -> Outcome<Ran<E::Cursor>> {
         let value = self.shown(name)?;
-        let columns = [text_column(name)];
+        let columns = [self.show_column(name)];
         if task.describe {
             describe(&mut client.out(), &columns, task.formats);
         }
@@ -94,8 +94,26 @@ impl<E: Engine> Core<'_, E> {
         Ok(Ran::bare(Tag::Bare("SHOW"), 1))
     }
 
+    fn show_all(&mut self, client: &mut Client<'_>, plan: &Plan, task: &Task<'_, E::Statement>) -> Outcome<Ran<E::Cursor>> {
+        let all = self.settings.lock().all();
+        if task.describe {
+            describe(&mut client.out(), &plan.columns, task.formats);
+        }
+        let mut rows = Rows::new(client, &plan.columns, task.formats, &self.environment);
+        for row in &all {
+            rows.row(&[Datum::Text(&row.name), Datum::Text(&row.shown), Datum::Text(row.description)])?;
+        }
+        Ok(Ran::bare(Tag::Bare("SHOW"), all.len() as u64))
+    }
+
+    /// SHOW's column has the parameter's own name, however the statement spells it.
+    fn show_column(&self, name: &str) -> Column {
+        text_column(self.settings.lock().canonical_name(name).as_deref().unwrap_or(name))
+    }
+
     /// A setting's value; those of the transaction are the engine's.
     fn shown(&self, name: &str) -> Result<String, Error> {
+        let name = &*name.to_ascii_lowercase();
         let modes = self.engine.transaction_modes();
         let settings = self.settings.lock();
         let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
@@ -123,7 +141,7 @@ impl<E: Engine> Core<'_, E> {
             set("default_transaction_deferrable", if deferrable { "on" } else { "off" })?;
         }
         drop(settings);
-        self.settings_changed();
+        self.follow_settings();
         Ok(())
     }
 
@@ -136,7 +154,7 @@ impl<E: Engine> Core<'_, E> {
             self.portals.clear();
             self.statements.clear();
             self.settings.lock().reset_all();
-            self.settings_changed();
+            self.follow_settings();
         }
         self.engine.discard(what)
     }

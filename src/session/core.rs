@@ -37,8 +37,6 @@ pub struct Core<'a, E: Engine> {
     implicit: bool,
     /// statement_timeout runs.
     timed: bool,
-    /// Settings were changed in the open transaction: its end may change them again.
-    settings_moved: bool,
 }
 
 impl<'a, E: Engine> Core<'a, E> {
@@ -56,7 +54,6 @@ impl<'a, E: Engine> Core<'a, E> {
             open: false,
             implicit: false,
             timed: false,
-            settings_moved: false,
         }
     }
 
@@ -144,6 +141,7 @@ impl<'a, E: Engine> Core<'a, E> {
 
     /// A statement has succeeded; `before` is the block's state when it started.
     pub fn statement_done(&mut self, plan: &Plan, before: TransactionStatus) {
+        self.follow_settings();
         let Action::Transaction(transaction) = &plan.action else { return };
         match transaction {
             Transaction::Begin(_) => {
@@ -186,7 +184,7 @@ impl<'a, E: Engine> Core<'a, E> {
         settings.rollback_to();
         drop(settings);
         self.portals.drop_from_depth(index + 1);
-        self.settings_changed();
+        self.follow_settings();
     }
 
     fn open_transaction(&mut self) {
@@ -208,17 +206,15 @@ impl<'a, E: Engine> Core<'a, E> {
                 settings.rollback()
             }
             drop(settings);
-            if self.settings_moved {
-                self.settings_changed();
-                self.settings_moved = false;
-            }
+            self.follow_settings();
         }
     }
 
-    /// Settings may have changed: what follows from them is resolved anew.
-    pub fn settings_changed(&mut self) {
-        self.environment = Environment::new(&self.settings);
-        self.settings_moved = self.open;
+    /// Where settings have changed, what follows from them is resolved anew.
+    pub fn follow_settings(&mut self) {
+        if self.environment.is_stale(&self.settings) {
+            self.environment = Environment::new(&self.settings);
+        }
     }
 
     /// Starts statement_timeout if it is set and not running.
