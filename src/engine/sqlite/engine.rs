@@ -16,11 +16,12 @@ use super::attachment::Attachment;
 use super::catalog::{Cache, StoredCatalog};
 use super::connection::Options;
 use super::cursor::Rows;
+use super::database::{self, FileError};
 use super::execute::Prepared;
 use super::ffi::vfs;
 use super::functions::{self, Registry};
 use super::global::Global;
-use super::session::{Identity, Session};
+use super::session::{Identity, Session, Signal};
 use super::state::{PoolFacts, Sources};
 use super::store::Store;
 use super::transaction::{Characteristics, Isolation, Span};
@@ -51,6 +52,28 @@ pub struct Configuration {
 /// The file of a database.
 pub fn database_path(data_directory: &Path, oid: u32) -> PathBuf {
     data_directory.join("base").join(format!("{oid}.db"))
+}
+
+pub use super::global::{GLOBAL_OID, remove_orphans};
+
+/// The OID of the database whose file that is; `None` for files that are no database's.
+pub fn database_oid(path: &Path) -> Option<u32> {
+    path.file_name()?.to_str()?.strip_suffix(".db")?.parse().ok()
+}
+
+/// Makes every database file durable before anybody is served from it: what only the page cache has must not be
+/// answered from, and after a failed sync the page cache may hold what the disk has not. Opens no database.
+pub fn make_durable(data_directory: &Path) -> Result<(), FileError> {
+    database::make_durable(&data_directory.join("global.db"))?;
+    let base = data_directory.join("base");
+    let entries = std::fs::read_dir(&base).map_err(|error| FileError::Io("read", base.clone(), error))?;
+    for entry in entries {
+        let path = entry.map_err(|error| FileError::Io("read", base.clone(), error))?.path();
+        if database_oid(&path).is_some() {
+            database::make_durable(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The engine of one process.
@@ -92,9 +115,9 @@ impl Drop for Database {
 }
 
 impl Sqlite {
-    /// An engine without a database.
-    pub fn new(segment: Segment, owner: Owner, configuration: Configuration) -> Self {
-        let session = Arc::new(Session::new(segment, owner));
+    /// An engine without a database. `signal` has the postmaster deliver what is asked of other processes.
+    pub fn new(segment: Segment, owner: Owner, signal: Signal, configuration: Configuration) -> Self {
+        let session = Arc::new(Session::new(segment, owner, signal));
         Self { segment, owner, configuration, session, database: None, global: None, copied: 0 }
     }
 

@@ -38,6 +38,7 @@ pub(super) struct Global {
     pub(super) mock_secret: [u8; 32],
     /// What the open transaction leaves to be done with files.
     files: Vec<FileChange>,
+    attachment: Arc<Attachment>,
 }
 
 impl Global {
@@ -56,7 +57,15 @@ impl Global {
             return Err(Error::internal("the cluster's catalog is open already"));
         }
         let options = Options { page_cache_bytes: PAGE_CACHE_BYTES, mmap_bytes: 0, statements: 16 };
-        let store = Store::open(attachment, &options, interrupts)?;
+        let opened = Self::open_attached(Arc::clone(&attachment), &options, interrupts);
+        if opened.is_err() {
+            vfs::detach(&attachment);
+        }
+        opened
+    }
+
+    fn open_attached(attachment: Arc<Attachment>, options: &Options, interrupts: interrupts::Shared) -> Result<Self, Error> {
+        let store = Store::open(Arc::clone(&attachment), options, interrupts)?;
         let catalog = Rc::new(cluster::Global::load(store.connection())?);
         let mock_secret = cluster::mock_secret(store.connection())?;
         // A fresh segment knows no version yet; without one every look would read the file.
@@ -64,7 +73,7 @@ impl Global {
         if shared.catalog_version() == 0 {
             shared.publish_catalog_version(catalog.snapshot().version());
         }
-        Ok(Self { store, catalog, mock_secret, files: Vec::new() })
+        Ok(Self { store, catalog, mock_secret, files: Vec::new(), attachment })
     }
 
     /// Roles and databases as of now.
@@ -127,11 +136,11 @@ impl Global {
                 }
                 _ => continue,
             };
-            reload_checkpointer(self.store.attachment().segment());
             // What stays is removed at the next start, as no database is listed for it.
             if let Err(error) = database::remove(&super::engine::database_path(data_directory, gone)) {
                 log::warn!("{error}");
             }
+            reload_checkpointer(self.store.attachment().segment());
         }
         known
     }
@@ -153,6 +162,32 @@ impl Global {
         self.ended(commit && result.is_ok(), data_directory)?;
         result
     }
+}
+
+impl Drop for Global {
+    fn drop(&mut self) {
+        // Open files keep their attachment.
+        vfs::detach(&self.attachment);
+    }
+}
+
+/// Removes files of databases that are not listed: left by a CREATE or DROP DATABASE that was cut short. Holding the
+/// writer lock of the cluster's catalog, without which no database comes or goes.
+pub fn remove_orphans(
+    segment: Segment,
+    owner: Owner,
+    data_directory: &Path,
+    checkpoint_bytes: u64,
+    interrupts: interrupts::Shared,
+) -> Result<(), Error> {
+    let cluster = Cluster::open(data_directory).map_err(|error| Error::internal(error.to_string()))?;
+    let mut global = Global::open(segment, owner, &cluster.global_file(), checkpoint_bytes, interrupts)?;
+    global.store.before_statement(Access::Write, "START")?;
+    let removed = Snapshot::load(global.store.connection()).and_then(|snapshot| {
+        cluster.remove_orphans(&snapshot).map_err(|error| Error::internal(error.to_string()))
+    });
+    global.store.after_statement(false)?;
+    removed
 }
 
 /// What a statement about roles or databases knows of its session.

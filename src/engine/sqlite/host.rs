@@ -92,9 +92,12 @@ impl Host for Session {
         }
         if terminate {
             slot.raise(Interrupt::Terminate);
+            self.signal_others();
             return Ok(true);
         }
-        Ok(slot.request_cancel(session))
+        let asked = slot.request_cancel(session);
+        self.signal_others();
+        Ok(asked)
     }
 
     fn catalog_function(&self, name: &str, arguments: &[Datum<'_>]) -> Result<Value, Error> {

@@ -17,7 +17,7 @@ mod global;
 mod host;
 pub mod interrupts;
 pub mod session;
-mod state;
+pub mod state;
 pub mod statement;
 pub mod store;
 pub mod trace;

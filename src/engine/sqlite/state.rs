@@ -84,7 +84,7 @@ impl Source for Sources {
             "pg_blocking_pids" => Ok(blocking_pids(self.session.segment(), arguments)),
             "pg_my_temp_schema" => Ok(Value::Int(0)),
             "pg_postmaster_start_time" | "pg_conf_load_time" => {
-                Ok(Value::Int(wall_of(self.session.segment().pool().started_us())))
+                Ok(time(self.session.segment().pool().started_us()))
             }
             "pg_tablespace_location" => Ok(Value::Text(String::new())),
             "pg_relation_is_publishable" => Ok(Value::Int(0)),
