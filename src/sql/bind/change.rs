@@ -586,10 +586,6 @@ impl Binder<'_> {
             })
             .collect();
         let predicate = self.partition_predicate(relation, table)?;
-        if predicate.is_some() {
-            // The bound names the table by its alias, which only several tables have.
-            self.next_table();
-        }
         let from = Some(From::Table { table, storage: relation.storage.clone(), predicate });
         let select = Select { outputs, from, ..Select::default() };
         Ok(Query {

@@ -227,7 +227,12 @@ impl Binder<'_> {
     /// The rows of a partition among those of its root, or `None` for other tables.
     pub(super) fn partition_predicate(&mut self, relation: &Relation, table: usize) -> Result<Option<Scalar>, Error> {
         let prefix = format!("r{table}.");
-        Ok(self.partition_bound(relation, &prefix)?.map(|sql| Scalar::new(Node::Sql(format!("({sql})")), Type::Bool)))
+        let bound = self.partition_bound(relation, &prefix)?;
+        if bound.is_some() {
+            // The bound names the table by its alias, which the emitter gives to several tables only.
+            self.next_table();
+        }
+        Ok(bound.map(|sql| Scalar::new(Node::Sql(format!("({sql})")), Type::Bool)))
     }
 
     /// The bound of a partition as SQLite's SQL over the root's columns.
