@@ -129,9 +129,8 @@ impl Sqlite {
         // One at a time: the connection's file is found by its attachment.
         self.database = None;
         let path = database_path(&self.configuration.data_directory, oid);
-        let attachment =
-            Attachment::new(self.segment, self.owner, oid, &path, self.configuration.checkpoint_bytes)
-                .ok_or_else(|| Error::internal("the segment has no room for another database"))?;
+        let attachment = Attachment::new(self.segment, self.owner, oid, &path, self.configuration.checkpoint_bytes)
+            .ok_or_else(|| Error::internal("the segment has no room for another database"))?;
         let attachment = Arc::new(attachment);
         if !vfs::attach(Arc::clone(&attachment)) {
             return Err(Error::internal("too many databases are attached"));
