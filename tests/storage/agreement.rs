@@ -123,6 +123,7 @@ pub fn isolation_between_processes(_seed: u64) {
         assert_eq!(code(session.write(insert)), "40001");
         assert_eq!(code(session.read(count)), "25P02");
         session.store.rollback(false).expect("rolls back");
+        cluster.segment.slot(me.slot).set_phase(Phase::Scrubbing);
         eventually("another process holds the lock", || database.writer().is_some());
         assert_eq!(code(session.write(insert)), "55P03");
     });
@@ -131,6 +132,7 @@ pub fn isolation_between_processes(_seed: u64) {
     other(insert);
     eventually("it keeps a snapshot", || slot.phase() == Phase::Committing);
     other(insert);
+    eventually("it has been refused", || slot.phase() == Phase::Scrubbing);
     let holder = cluster.fork(SlotKind::Worker, |cluster, me| {
         let mut session = cluster.open(me);
         session.store.begin(Characteristics::default()).expect("begins");
