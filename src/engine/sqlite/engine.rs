@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use shm::{Owner, Segment};
 
@@ -21,14 +21,14 @@ use super::execute::Prepared;
 use super::ffi::vfs;
 use super::functions::{self, Registry};
 use super::global::Global;
-use super::session::{Identity, Session, Signal};
+use super::session::{Identity, Session, Signal, microseconds};
 use super::state::{PoolFacts, Sources};
 use super::store::Store;
-use super::transaction::{Characteristics, Isolation, Span};
+use super::transaction::{Access, Characteristics, Isolation, Span};
 use super::views;
 use crate::engine::cluster::Snapshot;
 use crate::engine::{Completion, Engine, RowSink, Split, TransactionStatus};
-use crate::error::Error;
+use crate::error::{Condition, Error};
 use crate::settings;
 use crate::sql::plan::{self, Action, Copy, CopyDirection, Discard, Modes, Plan};
 use crate::sql::planner::{Planner, Raw};
@@ -215,6 +215,29 @@ impl Sqlite {
 
     pub(super) fn database(&mut self) -> Result<&mut Database, Error> {
         self.database.as_mut().ok_or_else(no_database)
+    }
+
+    /// A statement begins: what it needs is locked, its clock set.
+    pub(super) fn start(&mut self, access: Access, command: &'static str) -> Result<(), Error> {
+        if access == Access::Write {
+            self.check_writable(command).inspect_err(|_| self.fail())?;
+        }
+        let session = Arc::clone(&self.session);
+        let database = self.database()?;
+        database.store.before_statement(access, command)?;
+        session.set_timestamps(microseconds(database.store.started()), microseconds(SystemTime::now()));
+        Ok(())
+    }
+
+    fn check_writable(&mut self, command: &str) -> Result<(), Error> {
+        self.refuse_mixed_writes()?;
+        // A transaction has its own mode; a statement alone has the session's default.
+        let alone = self.database()?.store.span() == Span::Statement;
+        if alone && self.session.default_modes().read_only == Some(true) {
+            let message = format!("cannot execute {command} in a read-only transaction");
+            return Err(Error::new(Condition::ReadOnlySqlTransaction, message));
+        }
+        Ok(())
     }
 
     /// The statement under way has failed.

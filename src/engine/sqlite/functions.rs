@@ -59,7 +59,8 @@ impl Registry {
             let at = message.find(marker)?;
             message.get(at + marker.len()..)
         });
-        let Some(name) = marker.map(|rest| rest.trim().trim_end_matches("()")) else { return false };
+        let name = marker.and_then(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next());
+        let Some(name) = name else { return false };
         if self.known.borrow().contains(name) {
             return false;
         }

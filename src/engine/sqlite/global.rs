@@ -240,6 +240,7 @@ impl Sqlite {
 
     fn run_in_cluster(&mut self, definition: &Definition) -> Result<Vec<Error>, Error> {
         let identity = self.session.identity();
+        let default_read_only = self.session.default_modes().read_only == Some(true);
         let text = self.session.text_context();
         let data_directory = self.configuration.data_directory.clone();
         let cluster = Cluster::open(&data_directory).map_err(|error| Error::internal(error.to_string()))?;
@@ -252,6 +253,10 @@ impl Sqlite {
         }
         // In the session's own transaction it counts as a statement; that one has nothing to lock for it.
         database.store.before_statement(Access::Read, definition.tag())?;
+        if default_read_only && database.store.span() == Span::Statement {
+            let message = format!("cannot execute {} in a read-only transaction", definition.tag());
+            return Err(Error::new(Condition::ReadOnlySqlTransaction, message));
+        }
         let single = database.store.span() == Span::Statement;
         if !single && global.store.span() == Span::Statement {
             let read_only = database.store.characteristics().read_only;

@@ -201,11 +201,8 @@ pub fn expression_sql(
     if walk::any(&scalar, &|node| matches!(node, Node::Subquery(_) | Node::Exists(_) | Node::InQuery { .. })) {
         return Err(Error::unsupported("a subquery in this expression"));
     }
-    if walk::any(&scalar, &|node| matches!(node, Node::Timestamp { .. })) {
-        return Err(Error::unsupported("the current time in this expression"));
-    }
     let type_ = scalar.type_;
-    let mut emitter = Emitter::new(1);
+    let mut emitter = Emitter::stored();
     emitter.scalar(&scalar);
     Ok((emitter.sql, type_))
 }
