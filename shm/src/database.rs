@@ -160,7 +160,12 @@ mod tests {
             let threads: Vec<_> = (0..4)
                 .map(|thread| {
                     std::thread::spawn(move || {
-                        (1..=4).map(|oid| segment.open_database((oid + thread) % 4 + 1).unwrap().index()).count()
+                        for oid in 1..=4 {
+                            assert_eq!(
+                                segment.open_database((oid + thread) % 4 + 1).unwrap().oid(),
+                                (oid + thread) % 4 + 1
+                            );
+                        }
                     })
                 })
                 .collect();

@@ -60,3 +60,6 @@ impl Segment {
         report
     }
 }
+
+#[cfg(test)]
+mod tests;
