@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::engine::sqlite::engine::{GLOBAL_OID, database_oid, remove_orphans};
 use crate::engine::sqlite::interrupts::Never;
 use crate::system::fork::exit_now;
-use crate::system::signal::{self, Notice};
 use crate::system::parent;
+use crate::system::signal::{self, Notice};
 
 /// Exit code after a panic or a failure of its own.
 const FAILED: i32 = 3;

@@ -119,7 +119,9 @@ fn date_style(parameter: &Parameter, value: &str) -> Result<String, Error> {
 /// A number with an optional unit, in the parameter's unit.
 fn number(parameter: &Parameter, value: &str, unit: Unit) -> Result<f64, Error> {
     let value_trimmed = value.trim();
-    let digits = value_trimmed.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | 'e' | 'E'))).unwrap_or(value_trimmed.len());
+    let digits = value_trimmed
+        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | 'e' | 'E')))
+        .unwrap_or(value_trimmed.len());
     let (figure, word) = value_trimmed.split_at_checked(digits).unwrap_or((value_trimmed, ""));
     let figure: f64 = figure.parse().map_err(|_| invalid(parameter, value))?;
     let word = word.trim();

@@ -129,9 +129,8 @@ impl Sqlite {
         // One at a time: the connection's file is found by its attachment.
         self.database = None;
         let path = database_path(&self.configuration.data_directory, oid);
-        let attachment =
-            Attachment::new(self.segment, self.owner, oid, &path, self.configuration.checkpoint_bytes)
-                .ok_or_else(|| Error::internal("the segment has no room for another database"))?;
+        let attachment = Attachment::new(self.segment, self.owner, oid, &path, self.configuration.checkpoint_bytes)
+            .ok_or_else(|| Error::internal("the segment has no room for another database"))?;
         let attachment = Arc::new(attachment);
         if !vfs::attach(Arc::clone(&attachment)) {
             return Err(Error::internal("too many databases are attached"));
@@ -469,12 +468,14 @@ impl Engine for Sqlite {
     }
 
     fn discard(&mut self, what: Discard) -> Result<(), Error> {
+        let session = Arc::clone(&self.session);
         let database = self.database()?;
         match what {
             Discard::Plans => database.planner.forget(),
-            Discard::Sequences => {}
+            Discard::Sequences => session.forget_sequences(),
             Discard::Temp => database.drop_temporary()?,
             Discard::All => {
+                session.forget_sequences();
                 database.planner.forget();
                 database.drop_temporary()?;
             }

@@ -462,7 +462,11 @@ fn tag_name(tag: &Tag) -> &'static str {
 }
 
 /// Lets the connection explain how it would run a query: one line of SQLite's a row.
-pub(super) fn explain(connection: &Connection, sql: &str, sink: &mut dyn RowSink) -> rusqlite::Result<Result<u64, Error>> {
+pub(super) fn explain(
+    connection: &Connection,
+    sql: &str,
+    sink: &mut dyn RowSink,
+) -> rusqlite::Result<Result<u64, Error>> {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
     let mut rows = statement.raw_query();
     let mut depths: Vec<(i64, usize)> = Vec::new();

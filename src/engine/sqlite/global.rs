@@ -18,8 +18,8 @@ use super::ffi::vfs;
 use super::interrupts;
 use super::store::Store;
 use super::transaction::{Access, Characteristics, Span};
-use crate::engine::cluster::{self, Actor, Cluster, FileChange, Snapshot};
 use crate::engine::RowSink;
+use crate::engine::cluster::{self, Actor, Cluster, FileChange, Snapshot};
 use crate::error::{Condition, Error};
 use crate::sql::define::Definition;
 
@@ -64,7 +64,11 @@ impl Global {
         opened
     }
 
-    fn open_attached(attachment: Arc<Attachment>, options: &Options, interrupts: interrupts::Shared) -> Result<Self, Error> {
+    fn open_attached(
+        attachment: Arc<Attachment>,
+        options: &Options,
+        interrupts: interrupts::Shared,
+    ) -> Result<Self, Error> {
         let store = Store::open(Arc::clone(&attachment), options, interrupts)?;
         let catalog = Rc::new(cluster::Global::load(store.connection())?);
         let mock_secret = cluster::mock_secret(store.connection())?;
@@ -183,9 +187,8 @@ pub fn remove_orphans(
     let cluster = Cluster::open(data_directory).map_err(|error| Error::internal(error.to_string()))?;
     let mut global = Global::open(segment, owner, &cluster.global_file(), checkpoint_bytes, interrupts)?;
     global.store.before_statement(Access::Write, "START")?;
-    let removed = Snapshot::load(global.store.connection()).and_then(|snapshot| {
-        cluster.remove_orphans(&snapshot).map_err(|error| Error::internal(error.to_string()))
-    });
+    let removed = Snapshot::load(global.store.connection())
+        .and_then(|snapshot| cluster.remove_orphans(&snapshot).map_err(|error| Error::internal(error.to_string())));
     global.store.after_statement(false)?;
     removed
 }

@@ -68,7 +68,10 @@ impl Sqlite {
     }
 
     /// COMMIT or ROLLBACK, here and in the cluster's catalog.
-    fn end_block(&mut self, end: impl FnOnce(&mut Store) -> Result<(Ended, Option<Error>), Error>) -> Result<Option<Error>, Error> {
+    fn end_block(
+        &mut self,
+        end: impl FnOnce(&mut Store) -> Result<(Ended, Option<Error>), Error>,
+    ) -> Result<Option<Error>, Error> {
         let ended = self.database()?.ending(end);
         let committed = matches!(ended, Ok((Ended::Committed, _)));
         self.end_cluster_transaction(committed)?;
