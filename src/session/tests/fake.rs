@@ -54,7 +54,7 @@ pub struct Statement {
 }
 
 fn query() -> Query {
-    Query { sql: String::new(), binds: vec![], access: Access::None, catalog_version: 0, relations: vec![] }
+    Query::default()
 }
 
 fn column(name: &str, type_: Type) -> Column {
