@@ -43,8 +43,6 @@ pub enum Unit {
     Kilobytes,
     /// Pages of 8 KB.
     Blocks,
-    /// Bytes.
-    Bytes,
 }
 
 /// Who may change a parameter, and when.

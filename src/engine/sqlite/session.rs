@@ -230,10 +230,8 @@ impl Interrupts for Session {
             let message = "terminating connection due to administrator command";
             return Some(Error::new(Condition::AdminShutdown, message));
         }
-        if slot.interrupted() {
-            if slot.take_cancel() {
-                return Some(Error::new(Condition::QueryCanceled, "canceling statement due to user request"));
-            }
+        if slot.interrupted() && slot.take_cancel() {
+            return Some(Error::new(Condition::QueryCanceled, "canceling statement due to user request"));
         }
         let deadline = self.state.lock().deadline?;
         (deadline <= Instant::now())

@@ -241,7 +241,7 @@ impl Binder<'_> {
             self.check_aggregate_allowed(byte)?;
         }
         // Arguments of an aggregate see columns, and no further aggregate.
-        let outer = std::mem::replace(&mut self.aggregates_refused, Some("aggregate function calls cannot be nested"));
+        let outer = self.aggregates_refused.replace("aggregate function calls cannot be nested");
         let bound = self.aggregate_parts(call, name, list, clauses, distinct, star);
         self.aggregates_refused = outer;
         let (aggregate, type_) = bound?;
