@@ -13,6 +13,7 @@ use shm::clock::{monotonic_us, wall_us};
 use shm::{ClientAddress, Counter, ExitReason, Segment, SetupPhase, Slot, SlotIndex, SlotKind, SlotState};
 
 use super::catalog::{Cache, StoredCatalog};
+use super::sequence;
 use super::session::{Identity, Session, microseconds};
 use super::views::{Source, functions};
 use crate::engine::cluster::{Global, Snapshot};
@@ -81,6 +82,9 @@ impl Source for Sources {
 
     fn function(&self, name: &str, arguments: &[Datum<'_>]) -> Result<Value, Error> {
         match name {
+            "nextval" | "setval" | "currval" | "lastval" => {
+                self.with_catalog(|catalog| sequence::call(catalog, &self.session, name, arguments))
+            }
             "pg_blocking_pids" => Ok(blocking_pids(self.session.segment(), arguments)),
             "pg_my_temp_schema" => Ok(Value::Int(0)),
             "pg_postmaster_start_time" | "pg_conf_load_time" => Ok(time(self.session.segment().pool().started_us())),

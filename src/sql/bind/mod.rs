@@ -464,6 +464,8 @@ impl<'a> Binder<'a> {
 
     fn bound(self, tag: Tag, columns: Vec<Column>, access: Access, emitter: Emitter) -> Bound {
         let Emitter { sql, binds, lifted, functions, .. } = emitter;
+        let writes = functions.iter().any(|call| matches!(*call, "pg_catalog_nextval" | "pg_catalog_setval"));
+        let access = if writes { Access::Write } else { access };
         let parameters = self.parameters.iter().map(|type_| type_.unwrap_or(Type::Text)).collect();
         let query = Query {
             sql,
