@@ -46,7 +46,7 @@ pub fn run(context: &Context, owner: Owner, client: Option<(OwnedFd, Peer)>) -> 
     std::panic::set_hook(Box::new(|panic| log::error!("panic: {panic}")));
     let life = catch_unwind(AssertUnwindSafe(|| Worker::start(context, owner)?.live(client)));
     match life {
-        Ok(Ok(())) => exit_now(0),
+        Ok(Ok(never)) => match never {},
         Ok(Err(error)) => {
             log::error!("worker could not start: {error}");
             exit_now(COULD_NOT_START)
@@ -79,7 +79,7 @@ impl<'a> Worker<'a> {
         Ok(Self { context, presence, engine, sessions_left: (limit != 0).then_some(limit), started_us, opened_us })
     }
 
-    fn live(mut self, client: Option<(OwnedFd, Peer)>) -> Result<(), String> {
+    fn live(mut self, client: Option<(OwnedFd, Peer)>) -> Result<std::convert::Infallible, String> {
         if let Some((client, peer)) = client {
             self.presence.go(SlotState::Starting, SlotState::Connecting);
             signal::unblock_all().map_err(|error| error.to_string())?;
@@ -89,8 +89,7 @@ impl<'a> Worker<'a> {
             statistics.setup(SetupPhase::Fork).record(self.started_us.saturating_sub(accepted_us));
             statistics.setup(SetupPhase::EngineStart).record(self.opened_us.saturating_sub(self.started_us));
             self.serve(client, peer, accepted_us);
-            self.leave(ExitReason::Recycled);
-            return Ok(());
+            self.leave(ExitReason::Recycled)
         }
         self.presence.go(SlotState::Starting, SlotState::Idle);
         let mut idle = Idle::new(self.context).map_err(|error| format!("epoll: {error}"))?;
@@ -107,21 +106,16 @@ impl<'a> Worker<'a> {
                         self.claim();
                         signal::unblock_all().map_err(|error| error.to_string())?;
                         self.serve(client, peer, shm::clock::monotonic_us());
-                        self.leave(reason);
-                        return Ok(());
+                        self.leave(reason)
                     }
-                    None => {
-                        self.leave(reason);
-                        return Ok(());
-                    }
+                    None => self.leave(reason),
                 },
             };
             self.claim();
             signal::unblock_all().map_err(|error| error.to_string())?;
             let served = self.serve(client, peer, shm::clock::monotonic_us());
             if let Some(reason) = self.reason_to_leave(served) {
-                self.leave(reason);
-                return Ok(());
+                self.leave(reason)
             }
             signal::block_all().map_err(|error| error.to_string())?;
             self.presence.go(self.presence.slot().state(), SlotState::Idle);
@@ -165,9 +159,12 @@ impl<'a> Worker<'a> {
         None
     }
 
-    fn leave(&self, reason: ExitReason) {
+    /// Ends the process as it stands: what it has open is the kernel's to close and the reaper's to give back, and
+    /// taking an engine apart costs as much as serving a query.
+    fn leave(&self, reason: ExitReason) -> ! {
         let slot = self.presence.slot();
         slot.set_exit_reason(reason);
         self.presence.go(slot.state(), SlotState::Leaving);
+        exit_now(0)
     }
 }
