@@ -30,6 +30,8 @@ pub struct Emitter {
     pub binds: Vec<Bind>,
     /// What `Bind::Literal` numbers.
     pub lifted: Vec<Lifted>,
+    /// Functions of ours that the SQL calls.
+    pub functions: Vec<&'static str>,
     /// Columns are written with their table's alias.
     qualify: bool,
 }
@@ -125,6 +127,8 @@ impl Emitter {
             Node::Untyped(text) => self.value(&Value::Text(text.clone())),
             Node::Literal { index, negated } => self.literal(*index, *negated, scalar.type_),
             Node::Parameter(number) => self.bind(Bind::Parameter(*number)),
+            Node::Sql(sql) => self.push(sql),
+            Node::Concatenated(pieces) => self.separated("", pieces, |emitter, piece| emitter.scalar(piece)),
             Node::Timestamp { statement: false } => self.bind(Bind::TransactionTimestamp),
             Node::Timestamp { statement: true } => self.bind(Bind::StatementTimestamp),
             Node::Column { table, name, .. } => self.column(*table, name),
@@ -246,6 +250,7 @@ impl Emitter {
     }
 
     fn call(&mut self, emit: Emit, arguments: &[Scalar]) {
+        self.note_call(emit);
         match emit {
             Emit::Call(name) | Emit::Native(name) => {
                 self.push(name);
@@ -281,7 +286,16 @@ impl Emitter {
         }
     }
 
+    fn note_call(&mut self, emit: Emit) {
+        if let Emit::Call(name) = emit
+            && !self.functions.contains(&name)
+        {
+            self.functions.push(name);
+        }
+    }
+
     fn aggregate(&mut self, aggregate: &Aggregate) {
+        self.note_call(aggregate.emit);
         let name = match aggregate.emit {
             Emit::Call(name) | Emit::Native(name) => name,
             _ => "count",
@@ -401,7 +415,7 @@ impl Emitter {
             }
             OrderKey::Expression(scalar) => {
                 never_null = scalar.never_null();
-                self.collated(scalar);
+                self.sort_key(scalar);
             }
         }
         if order.descending {
@@ -410,6 +424,15 @@ impl Emitter {
         // SQLite puts NULLs first where it sorts upwards, and last where downwards.
         if order.nulls_first == order.descending && !never_null {
             self.push(if order.nulls_first { " NULLS FIRST" } else { " NULLS LAST" });
+        }
+    }
+
+    /// A key of ORDER BY or GROUP BY. SQLite would take a bare integer for a column's number.
+    fn sort_key(&mut self, scalar: &Scalar) {
+        if matches!(scalar.node, Node::Constant(Value::Int(_))) {
+            self.wrapped("(+", scalar, " + 0)");
+        } else {
+            self.collated(scalar);
         }
     }
 
@@ -546,7 +569,7 @@ impl Emitter {
         }
         if !select.group.is_empty() {
             self.push(" GROUP BY ");
-            self.separated(", ", &select.group, |emitter, key| emitter.collated(key));
+            self.separated(", ", &select.group, |emitter, key| emitter.sort_key(key));
         }
         if let Some(having) = &select.having {
             self.push(" HAVING ");

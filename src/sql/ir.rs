@@ -68,6 +68,10 @@ pub enum Node {
     Untyped(String),
     /// The client's parameter, counted from 0.
     Parameter(usize),
+    /// SQLite's SQL as it is: a partition's bound.
+    Sql(String),
+    /// Pieces written one after the other: a partition's bound over values.
+    Concatenated(Vec<Scalar>),
     /// The transaction's start, or the statement's.
     Timestamp {
         statement: bool,
