@@ -1,3 +1,4 @@
 //! Processes that serve no client: one loop each.
 
 pub mod checkpointer;
+pub mod process;

@@ -185,10 +185,10 @@ fn print_setting(rounds: u32, seconds: u32, scale: u32, kinds: &[Kind]) {
     if let Ok(pgbench) = pgbench::program("pgbench") {
         println!("{}", first_line(Command::new(pgbench).arg("--version")));
     }
-    if kinds.contains(&Kind::Postgres) {
-        if let Ok(postgres) = pgbench::program("postgres") {
-            println!("{}; {}", first_line(Command::new(postgres).arg("--version")), POSTGRES_SETTINGS.join(", "));
-        }
+    if kinds.contains(&Kind::Postgres)
+        && let Ok(postgres) = pgbench::program("postgres")
+    {
+        println!("{}; {}", first_line(Command::new(postgres).arg("--version")), POSTGRES_SETTINGS.join(", "));
     }
     println!(
         "scale {scale}; {rounds} interleaved rounds of {seconds} s a run; TCP on loopback, trust authentication; durable commits"

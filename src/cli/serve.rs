@@ -14,6 +14,7 @@ use super::{ModelArgument, Outcome, ServeArguments};
 use crate::auth::{Maps, Method, Rules, Source};
 use crate::config::{Config, Sources};
 use crate::engine::cluster::{self, Cluster, InitOptions};
+use crate::engine::sqlite::engine::make_durable;
 use crate::postmaster::lockfile::{Content, DirectoryLock, SocketLock, Status};
 use crate::postmaster::{self, Server, listen};
 use crate::system::daemon::{self, Report};
@@ -74,7 +75,9 @@ fn serve(config: Config, sources: Sources, data: &Path, report: Option<Report>) 
     let Prepared { context, socket_locks, greeting } = prepared.inspect_err(|_| lock.remove())?;
     let reread_data = data.to_owned();
     let reread = Box::new(move || reread(&reread_data, &sources));
-    let server = Server { context, socket_locks, lock, content, reread };
+    let recover_data = data.to_owned();
+    let recover = Box::new(move || make_durable(&recover_data).map_err(|error| error.to_string()));
+    let server = Server { context, socket_locks, lock, content, reread, recover };
     let clean = postmaster::run(server, Box::new(move || announce(&greeting, report)))
         .map_err(|error| format!("the postmaster failed: {error}"))?;
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })

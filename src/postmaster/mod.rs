@@ -36,6 +36,9 @@ mod spawn;
 /// Reads configuration and access rules again.
 pub type Reread = dyn Fn() -> Result<(Config, Rules, Maps), String>;
 
+/// Makes what is on disk safe to serve from, while no process has it open.
+pub type Recover = dyn Fn() -> Result<(), String>;
+
 /// What the postmaster holds for as long as the server runs.
 pub struct Server {
     /// What its children inherit.
@@ -48,6 +51,8 @@ pub struct Server {
     pub content: Content,
     /// Reads configuration and access rules again.
     pub reread: Box<Reread>,
+    /// Called before the first process is forked, and again before those that follow a memory fault.
+    pub recover: Box<Recover>,
 }
 
 /// A process that was forked and not reaped yet.
@@ -130,6 +135,7 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
         background_told: false,
         on_ready: Some(on_ready),
     };
+    (postmaster.server.recover)().map_err(io::Error::other)?;
     postmaster.prepare_segment();
     postmaster.start_processes();
     let clean = postmaster.supervise()?;

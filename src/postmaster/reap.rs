@@ -130,8 +130,10 @@ impl Postmaster {
             return;
         }
         self.kill_at = None;
-        if let Err(error) = self.server.context.segment.reinitialize() {
-            log::error!("the segment can't be made anew: {error}");
+        let segment = self.server.context.segment;
+        let recovered = (self.server.recover)();
+        if let Err(error) = recovered.and_then(|()| segment.reinitialize().map_err(|error| error.to_string())) {
+            log::error!("the server can't begin anew: {error}");
             self.begin_shutdown(shm::ShutdownMode::Immediate);
             return;
         }

@@ -6,11 +6,11 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use shm::{Counter, Owner, SlotKind, SlotState};
 
 use super::{Child, Postmaster, Server};
-use crate::config::Model;
+use crate::config::{EngineKind, Model};
 use crate::system::fork::{Side, exit_now, fork};
 use crate::system::listener::Peer;
 use crate::system::{descriptor, parent, signal};
-use crate::{doorman, worker};
+use crate::{background, doorman, worker};
 
 /// What the new process does.
 pub(super) enum Body {
@@ -20,6 +20,8 @@ pub(super) enum Body {
     Session(OwnedFd, Peer),
     /// Takes clients in when no worker can.
     Doorman,
+    /// Moves the WAL into the database files.
+    Checkpointer,
 }
 
 /// Why there is no new process.
@@ -59,8 +61,11 @@ impl Postmaster {
 
     /// Starts the background processes that are not there, each at most once in a while.
     pub(super) fn start_auxiliaries(&mut self) {
-        let is_missing = !self.children.values().any(|child| child.kind == SlotKind::Doorman);
-        if self.server.context.config.pool.model != Model::Prefork || !is_missing {
+        let config = &self.server.context.config;
+        let is_missing = |kind: SlotKind| !self.children.values().any(|child| child.kind == kind);
+        let checkpointer = config.engine.kind == EngineKind::Sqlite && is_missing(SlotKind::Checkpointer);
+        let doorman = config.pool.model == Model::Prefork && is_missing(SlotKind::Doorman);
+        if !checkpointer && !doorman {
             return;
         }
         let now_us = shm::clock::monotonic_us();
@@ -69,9 +74,14 @@ impl Postmaster {
             return;
         }
         self.auxiliaries_not_before_us = now_us + RESTART_PAUSE_US;
-        if let Err(SpawnError::Fork(error)) = self.spawn(SlotKind::Doorman, Body::Doorman) {
-            log::error!("could not fork the doorman: {error}");
-            self.ask_at(self.auxiliaries_not_before_us);
+        // The checkpointer first: commits look for it among the first slots.
+        let wanted =
+            [(checkpointer, SlotKind::Checkpointer, Body::Checkpointer), (doorman, SlotKind::Doorman, Body::Doorman)];
+        for (_, kind, body) in wanted.into_iter().filter(|(missing, ..)| *missing) {
+            if let Err(error) = self.spawn(kind, body) {
+                log::error!("could not start the {}: {error:?}", kind.name());
+                self.ask_at(self.auxiliaries_not_before_us);
+            }
         }
     }
 
@@ -97,6 +107,9 @@ fn enter(server: &Server, owner: Owner, body: Body) -> ! {
     match body {
         Body::Worker => worker::run(&server.context, owner, None),
         Body::Doorman => doorman::run(&server.context, owner),
+        Body::Checkpointer => {
+            background::process::run_checkpointer(server.context.segment, &server.context.config, owner)
+        }
         Body::Session(client, peer) => worker::run(&server.context, owner, Some((client, peer))),
     }
 }
@@ -108,6 +121,7 @@ fn become_child(server: &Server, body: &Body) -> io::Result<()> {
     match body {
         Body::Worker => keep.extend(listeners.chain([server.context.queue.1.as_raw_fd()])),
         Body::Doorman => keep.extend(listeners.chain([server.context.queue.0.as_raw_fd()])),
+        Body::Checkpointer => {}
         Body::Session(client, _) => keep.push(client.as_raw_fd()),
     }
     descriptor::close_all_except(&keep)?;

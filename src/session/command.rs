@@ -94,7 +94,12 @@ impl<E: Engine> Core<'_, E> {
         Ok(Ran::bare(Tag::Bare("SHOW"), 1))
     }
 
-    fn show_all(&mut self, client: &mut Client<'_>, plan: &Plan, task: &Task<'_, E::Statement>) -> Outcome<Ran<E::Cursor>> {
+    fn show_all(
+        &mut self,
+        client: &mut Client<'_>,
+        plan: &Plan,
+        task: &Task<'_, E::Statement>,
+    ) -> Outcome<Ran<E::Cursor>> {
         let all = self.settings.lock().all();
         if task.describe {
             describe(&mut client.out(), &plan.columns, task.formats);

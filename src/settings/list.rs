@@ -30,9 +30,7 @@ pub fn joined(parameter: &Parameter, values: &[String]) -> Result<String, Error>
             Err(Error::new(Condition::InvalidParameterValue, message))
         }
         (Join::Commas, values) => Ok(values.join(", ")),
-        (Join::Names, values) => {
-            Ok(values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", "))
-        }
+        (Join::Names, values) => Ok(values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", ")),
     }
 }
 

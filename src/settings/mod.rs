@@ -308,7 +308,9 @@ impl Settings {
             .collect();
         let news = match &self.reported {
             None => now.clone(),
-            Some(before) => now.iter().zip(before).filter(|(now, before)| now != before).map(|(now, _)| now.clone()).collect(),
+            Some(before) => {
+                now.iter().zip(before).filter(|(now, before)| now != before).map(|(now, _)| now.clone()).collect()
+            }
         };
         self.reported = Some(now);
         news

@@ -119,7 +119,9 @@ fn date_style(parameter: &Parameter, value: &str) -> Result<String, Error> {
 /// A number with an optional unit, in the parameter's unit.
 fn number(parameter: &Parameter, value: &str, unit: Unit) -> Result<f64, Error> {
     let value_trimmed = value.trim();
-    let digits = value_trimmed.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | 'e' | 'E'))).unwrap_or(value_trimmed.len());
+    let digits = value_trimmed
+        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | 'e' | 'E')))
+        .unwrap_or(value_trimmed.len());
     let (figure, word) = value_trimmed.split_at_checked(digits).unwrap_or((value_trimmed, ""));
     let figure: f64 = figure.parse().map_err(|_| invalid(parameter, value))?;
     let word = word.trim();
@@ -132,7 +134,7 @@ fn number(parameter: &Parameter, value: &str, unit: Unit) -> Result<f64, Error> 
             Unit::Milliseconds | Unit::Seconds => {
                 error.hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".")
             }
-            Unit::Kilobytes | Unit::Blocks | Unit::Bytes => {
+            Unit::Kilobytes | Unit::Blocks => {
                 error.hint("Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\".")
             }
             Unit::None => error,
@@ -157,7 +159,7 @@ fn scale(unit: Unit, word: &str) -> Option<f64> {
             };
             Some(if unit == Unit::Seconds { milliseconds / 1_000.0 } else { milliseconds })
         }
-        Unit::Kilobytes | Unit::Blocks | Unit::Bytes => {
+        Unit::Kilobytes | Unit::Blocks => {
             let bytes = match word {
                 "B" => 1.0,
                 "kB" => 1024.0,
@@ -168,8 +170,7 @@ fn scale(unit: Unit, word: &str) -> Option<f64> {
             };
             Some(match unit {
                 Unit::Kilobytes => bytes / 1024.0,
-                Unit::Blocks => bytes / 8192.0,
-                _ => bytes,
+                _ => bytes / 8192.0,
             })
         }
     }
@@ -185,7 +186,6 @@ pub fn shown(parameter: &Parameter, value: &str) -> String {
         Unit::Seconds => &[("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)],
         Unit::Kilobytes => &[("TB", 1 << 30), ("GB", 1 << 20), ("MB", 1 << 10), ("kB", 1)],
         Unit::Blocks => &[("TB", 1 << 27), ("GB", 1 << 17), ("MB", 1 << 7)],
-        Unit::Bytes => &[("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10), ("B", 1)],
     };
     if number == 0 {
         return value.to_owned();
@@ -205,7 +205,6 @@ pub fn unit_name(parameter: &Parameter) -> Option<&'static str> {
         Unit::Seconds => Some("s"),
         Unit::Kilobytes => Some("kB"),
         Unit::Blocks => Some("8kB"),
-        Unit::Bytes => Some("B"),
     }
 }
 
@@ -221,7 +220,6 @@ fn out_of_range(parameter: &Parameter, value: &str, min: &str, max: &str, unit: 
         Unit::Seconds => " s",
         Unit::Kilobytes => " kB",
         Unit::Blocks => " 8kB",
-        Unit::Bytes => " B",
     };
     let name = parameter.name;
     let message =

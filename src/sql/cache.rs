@@ -100,7 +100,11 @@ impl Shape {
         let mut last = 0;
         while let Some(token) = lexer.next_token()? {
             if token.kind == Kind::Punctuation && token.text(text) == ";" {
-                return Ok(Ended { start: first.unwrap_or(token.start), end: last.max(first.unwrap_or(token.start)), more: true });
+                return Ok(Ended {
+                    start: first.unwrap_or(token.start),
+                    end: last.max(first.unwrap_or(token.start)),
+                    more: true,
+                });
             }
             first.get_or_insert(token.start);
             last = token.end;
@@ -195,8 +199,7 @@ impl Cache {
             self.evict();
         }
         self.clock += 1;
-        let variants =
-            self.plans.entry(shape.key.clone()).or_insert_with(|| Variants { entries: Vec::new(), used: 0 });
+        let variants = self.plans.entry(shape.key.clone()).or_insert_with(|| Variants { entries: Vec::new(), used: 0 });
         if variants.entries.len() >= VARIANTS_MAX {
             variants.entries.remove(0);
         }

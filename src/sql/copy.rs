@@ -92,7 +92,9 @@ impl Written {
             let message = "COPY null representation cannot use newline or carriage return";
             return Err(Error::new(Condition::InvalidParameterValue, message));
         }
-        if !csv && (delimiter == b'\\' || delimiter == b'.' || delimiter.is_ascii_lowercase() || delimiter.is_ascii_digit()) {
+        if !csv
+            && (delimiter == b'\\' || delimiter == b'.' || delimiter.is_ascii_lowercase() || delimiter.is_ascii_digit())
+        {
             let message = format!("COPY delimiter cannot be \"{}\"", char::from(delimiter));
             return Err(Error::new(Condition::InvalidParameterValue, message));
         }
@@ -200,10 +202,8 @@ mod tests {
     use super::*;
 
     fn made(options: &[(&str, &str)], from: bool) -> Result<CopyFormat, Error> {
-        let options: Vec<_> = options
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), CopyValue::Text((*value).to_owned()), 0))
-            .collect();
+        let options: Vec<_> =
+            options.iter().map(|(name, value)| ((*name).to_owned(), CopyValue::Text((*value).to_owned()), 0)).collect();
         format("", &options, &[], from)
     }
 

@@ -5,7 +5,7 @@
 
 mod change;
 
-use super::functions::Emit;
+use super::functions::{Emit, guards};
 use super::ir::*;
 use super::plan::Bind;
 use super::types::{Type, Value};
@@ -34,12 +34,19 @@ pub struct Emitter {
     pub functions: Vec<&'static str>,
     /// Columns are written with their table's alias.
     qualify: bool,
+    /// The time is asked of a function: the SQL is stored, and nobody binds anything.
+    stored: bool,
 }
 
 impl Emitter {
     /// An emitter; `tables`: how many tables the statement has, which decides whether columns are qualified.
     pub fn new(tables: usize) -> Self {
         Self { qualify: tables > 1, ..Self::default() }
+    }
+
+    /// An emitter of an expression to be stored: of one table, and without binds.
+    pub fn stored() -> Self {
+        Self { stored: true, ..Self::default() }
     }
 
     fn push(&mut self, text: &str) {
@@ -129,6 +136,10 @@ impl Emitter {
             Node::Parameter(number) => self.bind(Bind::Parameter(*number)),
             Node::Sql(sql) => self.push(sql),
             Node::Concatenated(pieces) => self.separated("", pieces, |emitter, piece| emitter.scalar(piece)),
+            Node::Timestamp { statement } if self.stored => {
+                let call = if *statement { guards::STATEMENT_TIMESTAMP } else { guards::TRANSACTION_TIMESTAMP };
+                self.call(Emit::Call(call), &[]);
+            }
             Node::Timestamp { statement: false } => self.bind(Bind::TransactionTimestamp),
             Node::Timestamp { statement: true } => self.bind(Bind::StatementTimestamp),
             Node::Column { table, name, .. } => self.column(*table, name),
@@ -594,9 +605,11 @@ impl Emitter {
                 self.as_alias(*table);
             }
             From::Table { table, storage, predicate: Some(predicate) } => {
+                // The predicate names the table by its alias, whether or not the rest of the query does.
                 self.push("(SELECT * FROM ");
                 self.name(storage);
-                self.as_alias(*table);
+                self.push(" AS ");
+                self.alias(*table);
                 self.push(" WHERE ");
                 self.condition(predicate);
                 self.push(")");

@@ -12,7 +12,9 @@ use super::copy;
 use super::emit::Lifted;
 use super::lex::{self, Lexer};
 use super::parse::{self, CopySource, CopyStatement, Explain, Statement, Utility};
-use super::plan::{Access, Action, Column, Copy, CopyDirection, Plan, Planned, Query, SessionCommand, Tag, Transaction};
+use super::plan::{
+    Access, Action, Column, Copy, CopyDirection, Plan, Planned, Query, SessionCommand, Tag, Transaction,
+};
 use super::types::{self, TextContext, Type, Value};
 use crate::error::{Condition, Error};
 

@@ -15,6 +15,13 @@ impl Wake {
         Ok(Self(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?))
     }
 
+    /// Another handle of the same wake.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let descriptor = self.0.as_fd().try_clone_to_owned()?;
+        // SAFETY: the descriptor is a duplicate of an eventfd's, and nobody else has it.
+        Ok(Self(unsafe { EventFd::from_owned_fd(descriptor) }))
+    }
+
     /// Makes the reader's poll return. Never blocks: a counter that is full wakes just as well.
     pub fn wake(&self) {
         let _ = self.0.write(1);

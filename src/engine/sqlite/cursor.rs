@@ -174,7 +174,14 @@ mod tests {
     #[test]
     fn rows_come_back_as_they_went_in() {
         let mut rows = Rows::default();
-        let row = [Datum::Null, Datum::Int(-7), Datum::Float(0.5), Datum::Text("é"), Datum::Bytes(&[0, 255]), Datum::Text("")];
+        let row = [
+            Datum::Null,
+            Datum::Int(-7),
+            Datum::Float(0.5),
+            Datum::Text("é"),
+            Datum::Bytes(&[0, 255]),
+            Datum::Text(""),
+        ];
         rows.push(&row).expect("kept");
         rows.push(&[]).expect("kept");
         let mut sink = Gathered::default();

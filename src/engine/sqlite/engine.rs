@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use shm::{Owner, Segment};
 
@@ -16,18 +16,19 @@ use super::attachment::Attachment;
 use super::catalog::{Cache, StoredCatalog};
 use super::connection::Options;
 use super::cursor::Rows;
+use super::database::{self, FileError};
 use super::execute::Prepared;
 use super::ffi::vfs;
 use super::functions::{self, Registry};
 use super::global::Global;
-use super::session::{Identity, Session};
+use super::session::{Identity, Session, Signal, microseconds};
 use super::state::{PoolFacts, Sources};
 use super::store::Store;
-use super::transaction::{Characteristics, Isolation, Span};
+use super::transaction::{Access, Characteristics, Isolation, Span};
 use super::views;
 use crate::engine::cluster::Snapshot;
 use crate::engine::{Completion, Engine, RowSink, Split, TransactionStatus};
-use crate::error::Error;
+use crate::error::{Condition, Error};
 use crate::settings;
 use crate::sql::plan::{self, Action, Copy, CopyDirection, Discard, Modes, Plan};
 use crate::sql::planner::{Planner, Raw};
@@ -51,6 +52,28 @@ pub struct Configuration {
 /// The file of a database.
 pub fn database_path(data_directory: &Path, oid: u32) -> PathBuf {
     data_directory.join("base").join(format!("{oid}.db"))
+}
+
+pub use super::global::{GLOBAL_OID, remove_orphans};
+
+/// The OID of the database whose file that is; `None` for files that are no database's.
+pub fn database_oid(path: &Path) -> Option<u32> {
+    path.file_name()?.to_str()?.strip_suffix(".db")?.parse().ok()
+}
+
+/// Makes every database file durable before anybody is served from it: what only the page cache has must not be
+/// answered from, and after a failed sync the page cache may hold what the disk has not. Opens no database.
+pub fn make_durable(data_directory: &Path) -> Result<(), FileError> {
+    database::make_durable(&data_directory.join("global.db"))?;
+    let base = data_directory.join("base");
+    let entries = std::fs::read_dir(&base).map_err(|error| FileError::Io("read", base.clone(), error))?;
+    for entry in entries {
+        let path = entry.map_err(|error| FileError::Io("read", base.clone(), error))?.path();
+        if database_oid(&path).is_some() {
+            database::make_durable(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The engine of one process.
@@ -92,9 +115,9 @@ impl Drop for Database {
 }
 
 impl Sqlite {
-    /// An engine without a database.
-    pub fn new(segment: Segment, owner: Owner, configuration: Configuration) -> Self {
-        let session = Arc::new(Session::new(segment, owner));
+    /// An engine without a database. `signal` has the postmaster deliver what is asked of other processes.
+    pub fn new(segment: Segment, owner: Owner, signal: Signal, configuration: Configuration) -> Self {
+        let session = Arc::new(Session::new(segment, owner, signal));
         Self { segment, owner, configuration, session, database: None, global: None, copied: 0 }
     }
 
@@ -106,9 +129,8 @@ impl Sqlite {
         // One at a time: the connection's file is found by its attachment.
         self.database = None;
         let path = database_path(&self.configuration.data_directory, oid);
-        let attachment =
-            Attachment::new(self.segment, self.owner, oid, &path, self.configuration.checkpoint_bytes)
-                .ok_or_else(|| Error::internal("the segment has no room for another database"))?;
+        let attachment = Attachment::new(self.segment, self.owner, oid, &path, self.configuration.checkpoint_bytes)
+            .ok_or_else(|| Error::internal("the segment has no room for another database"))?;
         let attachment = Arc::new(attachment);
         if !vfs::attach(Arc::clone(&attachment)) {
             return Err(Error::internal("too many databases are attached"));
@@ -193,6 +215,29 @@ impl Sqlite {
 
     pub(super) fn database(&mut self) -> Result<&mut Database, Error> {
         self.database.as_mut().ok_or_else(no_database)
+    }
+
+    /// A statement begins: what it needs is locked, its clock set.
+    pub(super) fn start(&mut self, access: Access, command: &'static str) -> Result<(), Error> {
+        if access == Access::Write {
+            self.check_writable(command).inspect_err(|_| self.fail())?;
+        }
+        let session = Arc::clone(&self.session);
+        let database = self.database()?;
+        database.store.before_statement(access, command)?;
+        session.set_timestamps(microseconds(database.store.started()), microseconds(SystemTime::now()));
+        Ok(())
+    }
+
+    fn check_writable(&mut self, command: &str) -> Result<(), Error> {
+        self.refuse_mixed_writes()?;
+        // A transaction has its own mode; a statement alone has the session's default.
+        let alone = self.database()?.store.span() == Span::Statement;
+        if alone && self.session.default_modes().read_only == Some(true) {
+            let message = format!("cannot execute {command} in a read-only transaction");
+            return Err(Error::new(Condition::ReadOnlySqlTransaction, message));
+        }
+        Ok(())
     }
 
     /// The statement under way has failed.
@@ -423,12 +468,14 @@ impl Engine for Sqlite {
     }
 
     fn discard(&mut self, what: Discard) -> Result<(), Error> {
+        let session = Arc::clone(&self.session);
         let database = self.database()?;
         match what {
             Discard::Plans => database.planner.forget(),
-            Discard::Sequences => {}
+            Discard::Sequences => session.forget_sequences(),
             Discard::Temp => database.drop_temporary()?,
             Discard::All => {
+                session.forget_sequences();
                 database.planner.forget();
                 database.drop_temporary()?;
             }

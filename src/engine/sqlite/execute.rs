@@ -15,7 +15,7 @@ use super::define;
 use super::engine::{Database, Sqlite};
 use super::failure::Constraints;
 use super::functions;
-use super::session::{Session, microseconds};
+use super::session::Session;
 use super::transaction;
 use super::views;
 use crate::engine::{Completion, RowSink};
@@ -305,13 +305,8 @@ impl Sqlite {
             Access::Lock | Access::Write if database.writes_temporary_only(query)? => transaction::Access::Temporary,
             Access::Lock | Access::Write => transaction::Access::Write,
         };
-        if access == transaction::Access::Write {
-            self.refuse_mixed_writes().inspect_err(|_| self.fail())?;
-        }
+        self.start(access, tag_name(tag))?;
         let database = self.database()?;
-        database.store.before_statement(access, tag_name(tag))?;
-        let now = std::time::SystemTime::now();
-        session.set_timestamps(microseconds(database.store.started()), microseconds(now));
         let prepared = database.provide(query, &session);
         if prepared.is_err() {
             database.failed();
@@ -467,7 +462,11 @@ fn tag_name(tag: &Tag) -> &'static str {
 }
 
 /// Lets the connection explain how it would run a query: one line of SQLite's a row.
-pub(super) fn explain(connection: &Connection, sql: &str, sink: &mut dyn RowSink) -> rusqlite::Result<Result<u64, Error>> {
+pub(super) fn explain(
+    connection: &Connection,
+    sql: &str,
+    sink: &mut dyn RowSink,
+) -> rusqlite::Result<Result<u64, Error>> {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
     let mut rows = statement.raw_query();
     let mut depths: Vec<(i64, usize)> = Vec::new();

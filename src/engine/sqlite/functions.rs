@@ -37,7 +37,12 @@ pub struct Registry {
 
 impl Registry {
     /// Makes functions known to the connection, by their call names, unless they are.
-    pub fn provide(&self, connection: &Connection, calls: &[&'static str], session: &Arc<Session>) -> Result<(), Error> {
+    pub fn provide(
+        &self,
+        connection: &Connection,
+        calls: &[&'static str],
+        session: &Arc<Session>,
+    ) -> Result<(), Error> {
         for call in calls {
             if !self.known.borrow().contains(call) {
                 register(connection, call, session)?;
@@ -54,7 +59,8 @@ impl Registry {
             let at = message.find(marker)?;
             message.get(at + marker.len()..)
         });
-        let Some(name) = marker.map(|rest| rest.trim().trim_end_matches("()")) else { return false };
+        let name = marker.and_then(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next());
+        let Some(name) = name else { return false };
         if self.known.borrow().contains(name) {
             return false;
         }
@@ -129,9 +135,10 @@ fn data<'a>(context: &'a Context<'_>) -> Result<SmallVec<[Datum<'a>; 4]>> {
                 ValueRef::Null => Datum::Null,
                 ValueRef::Integer(value) => Datum::Int(value),
                 ValueRef::Real(value) => Datum::Float(value),
-                ValueRef::Text(bytes) => Datum::Text(std::str::from_utf8(bytes).map_err(|_| {
-                    stop(Error::new(Condition::DataCorrupted, "a stored text is not valid UTF-8"))
-                })?),
+                ValueRef::Text(bytes) => Datum::Text(
+                    std::str::from_utf8(bytes)
+                        .map_err(|_| stop(Error::new(Condition::DataCorrupted, "a stored text is not valid UTF-8")))?,
+                ),
                 ValueRef::Blob(bytes) => Datum::Bytes(bytes),
             })
         })

@@ -18,8 +18,8 @@ use super::ffi::vfs;
 use super::interrupts;
 use super::store::Store;
 use super::transaction::{Access, Characteristics, Span};
-use crate::engine::cluster::{self, Actor, Cluster, FileChange, Snapshot};
 use crate::engine::RowSink;
+use crate::engine::cluster::{self, Actor, Cluster, FileChange, Snapshot};
 use crate::error::{Condition, Error};
 use crate::sql::define::Definition;
 
@@ -38,6 +38,7 @@ pub(super) struct Global {
     pub(super) mock_secret: [u8; 32],
     /// What the open transaction leaves to be done with files.
     files: Vec<FileChange>,
+    attachment: Arc<Attachment>,
 }
 
 impl Global {
@@ -56,7 +57,19 @@ impl Global {
             return Err(Error::internal("the cluster's catalog is open already"));
         }
         let options = Options { page_cache_bytes: PAGE_CACHE_BYTES, mmap_bytes: 0, statements: 16 };
-        let store = Store::open(attachment, &options, interrupts)?;
+        let opened = Self::open_attached(Arc::clone(&attachment), &options, interrupts);
+        if opened.is_err() {
+            vfs::detach(&attachment);
+        }
+        opened
+    }
+
+    fn open_attached(
+        attachment: Arc<Attachment>,
+        options: &Options,
+        interrupts: interrupts::Shared,
+    ) -> Result<Self, Error> {
+        let store = Store::open(Arc::clone(&attachment), options, interrupts)?;
         let catalog = Rc::new(cluster::Global::load(store.connection())?);
         let mock_secret = cluster::mock_secret(store.connection())?;
         // A fresh segment knows no version yet; without one every look would read the file.
@@ -64,7 +77,7 @@ impl Global {
         if shared.catalog_version() == 0 {
             shared.publish_catalog_version(catalog.snapshot().version());
         }
-        Ok(Self { store, catalog, mock_secret, files: Vec::new() })
+        Ok(Self { store, catalog, mock_secret, files: Vec::new(), attachment })
     }
 
     /// Roles and databases as of now.
@@ -127,11 +140,11 @@ impl Global {
                 }
                 _ => continue,
             };
-            reload_checkpointer(self.store.attachment().segment());
             // What stays is removed at the next start, as no database is listed for it.
             if let Err(error) = database::remove(&super::engine::database_path(data_directory, gone)) {
                 log::warn!("{error}");
             }
+            reload_checkpointer(self.store.attachment().segment());
         }
         known
     }
@@ -153,6 +166,31 @@ impl Global {
         self.ended(commit && result.is_ok(), data_directory)?;
         result
     }
+}
+
+impl Drop for Global {
+    fn drop(&mut self) {
+        // Open files keep their attachment.
+        vfs::detach(&self.attachment);
+    }
+}
+
+/// Removes files of databases that are not listed: left by a CREATE or DROP DATABASE that was cut short. Holding the
+/// writer lock of the cluster's catalog, without which no database comes or goes.
+pub fn remove_orphans(
+    segment: Segment,
+    owner: Owner,
+    data_directory: &Path,
+    checkpoint_bytes: u64,
+    interrupts: interrupts::Shared,
+) -> Result<(), Error> {
+    let cluster = Cluster::open(data_directory).map_err(|error| Error::internal(error.to_string()))?;
+    let mut global = Global::open(segment, owner, &cluster.global_file(), checkpoint_bytes, interrupts)?;
+    global.store.before_statement(Access::Write, "START")?;
+    let removed = Snapshot::load(global.store.connection())
+        .and_then(|snapshot| cluster.remove_orphans(&snapshot).map_err(|error| Error::internal(error.to_string())));
+    global.store.after_statement(false)?;
+    removed
 }
 
 /// What a statement about roles or databases knows of its session.
@@ -202,6 +240,7 @@ impl Sqlite {
 
     fn run_in_cluster(&mut self, definition: &Definition) -> Result<Vec<Error>, Error> {
         let identity = self.session.identity();
+        let default_read_only = self.session.default_modes().read_only == Some(true);
         let text = self.session.text_context();
         let data_directory = self.configuration.data_directory.clone();
         let cluster = Cluster::open(&data_directory).map_err(|error| Error::internal(error.to_string()))?;
@@ -214,6 +253,10 @@ impl Sqlite {
         }
         // In the session's own transaction it counts as a statement; that one has nothing to lock for it.
         database.store.before_statement(Access::Read, definition.tag())?;
+        if default_read_only && database.store.span() == Span::Statement {
+            let message = format!("cannot execute {} in a read-only transaction", definition.tag());
+            return Err(Error::new(Condition::ReadOnlySqlTransaction, message));
+        }
         let single = database.store.span() == Span::Statement;
         if !single && global.store.span() == Span::Statement {
             let read_only = database.store.characteristics().read_only;

@@ -84,17 +84,19 @@ impl Host for Session {
             let verb = if terminate { "terminate process" } else { "cancel query" };
             let message = match views::is_superuser(user_oid) {
                 true => format!("must be a superuser to {verb}"),
-                false => {
-                    format!("must be a member of the role whose query is being canceled or member of pg_signal_backend")
-                }
+                false => "must be a member of the role whose query is being canceled or member of pg_signal_backend"
+                    .to_owned(),
             };
             return Err(Error::new(Condition::InsufficientPrivilege, message));
         }
         if terminate {
             slot.raise(Interrupt::Terminate);
+            self.signal_others();
             return Ok(true);
         }
-        Ok(slot.request_cancel(session))
+        let asked = slot.request_cancel(session);
+        self.signal_others();
+        Ok(asked)
     }
 
     fn catalog_function(&self, name: &str, arguments: &[Datum<'_>]) -> Result<Value, Error> {

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use shm::{Interrupt, Owner, Segment};
+use shm::{Interrupt, Owner, Segment, WaitEvent};
 
 use super::interrupts::Interrupts;
 use crate::error::{Condition, Error};
 use crate::settings;
 use crate::sql::plan::{Isolation, Modes};
 use crate::sql::types::TextContext;
+use crate::system::signal::{self, Notice};
 
 /// Who a session is, after authentication.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,10 +32,14 @@ pub struct Identity {
     pub superuser: bool,
 }
 
+/// Has the postmaster deliver what was asked of other processes through their slots.
+pub type Signal = Arc<dyn Fn() + Send + Sync>;
+
 /// One session's surroundings.
 pub struct Session {
     segment: Segment,
     owner: Owner,
+    signal: Signal,
     state: Mutex<State>,
 }
 
@@ -45,12 +50,14 @@ struct State {
     deadline: Option<Instant>,
     transaction_us: i64,
     statement_us: i64,
+    /// Sequences that nextval() was called for, with what it gave; the newest last.
+    sequences: Vec<(u32, i64)>,
 }
 
 impl Session {
     /// The surroundings of a process that serves nobody yet.
-    pub fn new(segment: Segment, owner: Owner) -> Self {
-        Self { segment, owner, state: Mutex::default() }
+    pub fn new(segment: Segment, owner: Owner, signal: Signal) -> Self {
+        Self { segment, owner, signal, state: Mutex::default() }
     }
 
     /// A session begins.
@@ -63,6 +70,37 @@ impl Session {
         let mut state = self.state.lock();
         state.settings = None;
         state.deadline = None;
+    }
+
+    /// Something was asked of other processes: they are to be told.
+    pub fn signal_others(&self) {
+        (self.signal)();
+    }
+
+    /// nextval() or setval() gave a value.
+    pub fn note_sequence(&self, oid: u32, value: i64, drawn: bool) {
+        let sequences = &mut self.state.lock().sequences;
+        match sequences.iter().position(|(known, _)| *known == oid) {
+            Some(at) => drop(sequences.remove(at)),
+            None if !drawn => return,
+            None => {}
+        }
+        sequences.push((oid, value));
+    }
+
+    /// What currval() and, without an OID, lastval() give.
+    pub fn sequence_value(&self, oid: Option<u32>) -> Option<i64> {
+        let state = self.state.lock();
+        let found = match oid {
+            Some(oid) => state.sequences.iter().find(|(known, _)| *known == oid),
+            None => state.sequences.last(),
+        };
+        found.map(|(_, value)| *value)
+    }
+
+    /// DISCARD SEQUENCES.
+    pub fn forget_sequences(&self) {
+        self.state.lock().sequences.clear();
     }
 
     /// The segment.
@@ -126,7 +164,11 @@ impl Session {
                 "read uncommitted" => Isolation::ReadUncommitted,
                 _ => Isolation::ReadCommitted,
             };
-            Modes { isolation: Some(isolation), read_only: Some(settings.default_transaction_read_only()), deferrable: None }
+            Modes {
+                isolation: Some(isolation),
+                read_only: Some(settings.default_transaction_read_only()),
+                deferrable: None,
+            }
         })
     }
 
@@ -160,7 +202,8 @@ impl Session {
 
     /// pg_sleep: on this process's latch, until the time is over or something interrupts.
     pub fn sleep(&self, seconds: f64) -> Result<(), Error> {
-        let latch = self.segment.slot(self.owner.slot).latch();
+        let slot = self.segment.slot(self.owner.slot);
+        let latch = slot.latch();
         let length = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
         let end = Instant::now().checked_add(length);
         loop {
@@ -173,7 +216,9 @@ impl Session {
             if end.is_some_and(|end| end <= Instant::now()) {
                 return Ok(());
             }
+            slot.set_wait_event(WaitEvent::Sleep);
             latch.wait(seen, left);
+            slot.set_wait_event(WaitEvent::None);
         }
     }
 }
@@ -181,14 +226,12 @@ impl Session {
 impl Interrupts for Session {
     fn check(&self) -> Option<Error> {
         let slot = self.segment.slot(self.owner.slot);
-        if slot.interrupted() {
-            if slot.is_raised(Interrupt::Terminate) {
-                let message = "terminating connection due to administrator command";
-                return Some(Error::new(Condition::AdminShutdown, message));
-            }
-            if slot.take_cancel() {
-                return Some(Error::new(Condition::QueryCanceled, "canceling statement due to user request"));
-            }
+        if signal::is_pending(Notice::Terminate) || slot.is_raised(Interrupt::Terminate) {
+            let message = "terminating connection due to administrator command";
+            return Some(Error::new(Condition::AdminShutdown, message));
+        }
+        if slot.interrupted() && slot.take_cancel() {
+            return Some(Error::new(Condition::QueryCanceled, "canceling statement due to user request"));
         }
         let deadline = self.state.lock().deadline?;
         (deadline <= Instant::now())
@@ -225,9 +268,10 @@ mod tests {
     use shm::{Geometry, SlotKind};
 
     fn session() -> Session {
-        let segment = Segment::on_heap(&Geometry { slots: 1, databases: 1, wal_index_bytes: 32_768 }).expect("a segment");
+        let segment =
+            Segment::on_heap(&Geometry { slots: 1, databases: 1, wal_index_bytes: 32_768 }).expect("a segment");
         let owner = segment.claim_slot(SlotKind::Worker).expect("a slot");
-        Session::new(segment, owner)
+        Session::new(segment, owner, Arc::new(|| {}))
     }
 
     #[test]

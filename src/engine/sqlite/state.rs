@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
-use shm::clock::{monotonic_us, wall_us};
 use shm::activity::ActivityView;
+use shm::clock::{monotonic_us, wall_us};
 use shm::{ClientAddress, Counter, ExitReason, Segment, SetupPhase, Slot, SlotIndex, SlotKind, SlotState};
 
 use super::catalog::{Cache, StoredCatalog};
+use super::sequence;
 use super::session::{Identity, Session, microseconds};
 use super::views::{Source, functions};
 use crate::engine::cluster::{Global, Snapshot};
@@ -81,14 +82,18 @@ impl Source for Sources {
 
     fn function(&self, name: &str, arguments: &[Datum<'_>]) -> Result<Value, Error> {
         match name {
+            "nextval" | "setval" | "currval" | "lastval" => {
+                self.with_catalog(|catalog| sequence::call(catalog, &self.session, name, arguments))
+            }
             "pg_blocking_pids" => Ok(blocking_pids(self.session.segment(), arguments)),
             "pg_my_temp_schema" => Ok(Value::Int(0)),
-            "pg_postmaster_start_time" | "pg_conf_load_time" => {
-                Ok(Value::Int(wall_of(self.session.segment().pool().started_us())))
-            }
+            "pg_postmaster_start_time" | "pg_conf_load_time" => Ok(time(self.session.segment().pool().started_us())),
             "pg_tablespace_location" => Ok(Value::Text(String::new())),
             "pg_relation_is_publishable" => Ok(Value::Int(0)),
-            "pg_database_size" | "pg_relation_size" | "pg_total_relation_size" | "pg_table_size"
+            "pg_database_size"
+            | "pg_relation_size"
+            | "pg_total_relation_size"
+            | "pg_table_size"
             | "pg_indexes_size" => self.size(name, arguments),
             "pg_reload_conf" => Err(Error::unsupported("pg_reload_conf() (use pgprefork reload)")),
             _ => self.with_catalog(|catalog| functions::call(catalog, &self.cluster.snapshot(), name, arguments)),
@@ -113,7 +118,9 @@ impl Sources {
         }
         let bytes = self
             .connection
-            .query_row("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()", (), |row| row.get(0))
+            .query_row("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()", (), |row| {
+                row.get(0)
+            })
             .map_err(super::catalog::failure)?;
         Ok(Value::Int(bytes))
     }
@@ -123,7 +130,8 @@ impl Sources {
         let rows = settings.lock().all();
         rows.into_iter()
             .map(|row| {
-                let (min, max) = row.range.map_or((Value::Null, Value::Null), |(min, max)| (Value::Text(min), Value::Text(max)));
+                let (min, max) =
+                    row.range.map_or((Value::Null, Value::Null), |(min, max)| (Value::Text(min), Value::Text(max)));
                 let values = row.values.map_or(Value::Null, |values| {
                     Value::Text(array::from_elements(values.iter().map(|value| Some(*value))))
                 });
@@ -284,7 +292,8 @@ fn blocking_pids(segment: Segment, arguments: &[Datum<'_>]) -> Value {
 }
 
 fn workers(segment: Segment) -> Vec<Row> {
-    let workers = segment.slots().filter(|(_, slot)| slot.kind() == SlotKind::Worker && slot.state() != SlotState::Free);
+    let workers =
+        segment.slots().filter(|(_, slot)| slot.kind() == SlotKind::Worker && slot.state() != SlotState::Free);
     workers.map(|(index, slot)| worker(index, slot)).collect()
 }
 
@@ -307,7 +316,8 @@ fn worker(index: SlotIndex, slot: &Slot) -> Row {
 fn pool(segment: Segment, facts: &PoolFacts) -> Row {
     let pool = segment.pool();
     let census = segment.census();
-    let recycled = pool.exits(ExitReason::Recycled) + pool.exits(ExitReason::Retired) + pool.exits(ExitReason::LifetimeOver);
+    let recycled =
+        pool.exits(ExitReason::Recycled) + pool.exits(ExitReason::Retired) + pool.exits(ExitReason::LifetimeOver);
     vec![
         text(&facts.model),
         int(census.idle),

@@ -9,7 +9,7 @@ use super::catalog::StoredCatalog;
 use super::define::{self, Context, ExpressionBinder};
 use super::engine::{Database, Sqlite};
 use super::execute;
-use super::session::microseconds;
+use super::session::{Session, microseconds};
 use super::store::Store;
 use super::transaction::{Access, Ended, Span};
 use crate::engine::{Engine, RowSink, TransactionStatus};
@@ -68,7 +68,10 @@ impl Sqlite {
     }
 
     /// COMMIT or ROLLBACK, here and in the cluster's catalog.
-    fn end_block(&mut self, end: impl FnOnce(&mut Store) -> Result<(Ended, Option<Error>), Error>) -> Result<Option<Error>, Error> {
+    fn end_block(
+        &mut self,
+        end: impl FnOnce(&mut Store) -> Result<(Ended, Option<Error>), Error>,
+    ) -> Result<Option<Error>, Error> {
         let ended = self.database()?.ending(end);
         let committed = matches!(ended, Ok((Ended::Committed, _)));
         self.end_cluster_transaction(committed)?;
@@ -114,14 +117,11 @@ impl Sqlite {
         let identity = session.identity();
         let context = session.text_context();
         let access = if definition.is_temporary() { Access::Temporary } else { Access::Write };
-        self.refuse_mixed_writes().inspect_err(|_| self.fail())?;
+        self.start(access, definition.tag())?;
         let database = self.database()?;
-        database.store.before_statement(access, definition.tag())?;
-        let now = std::time::SystemTime::now();
-        session.set_timestamps(microseconds(database.store.started()), microseconds(now));
         let published = database.store.attachment().database().catalog_version();
         let defined = database.catalog.refresh(database.store.connection(), published).and_then(|()| {
-            let binder = Binder { database, context: &context };
+            let binder = Binder { database, session: &session, context: &context };
             let outcome = define::execute(
                 definition,
                 &Context {
@@ -200,9 +200,10 @@ impl Sqlite {
         let work = define::maintenance(definition, &database.catalog())?;
         let writes = !work.is_empty() || matches!(definition, Definition::Reindex { .. });
         let access = if writes { Access::Write } else { Access::Read };
-        database.store.before_statement(access, definition.tag())?;
+        self.start(access, definition.tag())?;
+        let database = self.database()?;
         let outcome = {
-            let binder = Binder { database, context: &context };
+            let binder = Binder { database, session: &session, context: &context };
             define::execute(
                 definition,
                 &Context {
@@ -278,6 +279,7 @@ impl Database {
 /// The planner at the service of definitions.
 struct Binder<'a> {
     database: &'a Database,
+    session: &'a Arc<Session>,
     context: &'a TextContext,
 }
 
@@ -292,5 +294,9 @@ impl ExpressionBinder for Binder<'_> {
         let catalog: StoredCatalog<'_> = self.database.catalog();
         let environment = Environment { catalog: &catalog, text_context: self.context };
         bind::query_columns(&environment, text)
+    }
+
+    fn provide_missing(&self, message: &str) -> bool {
+        self.database.functions.provide_missing(self.database.store.connection(), message, self.session)
     }
 }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::engine::{Completion, Engine, RowSink, Split, TransactionStatus};
 use crate::error::{Condition, Error};
 use crate::sql::plan::{
-    Access, Action, Column, Copy, CopyDirection, CopyFormat, CopyHeader, Direction, Discard, Modes, Plan, Query,
+    Action, Column, Copy, CopyDirection, CopyFormat, CopyHeader, Direction, Discard, Modes, Plan, Query,
     SessionCommand, Tag, Transaction,
 };
 use crate::sql::types::{Datum, Type, Value};
@@ -54,7 +54,7 @@ pub struct Statement {
 }
 
 fn query() -> Query {
-    Query { sql: String::new(), binds: vec![], access: Access::None, catalog_version: 0, relations: vec![] }
+    Query::default()
 }
 
 fn column(name: &str, type_: Type) -> Column {

@@ -47,15 +47,7 @@ impl Binder<'_> {
             Some(_) => return Err(Error::unsupported("ON DUPLICATE KEY UPDATE")),
         };
         let returning = self.returning(insert.returning.as_deref(), scope)?;
-        Ok(Insert {
-            ctes: Vec::new(),
-            table,
-            storage: relation.storage.clone(),
-            columns,
-            source,
-            conflict,
-            returning,
-        })
+        Ok(Insert { ctes: Vec::new(), table, storage: relation.storage.clone(), columns, source, conflict, returning })
     }
 
     fn refuse_foreign_insert(&self, insert: &ast::Insert) -> Result<(), Error> {
@@ -127,7 +119,8 @@ impl Binder<'_> {
         targets: &[usize],
         named: bool,
     ) -> Result<InsertSource, Error> {
-        let plain = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+        let plain =
+            query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
         if let (ast::SetExpr::Values(values), true) = (&*query.body, plain) {
             return self.insert_values(values, relation, targets, named);
         }
@@ -144,7 +137,11 @@ impl Binder<'_> {
             .columns
             .iter()
             .zip(targets)
-            .map(|(column, target)| if column.type_ == Type::Unknown { relation.columns[*target].type_ } else { column.type_ })
+            .map(
+                |(column, target)| {
+                    if column.type_ == Type::Unknown { relation.columns[*target].type_ } else { column.type_ }
+                },
+            )
             .collect();
         self.coerce_query(&mut bound, &wanted)?;
         for (at, (column, target)) in bound.columns.iter().zip(targets).enumerate() {
@@ -282,7 +279,8 @@ impl Binder<'_> {
         while let Some(found) = rest.find(MARK) {
             condition.push(Scalar::new(Node::Sql(rest[..found].to_owned()), Type::Bool));
             rest = &rest[found + MARK.len()..];
-            let quoted = rest.strip_prefix('"').ok_or_else(|| Error::internal("a partition's bound is written otherwise"))?;
+            let quoted =
+                rest.strip_prefix('"').ok_or_else(|| Error::internal("a partition's bound is written otherwise"))?;
             let end = quoted.find('"').ok_or_else(|| Error::internal("a partition's bound is written otherwise"))?;
             let value = columns.iter().position(|name| *name == quoted[..end]).and_then(|at| row.get(at).cloned());
             condition.push(value.unwrap_or_else(|| Scalar::null(Type::Text)));
@@ -309,18 +307,24 @@ impl Binder<'_> {
                 }
                 names.iter().map(|name| name.value.clone()).collect()
             }
-            Some(ast::ConflictTarget::OnConstraint(name)) => self.constraint_columns(relation, &super::last_name(name))?,
+            Some(ast::ConflictTarget::OnConstraint(name)) => {
+                self.constraint_columns(relation, &super::last_name(name))?
+            }
         };
         let update = match &conflict.action {
             ast::OnConflictAction::DoNothing => None,
             ast::OnConflictAction::DoUpdate(update) => {
                 if target.is_empty() {
                     let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
-                    return Err(Error::new(Condition::SyntaxError, message)
-                        .hint("For example, ON CONFLICT (column_name)."));
+                    return Err(
+                        Error::new(Condition::SyntaxError, message).hint("For example, ON CONFLICT (column_name).")
+                    );
                 }
-                let excluded =
-                    Source { name: "excluded".to_owned(), schema: None, columns: from::stored_columns(relation, EXCLUDED) };
+                let excluded = Source {
+                    name: "excluded".to_owned(),
+                    schema: None,
+                    columns: from::stored_columns(relation, EXCLUDED),
+                };
                 let mut both = scope.clone();
                 both.add(excluded)?;
                 self.scopes.push(both);
@@ -343,10 +347,11 @@ impl Binder<'_> {
     }
 
     fn constraint_columns(&self, relation: &Relation, name: &str) -> Result<Vec<String>, Error> {
-        let columns = relation.constraints.iter().find(|known| known.name == name).and_then(|known| match &known.kind {
-            ConstraintKind::PrimaryKey { columns } | ConstraintKind::Unique { columns } => Some(columns),
-            _ => None,
-        });
+        let columns =
+            relation.constraints.iter().find(|known| known.name == name).and_then(|known| match &known.kind {
+                ConstraintKind::PrimaryKey { columns } | ConstraintKind::Unique { columns } => Some(columns),
+                _ => None,
+            });
         match columns {
             Some(columns) => Ok(columns.iter().map(|at| relation.columns[*at].name.clone()).collect()),
             None => {
@@ -378,7 +383,9 @@ impl Binder<'_> {
         let mut bound: Vec<(String, Scalar)> = Vec::with_capacity(assignments.len());
         for assignment in assignments {
             match (&assignment.target, &assignment.value) {
-                (ast::AssignmentTarget::ColumnName(name), value) => self.assignment(name, value, relation, &mut bound)?,
+                (ast::AssignmentTarget::ColumnName(name), value) => {
+                    self.assignment(name, value, relation, &mut bound)?
+                }
                 (ast::AssignmentTarget::Tuple(names), ast::Expr::Tuple(values)) if names.len() == values.len() => {
                     for (name, value) in names.iter().zip(values) {
                         self.assignment(name, value, relation, &mut bound)?;
@@ -406,7 +413,9 @@ impl Binder<'_> {
             return Err(self.error_at(Error::new(Condition::SyntaxError, message), start(name)));
         }
         let value = match value {
-            ast::Expr::Identifier(word) if word.quote_style.is_none() && word.value == "default" => self.default_of(column)?,
+            ast::Expr::Identifier(word) if word.quote_style.is_none() && word.value == "default" => {
+                self.default_of(column)?
+            }
             value => {
                 let scalar = self.expression(value)?;
                 self.assign(scalar, &column.name, column.type_, column.typmod, start(value))?
@@ -463,15 +472,7 @@ impl Binder<'_> {
         self.aggregates_refused = None;
         self.scopes.pop();
         let returning = self.returning(update.returning.as_deref(), target)?;
-        Ok(Update {
-            ctes: Vec::new(),
-            table,
-            storage: relation.storage.clone(),
-            assignments,
-            from,
-            filter,
-            returning,
-        })
+        Ok(Update { ctes: Vec::new(), table, storage: relation.storage.clone(), assignments, from, filter, returning })
     }
 
     /// DELETE.
@@ -506,10 +507,7 @@ impl Binder<'_> {
         Ok(Delete { ctes: Vec::new(), table, storage: relation.storage.clone(), using, filter, returning })
     }
 
-    fn changed_table(
-        &mut self,
-        factor: &ast::TableFactor,
-    ) -> Result<(std::rc::Rc<Relation>, usize, Scope), Error> {
+    fn changed_table(&mut self, factor: &ast::TableFactor) -> Result<(std::rc::Rc<Relation>, usize, Scope), Error> {
         let ast::TableFactor::Table { name, alias, args: None, .. } = factor else {
             return Err(self.refused("changing rows of this", factor));
         };

@@ -55,7 +55,10 @@ pub fn choose(candidates: &[Vec<Type>], actual: &[Type]) -> Result<Option<usize>
     if left.len() > 1 {
         keep_best(&mut left, &|index| {
             let preferred = |(declared, actual): &(&Type, &Type)| {
-                declared == actual || (declared.is_preferred() && **actual != Type::Unknown && declared.category() == actual.category())
+                declared == actual
+                    || (declared.is_preferred()
+                        && **actual != Type::Unknown
+                        && declared.category() == actual.category())
             };
             candidates[index].iter().zip(&actual).filter(preferred).count()
         });
@@ -94,7 +97,8 @@ fn prefer_category_of_unknowns(candidates: &[Vec<Type>], actual: &[Type], left: 
         };
         let kept: Vec<usize> =
             left.iter().copied().filter(|index| candidates[*index][at].category() == category).collect();
-        let preferred: Vec<usize> = kept.iter().copied().filter(|index| candidates[*index][at].is_preferred()).collect();
+        let preferred: Vec<usize> =
+            kept.iter().copied().filter(|index| candidates[*index][at].is_preferred()).collect();
         *left = if preferred.is_empty() { kept } else { preferred };
     }
 }
@@ -107,6 +111,19 @@ impl Binder<'_> {
             return Ok(scalar);
         }
         match scalar.node {
+            // Names of objects are looked up when the statement runs: what they stand for may change.
+            Node::Literal { index, negated: false } if from == Type::Unknown && casts::is_reg(to) => {
+                let text = Scalar::new(Node::Literal { index, negated: false }, Type::Text);
+                Ok(self.call_cast(text, to))
+            }
+            Node::Untyped(text) if casts::is_reg(to) => {
+                let text = Scalar::new(Node::Constant(Value::Text(text)), Type::Text);
+                Ok(self.call_cast(text, to))
+            }
+            Node::Parameter(_) if from == Type::Unknown && casts::is_reg(to) => {
+                let text = self.convert(scalar, Type::Text)?;
+                Ok(self.call_cast(text, to))
+            }
             // An unknown literal is read as what the context wants.
             Node::Literal { index, negated } if from == Type::Unknown || reads_alike(from, to) => {
                 Ok(Scalar::new(Node::Literal { index, negated }, to))
@@ -124,9 +141,7 @@ impl Binder<'_> {
                     *slot
                 });
                 match known {
-                    Some(known) if known != to => {
-                        self.convert(Scalar::new(Node::Parameter(number), known), to)
-                    }
+                    Some(known) if known != to => self.convert(Scalar::new(Node::Parameter(number), known), to),
                     _ => Ok(Scalar::new(Node::Parameter(number), to)),
                 }
             }
@@ -166,7 +181,14 @@ impl Binder<'_> {
     }
 
     /// The value of a column: by assignment, with the column's modifier.
-    pub(super) fn assign(&mut self, scalar: Scalar, column: &str, to: Type, typmod: i32, byte: Option<usize>) -> Result<Scalar, Error> {
+    pub(super) fn assign(
+        &mut self,
+        scalar: Scalar,
+        column: &str,
+        to: Type,
+        typmod: i32,
+        byte: Option<usize>,
+    ) -> Result<Scalar, Error> {
         if !functions::can_coerce(scalar.type_, to, CastKind::Assignment) {
             let from = scalar.type_.name();
             let message = format!("column \"{column}\" is of type {} but expression is of type {from}", to.name());
@@ -254,9 +276,8 @@ impl Binder<'_> {
             Ok(None) => return Err(self.error_at(no_operator(name, &actual), byte)),
             Err(()) => {
                 let message = format!("operator is not unique: {}", written(name, &actual));
-                let error = Error::new(Condition::AmbiguousFunction, message).hint(
-                    "Could not choose a best candidate operator. You might need to add explicit type casts.",
-                );
+                let error = Error::new(Condition::AmbiguousFunction, message)
+                    .hint("Could not choose a best candidate operator. You might need to add explicit type casts.");
                 return Err(self.error_at(error, byte));
             }
         };

@@ -150,7 +150,8 @@ impl Binder<'_> {
 
     fn parameter(&mut self, name: &str, byte: Option<usize>) -> Result<Scalar, Error> {
         let undefined = || Error::new(Condition::UndefinedParameter, format!("there is no parameter {name}"));
-        let number = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()).filter(|number| *number > 0);
+        let number =
+            name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()).filter(|number| *number > 0);
         let Some(number) = number.filter(|_| self.allow_parameters) else {
             return Err(self.error_at(undefined(), byte));
         };
@@ -241,7 +242,8 @@ impl Binder<'_> {
                 Ok(Scalar::new(node, Type::Bool))
             }
             (Node::Row(left), Node::Row(right)) if left.len() != right.len() => {
-                Err(self.error_at(Error::new(Condition::SyntaxError, "unequal number of entries in row expressions"), byte))
+                Err(self
+                    .error_at(Error::new(Condition::SyntaxError, "unequal number of entries in row expressions"), byte))
             }
             (Node::Row(_), _) | (_, Node::Row(_)) => {
                 Err(self.error_at(Error::unsupported(format!("operator {name} over rows")), byte))
@@ -393,7 +395,13 @@ impl Binder<'_> {
         Ok(Scalar::new(Node::InList { argument, list: coerced, negated }, Type::Bool))
     }
 
-    fn row_in_list(&mut self, row: Scalar, items: Vec<Scalar>, negated: bool, byte: Option<usize>) -> Result<Scalar, Error> {
+    fn row_in_list(
+        &mut self,
+        row: Scalar,
+        items: Vec<Scalar>,
+        negated: bool,
+        byte: Option<usize>,
+    ) -> Result<Scalar, Error> {
         let mut terms = Vec::with_capacity(items.len());
         for item in items {
             terms.push(self.compare_or_operate("=", row.clone(), item, byte)?);

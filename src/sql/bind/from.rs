@@ -214,7 +214,14 @@ impl Binder<'_> {
                     ..column.clone()
                 })
                 .collect();
-            self.add_source(scope, Some(&relation.schema), &relation.name, alias, derived_columns(table, &named), byte)?;
+            self.add_source(
+                scope,
+                Some(&relation.schema),
+                &relation.name,
+                alias,
+                derived_columns(table, &named),
+                byte,
+            )?;
             return Ok(From::Derived { table, query: Box::new(bound) });
         }
         let table = self.next_table();
@@ -260,7 +267,9 @@ impl Binder<'_> {
             return Err(self.error_at(Error::new(Condition::UndefinedTable, message), byte));
         };
         match relation.kind {
-            RelationKind::Sequence => return Err(self.error_at(Error::unsupported("reading a sequence as a table"), byte)),
+            RelationKind::Sequence => {
+                return Err(self.error_at(Error::unsupported("reading a sequence as a table"), byte));
+            }
             RelationKind::System => {
                 if !self.virtual_tables.contains(&relation.storage) {
                     self.virtual_tables.push(relation.storage.clone());
@@ -300,7 +309,11 @@ impl Binder<'_> {
             // One row without a FROM of its own: its columns are expressions over the tables before it.
             return match bound {
                 Query { ctes, body: Body::Select(select), order, limit: None, offset: None, columns }
-                    if ctes.is_empty() && order.is_empty() && select.from.is_none() && select.filter.is_none() && select.group.is_empty() =>
+                    if ctes.is_empty()
+                        && order.is_empty()
+                        && select.from.is_none()
+                        && select.filter.is_none()
+                        && select.group.is_empty() =>
                 {
                     let inlined = columns
                         .iter()

@@ -14,7 +14,8 @@ impl Binder<'_> {
     /// A call as written.
     pub(super) fn function(&mut self, call: &ast::Function) -> Result<Scalar, Error> {
         let byte = start(&call.name);
-        if call.uses_odbc_syntax || call.null_treatment.is_some() || !matches!(call.parameters, FunctionArguments::None) {
+        if call.uses_odbc_syntax || call.null_treatment.is_some() || !matches!(call.parameters, FunctionArguments::None)
+        {
             return Err(self.error_at(Error::unsupported("this form of a function call"), byte));
         }
         if !call.within_group.is_empty() {
@@ -77,7 +78,9 @@ impl Binder<'_> {
             ("current_timestamp", 1) => {
                 // A precision of six or more changes nothing; less is refused rather than ignored.
                 return match list {
-                    [FunctionArg::Unnamed(FunctionArgExpr::Expr(precision))] if precision.to_string() == "6" => Ok(Some(now())),
+                    [FunctionArg::Unnamed(FunctionArgExpr::Expr(precision))] if precision.to_string() == "6" => {
+                        Ok(Some(now()))
+                    }
                     _ => Err(self.error_at(Error::unsupported("CURRENT_TIMESTAMP with a precision"), byte)),
                 };
             }
@@ -238,7 +241,7 @@ impl Binder<'_> {
             self.check_aggregate_allowed(byte)?;
         }
         // Arguments of an aggregate see columns, and no further aggregate.
-        let outer = std::mem::replace(&mut self.aggregates_refused, Some("aggregate function calls cannot be nested"));
+        let outer = self.aggregates_refused.replace("aggregate function calls cannot be nested");
         let bound = self.aggregate_parts(call, name, list, clauses, distinct, star);
         self.aggregates_refused = outer;
         let (aggregate, type_) = bound?;
@@ -264,7 +267,8 @@ impl Binder<'_> {
             _ => {
                 let (function, declared) = self.choose_function(name, &arguments, byte)?;
                 if function.kind != FunctionKind::Aggregate {
-                    let message = format!("OVER specified, but {name} is not a window function nor an aggregate function");
+                    let message =
+                        format!("OVER specified, but {name} is not a window function nor an aggregate function");
                     return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
                 }
                 if name == "count" && arguments.is_empty() && !star {
@@ -418,8 +422,11 @@ impl Binder<'_> {
             return Err(self.error_at(Error::new(Condition::UndefinedObject, message), byte));
         };
         let table = self.next_table();
-        let element =
-            Scalar { node: Node::Column { table, name: "c1".to_owned(), not_null: false, origin: None }, type_, typmod };
+        let element = Scalar {
+            node: Node::Column { table, name: "c1".to_owned(), not_null: false, origin: None },
+            type_,
+            typmod,
+        };
         let declared = vec![element, Scalar::integer(i64::from(type_.oid()))];
         let aggregate = Aggregate {
             emit: Emit::Call("pg_agg_array"),

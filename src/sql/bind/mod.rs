@@ -201,11 +201,8 @@ pub fn expression_sql(
     if walk::any(&scalar, &|node| matches!(node, Node::Subquery(_) | Node::Exists(_) | Node::InQuery { .. })) {
         return Err(Error::unsupported("a subquery in this expression"));
     }
-    if walk::any(&scalar, &|node| matches!(node, Node::Timestamp { .. })) {
-        return Err(Error::unsupported("the current time in this expression"));
-    }
     let type_ = scalar.type_;
-    let mut emitter = Emitter::new(1);
+    let mut emitter = Emitter::stored();
     emitter.scalar(&scalar);
     Ok((emitter.sql, type_))
 }
@@ -467,6 +464,8 @@ impl<'a> Binder<'a> {
 
     fn bound(self, tag: Tag, columns: Vec<Column>, access: Access, emitter: Emitter) -> Bound {
         let Emitter { sql, binds, lifted, functions, .. } = emitter;
+        let writes = functions.iter().any(|call| matches!(*call, "pg_catalog_nextval" | "pg_catalog_setval"));
+        let access = if writes { Access::Write } else { access };
         let parameters = self.parameters.iter().map(|type_| type_.unwrap_or(Type::Text)).collect();
         let query = Query {
             sql,

@@ -32,7 +32,11 @@ impl Binder<'_> {
 
     /// A whole query.
     pub(super) fn query(&mut self, query: &ast::Query) -> Result<Query, Error> {
-        if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty() {
+        if query.for_clause.is_some()
+            || query.settings.is_some()
+            || query.format_clause.is_some()
+            || !query.pipe_operators.is_empty()
+        {
             return Err(self.refused("this clause of a query", query));
         }
         let known = self.ctes.len();
@@ -62,7 +66,8 @@ impl Binder<'_> {
             let name = table.alias.name.value.clone();
             self.cte_number += 1;
             let number = self.cte_number;
-            let materialized = table.materialized.as_ref().map(|kind| matches!(kind, ast::CteAsMaterialized::Materialized));
+            let materialized =
+                table.materialized.as_ref().map(|kind| matches!(kind, ast::CteAsMaterialized::Materialized));
             let names: Vec<String> = table.alias.columns.iter().map(|column| column.name.value.clone()).collect();
             let query = if with.recursive {
                 self.recursive(&name, number, &names, &table.query)?
@@ -116,7 +121,8 @@ impl Binder<'_> {
             SetExpr::Query(query) => {
                 let query = self.query(query)?;
                 let columns = query.columns.clone();
-                let simple = query.ctes.is_empty() && query.order.is_empty() && query.limit.is_none() && query.offset.is_none();
+                let simple =
+                    query.ctes.is_empty() && query.order.is_empty() && query.limit.is_none() && query.offset.is_none();
                 Ok((if simple { query.body } else { Body::Nested(Box::new(query)) }, columns))
             }
             SetExpr::Values(values) => self.values(values),
@@ -125,7 +131,8 @@ impl Binder<'_> {
             }
             SetExpr::Table(table) => {
                 let names = [table.schema_name.as_ref(), table.table_name.as_ref()];
-                let text: Vec<String> = names.into_iter().flatten().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect();
+                let text: Vec<String> =
+                    names.into_iter().flatten().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect();
                 let text = format!("SELECT * FROM {}", text.join("."));
                 let query = parse::query(&text, &parse::tokens(&text)?)?;
                 let query = self.query(&query)?;
@@ -157,7 +164,13 @@ impl Binder<'_> {
                 row[column] = self.coerce(item, type_)?;
             }
             let not_null = rows.iter().all(|row| row[column].never_null());
-            columns.push(OutputColumn { name: format!("column{}", column + 1), type_, typmod: -1, origin: None, not_null });
+            columns.push(OutputColumn {
+                name: format!("column{}", column + 1),
+                type_,
+                typmod: -1,
+                origin: None,
+                not_null,
+            });
         }
         Ok((Body::Values(rows), columns))
     }
@@ -196,7 +209,8 @@ impl Binder<'_> {
         }
         let mut columns = Vec::with_capacity(left_columns.len());
         for (left, right) in left_columns.iter().zip(&right_columns) {
-            let side = |column: &OutputColumn| Scalar { node: Node::Default, type_: column.type_, typmod: column.typmod };
+            let side =
+                |column: &OutputColumn| Scalar { node: Node::Default, type_: column.type_, typmod: column.typmod };
             let type_ = self.common_type(word, &[&side(left), &side(right)])?;
             let typmod = if left.type_ == right.type_ && left.typmod == right.typmod { left.typmod } else { -1 };
             let not_null = left.not_null && right.not_null;
@@ -271,7 +285,9 @@ impl Binder<'_> {
         for ast::NamedWindowDefinition(name, definition) in &select.named_window {
             match definition {
                 ast::NamedWindowExpr::WindowSpec(spec) => self.define_window(&name.value, spec)?,
-                ast::NamedWindowExpr::NamedWindow(_) => return Err(Error::unsupported("a window named after a window")),
+                ast::NamedWindowExpr::NamedWindow(_) => {
+                    return Err(Error::unsupported("a window named after a window"));
+                }
             }
         }
         let (mut outputs, mut columns) = self.projection(&select.projection, keep_unknowns)?;
@@ -446,7 +462,9 @@ impl Binder<'_> {
 
     /// The output that an integer of ORDER BY or GROUP BY means.
     fn position(&mut self, key: &Expr, outputs: usize, clause: &str) -> Result<Option<usize>, Error> {
-        let Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), span }) = key else { return Ok(None) };
+        let Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), span }) = key else {
+            return Ok(None);
+        };
         let byte = parse::byte_of(span.start);
         if let Some(index) = byte.and_then(|byte| self.literals.as_ref().and_then(|literals| literals.at(byte))) {
             self.fix(index);
@@ -509,9 +527,10 @@ impl Binder<'_> {
                 None => output_named(&key.expr, columns),
             };
             let Some(index) = output else {
-                let error = Error::new(Condition::FeatureNotSupported, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
-                    .detail("Only result column names can be used, not expressions or functions.")
-                    .hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.");
+                let error =
+                    Error::new(Condition::FeatureNotSupported, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
+                        .detail("Only result column names can be used, not expressions or functions.")
+                        .hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.");
                 return Err(self.error_at(error, start(&key.expr)));
             };
             order.push(Order { key: OrderKey::Output(index), descending, nulls_first });
@@ -600,7 +619,8 @@ impl Binder<'_> {
         self.scopes = scopes;
         let bound = bound?;
         let float = matches!(bound.type_, Type::Numeric | Type::Float4 | Type::Float8);
-        if !float && !crate::sql::functions::can_coerce(bound.type_, Type::Int8, crate::sql::types::CastKind::Implicit) {
+        if !float && !crate::sql::functions::can_coerce(bound.type_, Type::Int8, crate::sql::types::CastKind::Implicit)
+        {
             let message = format!("argument of {clause} must be type bigint, not type {}", bound.type_.name());
             return Err(self.error_at(Error::new(Condition::DatatypeMismatch, message), start(count)));
         }
@@ -639,7 +659,11 @@ impl Binder<'_> {
         };
         let count = aggregate("count", Vec::new(), true, Type::Int8);
         let only = aggregate("max", vec![value], false, type_);
-        over_derived(table, query, Scalar { typmod, ..Scalar::call(Emit::Call(guards::ONE_ROW), vec![count, only], type_) })
+        over_derived(
+            table,
+            query,
+            Scalar { typmod, ..Scalar::call(Emit::Call(guards::ONE_ROW), vec![count, only], type_) },
+        )
     }
 }
 
@@ -663,8 +687,13 @@ pub(super) fn yields_one_row(query: &Query) -> bool {
 
 /// `SELECT output FROM (query)`.
 pub(super) fn over_derived(table: usize, query: Query, output: Scalar) -> Query {
-    let column =
-        OutputColumn { name: "?column?".to_owned(), type_: output.type_, typmod: output.typmod, origin: None, not_null: false };
+    let column = OutputColumn {
+        name: "?column?".to_owned(),
+        type_: output.type_,
+        typmod: output.typmod,
+        origin: None,
+        not_null: false,
+    };
     let select = Select {
         outputs: vec![output],
         from: Some(From::Derived { table, query: Box::new(query) }),

@@ -75,7 +75,8 @@ impl Scope {
     /// Adds a table; two of one name are refused.
     pub fn add(&mut self, source: Source) -> Result<(), Error> {
         let twice = self.sources.iter().any(|known| {
-            known.name == source.name && (known.schema == source.schema || known.schema.is_none() || source.schema.is_none())
+            known.name == source.name
+                && (known.schema == source.schema || known.schema.is_none() || source.schema.is_none())
         });
         if twice {
             let message = format!("table name \"{}\" specified more than once", source.name);

@@ -6,8 +6,8 @@ use super::super::catalog::*;
 use super::super::plan::{Access, Action, Planned};
 use super::super::planner::Planner;
 use super::super::types::{Type, Value};
-use crate::settings::TextContext;
 use crate::error::Error;
+use crate::settings::TextContext;
 
 struct Fixture(Vec<Rc<Relation>>);
 
@@ -17,7 +17,11 @@ fn column(name: &str, type_: Type, typmod: i32, not_null: bool) -> ColumnDefinit
 
 fn table(oid: u32, name: &str, columns: Vec<ColumnDefinition>, key: Option<usize>) -> Rc<Relation> {
     let constraints = key
-        .map(|at| Constraint { oid: oid + 1, name: format!("{name}_pkey"), kind: ConstraintKind::PrimaryKey { columns: vec![at] } })
+        .map(|at| Constraint {
+            oid: oid + 1,
+            name: format!("{name}_pkey"),
+            kind: ConstraintKind::PrimaryKey { columns: vec![at] },
+        })
         .into_iter()
         .collect();
     Rc::new(Relation {
@@ -39,7 +43,8 @@ fn table(oid: u32, name: &str, columns: Vec<ColumnDefinition>, key: Option<usize
 
 fn fixture() -> Fixture {
     let int = |name, not_null| column(name, Type::Int4, -1, not_null);
-    let accounts = vec![int("aid", true), int("bid", false), int("abalance", false), column("filler", Type::Bpchar, 88, false)];
+    let accounts =
+        vec![int("aid", true), int("bid", false), int("abalance", false), column("filler", Type::Bpchar, 88, false)];
     let branches = vec![int("bid", true), int("bbalance", false), column("filler", Type::Bpchar, 92, false)];
     let history = vec![
         int("tid", false),
@@ -144,7 +149,9 @@ fn parameters_take_the_types_of_what_they_meet() {
     assert_eq!(parameters("SELECT abalance FROM pgbench_accounts WHERE aid = $1"), [Type::Int4]);
     assert_eq!(parameters("UPDATE pgbench_accounts SET abalance = abalance + $1 WHERE aid = $2"), [Type::Int4; 2]);
     assert_eq!(
-        parameters("INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES ($1, $2, $3, $4, CURRENT_TIMESTAMP)"),
+        parameters(
+            "INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES ($1, $2, $3, $4, CURRENT_TIMESTAMP)"
+        ),
         [Type::Int4; 4]
     );
     assert_eq!(parameters("SELECT $1"), [Type::Text]);
@@ -154,12 +161,24 @@ fn parameters_take_the_types_of_what_they_meet() {
 
 #[test]
 fn results_have_postgresqls_types() {
-    assert_eq!(types("SELECT 1, 3000000000, 1.5, 'a', true, null"), [Type::Int4, Type::Int8, Type::Numeric, Type::Text, Type::Bool, Type::Text]);
-    assert_eq!(types("SELECT count(*), sum(abalance), avg(abalance), min(aid) FROM pgbench_accounts"), [Type::Int8, Type::Int8, Type::Numeric, Type::Int4]);
-    assert_eq!(types("SELECT 1 + 2.5, 1 + 3000000000, weight + 1, price * 2 FROM things"), [Type::Numeric, Type::Int8, Type::Float8, Type::Numeric]);
+    assert_eq!(
+        types("SELECT 1, 3000000000, 1.5, 'a', true, null"),
+        [Type::Int4, Type::Int8, Type::Numeric, Type::Text, Type::Bool, Type::Text]
+    );
+    assert_eq!(
+        types("SELECT count(*), sum(abalance), avg(abalance), min(aid) FROM pgbench_accounts"),
+        [Type::Int8, Type::Int8, Type::Numeric, Type::Int4]
+    );
+    assert_eq!(
+        types("SELECT 1 + 2.5, 1 + 3000000000, weight + 1, price * 2 FROM things"),
+        [Type::Numeric, Type::Int8, Type::Float8, Type::Numeric]
+    );
     assert_eq!(types("SELECT CASE WHEN true THEN 1 ELSE 2.5 END"), [Type::Numeric]);
     assert_eq!(types("SELECT 1 UNION SELECT 2.5"), [Type::Numeric]);
-    assert_eq!(types("SELECT now(), current_date, '2020-01-01'::date + 1"), [Type::Timestamptz, Type::Date, Type::Date]);
+    assert_eq!(
+        types("SELECT now(), current_date, '2020-01-01'::date + 1"),
+        [Type::Timestamptz, Type::Date, Type::Date]
+    );
     assert_eq!(types("SELECT coalesce(name, 'x'), name || 'y' FROM things"), [Type::Text, Type::Text]);
 }
 
@@ -186,11 +205,23 @@ fn errors_are_postgresqls() {
         ("SELECT bid FROM pgbench_accounts, pgbench_branches", "42702", "column reference \"bid\" is ambiguous"),
         ("SELECT true + 1", "42883", "operator does not exist: boolean + integer"),
         ("SELECT nothing(1)", "42883", "function nothing(integer) does not exist"),
-        ("SELECT aid, count(*) FROM pgbench_accounts", "42803", "column \"pgbench_accounts.aid\" must appear in the GROUP BY clause or be used in an aggregate function"),
+        (
+            "SELECT aid, count(*) FROM pgbench_accounts",
+            "42803",
+            "column \"pgbench_accounts.aid\" must appear in the GROUP BY clause or be used in an aggregate function",
+        ),
         ("SELECT 1 WHERE count(*) > 1", "42803", "aggregate functions are not allowed in WHERE"),
-        ("INSERT INTO pgbench_branches (bid) VALUES (true)", "42804", "column \"bid\" is of type integer but expression is of type boolean"),
+        (
+            "INSERT INTO pgbench_branches (bid) VALUES (true)",
+            "42804",
+            "column \"bid\" is of type integer but expression is of type boolean",
+        ),
         ("INSERT INTO pgbench_branches (bid, bid) VALUES (1, 2)", "42701", "column \"bid\" specified more than once"),
-        ("UPDATE pgbench_branches SET nope = 1", "42703", "column \"nope\" of relation \"pgbench_branches\" does not exist"),
+        (
+            "UPDATE pgbench_branches SET nope = 1",
+            "42703",
+            "column \"nope\" of relation \"pgbench_branches\" does not exist",
+        ),
         ("SELECT 1 WHERE 1", "42804", "argument of WHERE must be type boolean, not type integer"),
         ("SELECT 'a'::int", "22P02", "invalid input syntax for type integer: \"a\""),
         ("SELECT (SELECT 1, 2)", "42601", "subquery must return only one column"),

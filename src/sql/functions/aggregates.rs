@@ -4,8 +4,8 @@ use super::arguments::{boolean, float, numeric, text, truth};
 use super::{Emit, Function, Host};
 use crate::error::{Condition, Error};
 use crate::sql::types::Type::{
-    Any, AnyArray, AnyElement, Bool, Bpchar, Date, Float4, Float8, Int2, Int4, Int8, Interval as IntervalType, Numeric as NumericType, Oid,
-    Text, Time, Timestamp, Timestamptz,
+    Any, AnyArray, AnyElement, Bool, Bpchar, Date, Float4, Float8, Int2, Int4, Int8, Interval as IntervalType,
+    Numeric as NumericType, Oid, Text, Time, Timestamp, Timestamptz,
 };
 use crate::sql::types::interval::Interval;
 use crate::sql::types::numeric::{self as numerics, Numeric};
@@ -167,7 +167,7 @@ impl Aggregate {
             },
             Self::FloatSum | Self::Float4Sum | Self::FloatAvg => state.float += float(arguments, 0)?,
             Self::IntervalSum | Self::IntervalAvg => {
-                state.interval = state.interval.add(Interval::from_stored(text(arguments, 0)?)?)?;
+                state.interval = state.interval.plus(Interval::from_stored(text(arguments, 0)?)?)?;
             }
             Self::BoolAnd => state.truth = Some(state.truth.unwrap_or(true) && boolean(arguments, 0)?),
             Self::BoolOr => state.truth = Some(state.truth.unwrap_or(false) || boolean(arguments, 0)?),

@@ -87,7 +87,10 @@ pub fn numerics(operation: Operation, arguments: &[Datum<'_>]) -> Result<Value, 
 pub fn numeric_power(base: &Numeric, exponent: &Numeric) -> Result<Numeric, Error> {
     let zero_base = base.signum() == Some(0);
     if zero_base && exponent.signum() == Some(-1) {
-        return Err(Error::new(Condition::InvalidArgumentForPowerFunction, "zero raised to a negative power is undefined"));
+        return Err(Error::new(
+            Condition::InvalidArgumentForPowerFunction,
+            "zero raised to a negative power is undefined",
+        ));
     }
     let whole = exponent.trunc(0);
     let is_whole = exponent.sub(&whole)?.signum() == Some(0);

@@ -95,7 +95,8 @@ const CASTS: &[(Type, Type, CastKind, bool)] = &[
     (Oid, Int8, Assignment, false),
 ];
 
-fn is_reg(type_: Type) -> bool {
+/// Whether values of the type are OIDs that are written as names.
+pub fn is_reg(type_: Type) -> bool {
     matches!(type_, Regclass | Regtype | Regproc | Regnamespace | Regrole)
 }
 
@@ -161,10 +162,10 @@ pub fn registration(call: &str) -> Option<Registration> {
 fn cast_call(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
     let (from, to) = (type_(arguments, 1)?, type_(arguments, 2)?);
     let Some(datum) = arguments.first().copied() else { return Ok(Value::Null) };
-    if is_reg(to) {
-        if let Datum::Text(text) = datum {
-            return host.catalog_function(&format!("{}in", types::pg_type(to).name), &[Datum::Text(text)]);
-        }
+    if is_reg(to)
+        && let Datum::Text(text) = datum
+    {
+        return host.catalog_function(&format!("{}in", types::pg_type(to).name), &[Datum::Text(text)]);
     }
     if is_reg(from) && is_string(to) {
         return host.catalog_function(&format!("{}out", types::pg_type(from).name), &[datum]);
@@ -173,7 +174,8 @@ fn cast_call(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
         return cast_array(host, (from, element), (to, target), text);
     }
     // int4 to float8 and the like never look at the context; making one is not free.
-    let context = if needs_context(from) || needs_context(to) { host.text_context() } else { types::TextContext::default() };
+    let context =
+        if needs_context(from) || needs_context(to) { host.text_context() } else { types::TextContext::default() };
     types::cast(datum.to_value(), from, to, -1, Explicit, &context)
 }
 

@@ -5,7 +5,9 @@ use std::cmp::Ordering;
 use super::arguments::{float, int, text};
 use super::{Function, Host};
 use crate::error::{Condition, Error};
-use crate::sql::types::Type::{Date, Float8, Int4, Interval as IntervalType, Numeric as NumericType, Text, Time, Timestamp, Timestamptz};
+use crate::sql::types::Type::{
+    Date, Float8, Int4, Interval as IntervalType, Numeric as NumericType, Text, Time, Timestamp, Timestamptz,
+};
 use crate::sql::types::calendar::*;
 use crate::sql::types::datetime::{to_local, to_utc};
 use crate::sql::types::interval::{Interval, out_of_range};
@@ -26,18 +28,38 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("date_part", &[Text, Date], Float8, "pg_date_part_date", |_, a| {
         float_part(part(text(a, 0)?, date_to_timestamp(int(a, 1)?)?, 0)?)
     }),
-    Function::call("date_part", &[Text, Timestamp], Float8, "pg_timestamp_part", |_, a| float_part(part(text(a, 0)?, int(a, 1)?, 0)?)),
-    Function::call("date_part", &[Text, Timestamptz], Float8, "pg_timestamptz_part", |h, a| float_part(zoned_part(h, a)?)).stable(),
-    Function::call("date_part", &[Text, Time], Float8, "pg_time_part", |_, a| float_part(part(text(a, 0)?, int(a, 1)?, 0)?)),
-    Function::call("date_part", &[Text, IntervalType], Float8, "pg_interval_part", |_, a| float_part(interval_part(a)?)),
+    Function::call("date_part", &[Text, Timestamp], Float8, "pg_timestamp_part", |_, a| {
+        float_part(part(text(a, 0)?, int(a, 1)?, 0)?)
+    }),
+    Function::call("date_part", &[Text, Timestamptz], Float8, "pg_timestamptz_part", |h, a| {
+        float_part(zoned_part(h, a)?)
+    })
+    .stable(),
+    Function::call("date_part", &[Text, Time], Float8, "pg_time_part", |_, a| {
+        float_part(part(text(a, 0)?, int(a, 1)?, 0)?)
+    }),
+    Function::call("date_part", &[Text, IntervalType], Float8, "pg_interval_part", |_, a| {
+        float_part(interval_part(a)?)
+    }),
     Function::call("extract", &[Text, Date], NumericType, "pg_extract_date", |_, a| {
         Ok(part(text(a, 0)?, date_to_timestamp(int(a, 1)?)?, 0)?.to_value())
     }),
-    Function::call("extract", &[Text, Timestamp], NumericType, "pg_extract_timestamp", |_, a| Ok(part(text(a, 0)?, int(a, 1)?, 0)?.to_value())),
-    Function::call("extract", &[Text, Timestamptz], NumericType, "pg_extract_timestamptz", |h, a| Ok(zoned_part(h, a)?.to_value())).stable(),
-    Function::call("extract", &[Text, Time], NumericType, "pg_extract_time", |_, a| Ok(part(text(a, 0)?, int(a, 1)?, 0)?.to_value())),
-    Function::call("extract", &[Text, IntervalType], NumericType, "pg_extract_interval", |_, a| Ok(interval_part(a)?.to_value())),
-    Function::call("age", &[Timestamp, Timestamp], IntervalType, "pg_timestamp_age", |_, a| age(int(a, 0)?, int(a, 1)?)),
+    Function::call("extract", &[Text, Timestamp], NumericType, "pg_extract_timestamp", |_, a| {
+        Ok(part(text(a, 0)?, int(a, 1)?, 0)?.to_value())
+    }),
+    Function::call("extract", &[Text, Timestamptz], NumericType, "pg_extract_timestamptz", |h, a| {
+        Ok(zoned_part(h, a)?.to_value())
+    })
+    .stable(),
+    Function::call("extract", &[Text, Time], NumericType, "pg_extract_time", |_, a| {
+        Ok(part(text(a, 0)?, int(a, 1)?, 0)?.to_value())
+    }),
+    Function::call("extract", &[Text, IntervalType], NumericType, "pg_extract_interval", |_, a| {
+        Ok(interval_part(a)?.to_value())
+    }),
+    Function::call("age", &[Timestamp, Timestamp], IntervalType, "pg_timestamp_age", |_, a| {
+        age(int(a, 0)?, int(a, 1)?)
+    }),
     Function::call("age", &[Timestamptz, Timestamptz], IntervalType, "pg_timestamptz_age", |h, a| {
         let zone = h.text_context().time_zone;
         age(to_local(int(a, 0)?, &zone).0, to_local(int(a, 1)?, &zone).0)
@@ -65,11 +87,17 @@ pub(super) const TABLE: &[Function] = &[
         }
         let days = days_from_civil(proleptic, month, day);
         if !(MIN_DAY..END_DATE).contains(&days) {
-            return Err(Error::new(Condition::DatetimeFieldOverflow, format!("date out of range: {year}-{month:02}-{day:02}")));
+            return Err(Error::new(
+                Condition::DatetimeFieldOverflow,
+                format!("date out of range: {year}-{month:02}-{day:02}"),
+            ));
         }
         Ok(Value::Int(days))
     }),
-    Function::call("clock_timestamp", &[], Timestamptz, "pg_clock_timestamp", |h, _| Ok(Value::Int(h.clock_timestamp()))).volatile(),
+    Function::call("clock_timestamp", &[], Timestamptz, "pg_clock_timestamp", |h, _| {
+        Ok(Value::Int(h.clock_timestamp()))
+    })
+    .volatile(),
     Function::call("timezone", &[Text, Timestamp], Timestamptz, "pg_timestamp_zone", |_, a| {
         Ok(Value::Int(to_utc(int(a, 1)?, &zone(text(a, 0)?)?)))
     }),
@@ -187,7 +215,7 @@ pub fn timestamptz_interval(host: &dyn Host, arguments: &[Datum<'_>], negate: bo
 
 /// interval ± interval.
 pub fn add_intervals(arguments: &[Datum<'_>], negate: bool) -> Result<Value, Error> {
-    signed_interval(arguments, 0, false)?.add(signed_interval(arguments, 1, negate)?)?.to_value()
+    signed_interval(arguments, 0, false)?.plus(signed_interval(arguments, 1, negate)?)?.to_value()
 }
 
 /// - interval.
@@ -292,7 +320,8 @@ fn part(unit: &str, value: i64, offset: i64) -> Result<Numeric, Error> {
     let (year, month, day) = civil_from_days(days);
     // There is no year 0: 1 BC is -1.
     let shown_year = if year > 0 { year } else { year - 1 };
-    let period = |length: i64| if year > 0 { (year + length - 1) / length } else { -((length - 1 - (year - 1)) / length) };
+    let period =
+        |length: i64| if year > 0 { (year + length - 1) / length } else { -((length - 1 - (year - 1)) / length) };
     Ok(Numeric::from_int(match unit.to_ascii_lowercase().as_str() {
         "microseconds" | "microsecond" | "us" => time % MINUTE_US,
         "milliseconds" | "millisecond" | "ms" => return Ok(seconds(time % MINUTE_US, 3)),

@@ -23,6 +23,12 @@ pub const LIMIT: &str = "pg_limit";
 /// `pg_offset(n)`: n, 0 for NULL, or 2201X for a negative one.
 pub const OFFSET: &str = "pg_offset";
 
+/// `pg_transaction_timestamp()`: now(), where an expression is stored and nothing can be bound.
+pub const TRANSACTION_TIMESTAMP: &str = "pg_transaction_timestamp";
+
+/// `pg_statement_timestamp()`: likewise.
+pub const STATEMENT_TIMESTAMP: &str = "pg_statement_timestamp";
+
 /// What runs for a guard's name.
 pub fn registration(call: &str) -> Option<Registration> {
     let implementation = match call {
@@ -32,6 +38,8 @@ pub fn registration(call: &str) -> Option<Registration> {
         IN_PARTITION => in_partition,
         LIMIT => limit,
         OFFSET => offset,
+        TRANSACTION_TIMESTAMP => transaction_timestamp,
+        STATEMENT_TIMESTAMP => statement_timestamp,
         _ => return None,
     };
     Some(Registration { implementation, strict: false, deterministic: false })
@@ -46,6 +54,14 @@ fn text<'a>(arguments: &[Datum<'a>], at: usize) -> &'a str {
 
 fn first(arguments: &[Datum<'_>]) -> Value {
     arguments.first().map_or(Value::Null, |datum| datum.to_value())
+}
+
+fn transaction_timestamp(host: &dyn Host, _: &[Datum<'_>]) -> Result<Value, Error> {
+    Ok(Value::Int(host.transaction_timestamp()))
+}
+
+fn statement_timestamp(host: &dyn Host, _: &[Datum<'_>]) -> Result<Value, Error> {
+    Ok(Value::Int(host.statement_timestamp()))
 }
 
 fn not_null(_: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {

@@ -1,8 +1,8 @@
 //! Mathematical functions.
 
+use super::Function;
 use super::arguments::{float, int, numeric};
 use super::arithmetic::{self, Operation, checked, float_result};
-use super::Function;
 use crate::error::{Condition, Error};
 use crate::sql::types::Type::{Float4, Float8, Int2, Int4, Int8, Numeric as NumericType};
 use crate::sql::types::numeric::Numeric;
@@ -30,17 +30,31 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("abs", &[Float8], Float8, "pg_floatabs", |_, a| Ok(float_to_value(float(a, 0)?.abs()))),
     Function::call("abs", &[NumericType], NumericType, "pg_numeric_abs", |_, a| Ok(numeric(a, 0)?.abs().to_value())),
     Function::call("ceil", &[Float8], Float8, "pg_dceil", |_, a| Ok(float_to_value(float(a, 0)?.ceil()))),
-    Function::call("ceil", &[NumericType], NumericType, "pg_numeric_ceil", |_, a| Ok(numeric(a, 0)?.floor(true).to_value())),
+    Function::call("ceil", &[NumericType], NumericType, "pg_numeric_ceil", |_, a| {
+        Ok(numeric(a, 0)?.floor(true).to_value())
+    }),
     Function::call("ceiling", &[Float8], Float8, "pg_dceil", |_, a| Ok(float_to_value(float(a, 0)?.ceil()))),
-    Function::call("ceiling", &[NumericType], NumericType, "pg_numeric_ceil", |_, a| Ok(numeric(a, 0)?.floor(true).to_value())),
+    Function::call("ceiling", &[NumericType], NumericType, "pg_numeric_ceil", |_, a| {
+        Ok(numeric(a, 0)?.floor(true).to_value())
+    }),
     Function::call("floor", &[Float8], Float8, "pg_dfloor", |_, a| Ok(float_to_value(float(a, 0)?.floor()))),
-    Function::call("floor", &[NumericType], NumericType, "pg_numeric_floor", |_, a| Ok(numeric(a, 0)?.floor(false).to_value())),
+    Function::call("floor", &[NumericType], NumericType, "pg_numeric_floor", |_, a| {
+        Ok(numeric(a, 0)?.floor(false).to_value())
+    }),
     Function::call("round", &[Float8], Float8, "pg_dround", |_, a| Ok(float_to_value(float(a, 0)?.round_ties_even()))),
-    Function::call("round", &[NumericType], NumericType, "pg_numeric_round", |_, a| Ok(numeric(a, 0)?.round(0).to_value())),
-    Function::call("round", &[NumericType, Int4], NumericType, "pg_numeric_round", |_, a| Ok(numeric(a, 0)?.round(int(a, 1)?).to_value())),
+    Function::call("round", &[NumericType], NumericType, "pg_numeric_round", |_, a| {
+        Ok(numeric(a, 0)?.round(0).to_value())
+    }),
+    Function::call("round", &[NumericType, Int4], NumericType, "pg_numeric_round", |_, a| {
+        Ok(numeric(a, 0)?.round(int(a, 1)?).to_value())
+    }),
     Function::call("trunc", &[Float8], Float8, "pg_dtrunc", |_, a| Ok(float_to_value(float(a, 0)?.trunc()))),
-    Function::call("trunc", &[NumericType], NumericType, "pg_numeric_trunc", |_, a| Ok(numeric(a, 0)?.trunc(0).to_value())),
-    Function::call("trunc", &[NumericType, Int4], NumericType, "pg_numeric_trunc", |_, a| Ok(numeric(a, 0)?.trunc(int(a, 1)?).to_value())),
+    Function::call("trunc", &[NumericType], NumericType, "pg_numeric_trunc", |_, a| {
+        Ok(numeric(a, 0)?.trunc(0).to_value())
+    }),
+    Function::call("trunc", &[NumericType, Int4], NumericType, "pg_numeric_trunc", |_, a| {
+        Ok(numeric(a, 0)?.trunc(int(a, 1)?).to_value())
+    }),
     Function::call("sign", &[Float8], Float8, "pg_dsign", |_, a| {
         let value = float(a, 0)?;
         Ok(float_to_value(if value == 0.0 || value.is_nan() { value } else { value.signum() }))
@@ -49,7 +63,9 @@ pub(super) const TABLE: &[Function] = &[
         Ok(numeric(a, 0)?.signum().map_or(Numeric::NaN, |sign| Numeric::from_int(i64::from(sign))).to_value())
     }),
     Function::call("sqrt", &[Float8], Float8, "pg_dsqrt", |_, a| sqrt(float(a, 0)?)),
-    Function::call("sqrt", &[NumericType], NumericType, "pg_numeric_sqrt", |_, a| Ok(numeric(a, 0)?.sqrt()?.to_value())),
+    Function::call("sqrt", &[NumericType], NumericType, "pg_numeric_sqrt", |_, a| {
+        Ok(numeric(a, 0)?.sqrt()?.to_value())
+    }),
     Function::call("cbrt", &[Float8], Float8, "pg_dcbrt", |_, a| Ok(float_to_value(float(a, 0)?.cbrt()))),
     Function::call("power", &[Float8, Float8], Float8, "pg_dpow", |_, a| power(float(a, 0)?, float(a, 1)?)),
     Function::call("power", &[NumericType, NumericType], NumericType, "pg_numeric_power", |_, a| {
@@ -66,13 +82,16 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("mod", &[Int2, Int2], Int2, "pg_int2mod", |_, a| arithmetic::integers(Int2, Operation::Rem, a)),
     Function::call("mod", &[Int4, Int4], Int4, "pg_int4mod", |_, a| arithmetic::integers(Int4, Operation::Rem, a)),
     Function::call("mod", &[Int8, Int8], Int8, "pg_int8mod", |_, a| arithmetic::integers(Int8, Operation::Rem, a)),
-    Function::call("mod", &[NumericType, NumericType], NumericType, "pg_numeric_rem", |_, a| arithmetic::numerics(Operation::Rem, a)),
+    Function::call("mod", &[NumericType, NumericType], NumericType, "pg_numeric_rem", |_, a| {
+        arithmetic::numerics(Operation::Rem, a)
+    }),
     Function::call("div", &[NumericType, NumericType], NumericType, "pg_numeric_div_trunc", |_, a| {
         Ok(numeric(a, 0)?.div(&numeric(a, 1)?)?.trunc(0).to_value())
     }),
     Function::call("pi", &[], Float8, "pg_dpi", |_, _| Ok(Value::Float(std::f64::consts::PI))),
     Function::call("random", &[], Float8, "pg_drandom", |_, _| {
-        let bits = getrandom::u64().map_err(|error| Error::new(Condition::SystemError, format!("no random bits: {error}")))?;
+        let bits =
+            getrandom::u64().map_err(|error| Error::new(Condition::SystemError, format!("no random bits: {error}")))?;
         Ok(Value::Float((bits >> 11) as f64 / (1u64 << 53) as f64))
     })
     .volatile(),
@@ -84,13 +103,18 @@ pub(super) const TABLE: &[Function] = &[
     trigonometric!("asin", "pg_dasin", asin),
     trigonometric!("acos", "pg_dacos", acos),
     trigonometric!("atan", "pg_datan", atan),
-    Function::call("atan2", &[Float8, Float8], Float8, "pg_datan2", |_, a| Ok(float_to_value(float(a, 0)?.atan2(float(a, 1)?)))),
+    Function::call("atan2", &[Float8, Float8], Float8, "pg_datan2", |_, a| {
+        Ok(float_to_value(float(a, 0)?.atan2(float(a, 1)?)))
+    }),
 ];
 
 /// The square root of a float.
 pub fn sqrt(value: f64) -> Result<Value, Error> {
     if value < 0.0 {
-        return Err(Error::new(Condition::InvalidArgumentForPowerFunction, "cannot take square root of a negative number"));
+        return Err(Error::new(
+            Condition::InvalidArgumentForPowerFunction,
+            "cannot take square root of a negative number",
+        ));
     }
     Ok(float_to_value(value.sqrt()))
 }
@@ -118,4 +142,3 @@ fn logarithm(value: f64, of: fn(f64) -> f64) -> Result<Value, Error> {
     }
     Ok(float_to_value(of(value)))
 }
-

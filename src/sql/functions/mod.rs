@@ -154,14 +154,6 @@ impl Function {
         }
     }
 
-    /// One that SQLite has just so.
-    const fn native(name: &'static str, arguments: &'static [Type], result: Type, native: &'static str) -> Self {
-        let mut function = Self::call(name, arguments, result, native, nothing);
-        function.emit = Emit::Native(native);
-        function.implementation = None;
-        function
-    }
-
     /// An aggregate; what runs is found by the name in `emit`.
     const fn aggregate(name: &'static str, arguments: &'static [Type], result: Type, emit: Emit) -> Self {
         let mut function = Self::call(name, arguments, result, "", nothing);

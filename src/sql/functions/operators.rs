@@ -6,7 +6,8 @@ use super::arguments::{float, int, numeric, text, truth};
 use super::arithmetic::{self, Operation};
 use super::{Emit, Implementation, Operator, Volatility, dates, pattern};
 use crate::sql::types::Type::{
-    AnyArray, AnyElement, Bool, Bpchar, Bytea, Char, Date, Float4, Float8, Int2, Int4, Int8, Interval, Name, Numeric, Oid, Text, Time, Timestamp, Timestamptz, Uuid,
+    AnyArray, AnyElement, Bool, Bpchar, Bytea, Char, Date, Float4, Float8, Int2, Int4, Int8, Interval, Name, Numeric,
+    Oid, Text, Time, Timestamp, Timestamptz, Uuid,
 };
 use crate::sql::types::{Type, Value};
 
@@ -41,11 +42,29 @@ const fn binary(
 }
 
 const fn infix(name: &'static str, left: Type, right: Type, result: Type, emit: Emit) -> Operator {
-    Operator { name, left: Some(left), right, result, emit, typed: false, volatility: Volatility::Immutable, implementation: None }
+    Operator {
+        name,
+        left: Some(left),
+        right,
+        result,
+        emit,
+        typed: false,
+        volatility: Volatility::Immutable,
+        implementation: None,
+    }
 }
 
 const fn prefix(name: &'static str, right: Type, emit: Emit, implementation: Option<Implementation>) -> Operator {
-    Operator { name, left: None, right, result: right, emit, typed: false, volatility: Volatility::Immutable, implementation }
+    Operator {
+        name,
+        left: None,
+        right,
+        result: right,
+        emit,
+        typed: false,
+        volatility: Volatility::Immutable,
+        implementation,
+    }
 }
 
 impl Operator {
@@ -152,7 +171,9 @@ macro_rules! patterns {
     ($name:literal, $call:literal, $of:path, $fold:literal, $negate:literal) => {
         &[
             binary($name, Text, Text, Bool, $call, |_, a| Ok(truth($of(text(a, 0)?, text(a, 1)?, $fold)? != $negate))),
-            binary($name, Bpchar, Text, Bool, $call, |_, a| Ok(truth($of(text(a, 0)?, text(a, 1)?, $fold)? != $negate))),
+            binary($name, Bpchar, Text, Bool, $call, |_, a| {
+                Ok(truth($of(text(a, 0)?, text(a, 1)?, $fold)? != $negate))
+            }),
             binary($name, Name, Text, Bool, $call, |_, a| Ok(truth($of(text(a, 0)?, text(a, 1)?, $fold)? != $negate))),
         ]
     };
@@ -183,11 +204,21 @@ const PLUS: &[Operator] = &[
     binary("+", Date, Int4, Date, "pg_date_pli", |_, a| dates::add_days(int(a, 0)?, int(a, 1)?)),
     binary("+", Int4, Date, Date, "pg_integer_pl_date", |_, a| dates::add_days(int(a, 1)?, int(a, 0)?)),
     binary("+", Date, Interval, Timestamp, "pg_date_pl_interval", |_, a| dates::date_interval(a, false)),
-    binary("+", Interval, Date, Timestamp, "pg_interval_pl_date", |_, a| dates::date_interval(&dates::swapped(a), false)),
+    binary("+", Interval, Date, Timestamp, "pg_interval_pl_date", |_, a| {
+        dates::date_interval(&dates::swapped(a), false)
+    }),
     binary("+", Timestamp, Interval, Timestamp, "pg_timestamp_pl_interval", |_, a| dates::timestamp_interval(a, false)),
-    binary("+", Interval, Timestamp, Timestamp, "pg_interval_pl_timestamp", |_, a| dates::timestamp_interval(&dates::swapped(a), false)),
-    binary("+", Timestamptz, Interval, Timestamptz, "pg_timestamptz_pl_interval", |h, a| dates::timestamptz_interval(h, a, false)).stable(),
-    binary("+", Interval, Timestamptz, Timestamptz, "pg_interval_pl_timestamptz", |h, a| dates::timestamptz_interval(h, &dates::swapped(a), false)).stable(),
+    binary("+", Interval, Timestamp, Timestamp, "pg_interval_pl_timestamp", |_, a| {
+        dates::timestamp_interval(&dates::swapped(a), false)
+    }),
+    binary("+", Timestamptz, Interval, Timestamptz, "pg_timestamptz_pl_interval", |h, a| {
+        dates::timestamptz_interval(h, a, false)
+    })
+    .stable(),
+    binary("+", Interval, Timestamptz, Timestamptz, "pg_interval_pl_timestamptz", |h, a| {
+        dates::timestamptz_interval(h, &dates::swapped(a), false)
+    })
+    .stable(),
     binary("+", Interval, Interval, Interval, "pg_interval_pl", |_, a| dates::add_intervals(a, false)),
     binary("+", Time, Interval, Time, "pg_time_pl_interval", |_, a| dates::time_interval(a, false)),
     binary("+", Interval, Time, Time, "pg_interval_pl_time", |_, a| dates::time_interval(&dates::swapped(a), false)),
@@ -222,7 +253,10 @@ const MINUS: &[Operator] = &[
     binary("-", Timestamp, Timestamp, Interval, "pg_timestamp_mi", |_, a| dates::difference(a)),
     binary("-", Timestamptz, Timestamptz, Interval, "pg_timestamptz_mi", |_, a| dates::difference(a)),
     binary("-", Timestamp, Interval, Timestamp, "pg_timestamp_mi_interval", |_, a| dates::timestamp_interval(a, true)),
-    binary("-", Timestamptz, Interval, Timestamptz, "pg_timestamptz_mi_interval", |h, a| dates::timestamptz_interval(h, a, true)).stable(),
+    binary("-", Timestamptz, Interval, Timestamptz, "pg_timestamptz_mi_interval", |h, a| {
+        dates::timestamptz_interval(h, a, true)
+    })
+    .stable(),
     binary("-", Interval, Interval, Interval, "pg_interval_mi", |_, a| dates::add_intervals(a, true)),
     binary("-", Time, Time, Interval, "pg_time_mi_time", |_, a| dates::time_difference(a)),
     binary("-", Time, Interval, Time, "pg_time_mi_interval", |_, a| dates::time_interval(a, true)),
@@ -251,7 +285,9 @@ const TIMES: &[Operator] = &[
     floats!("*", Float8, Float4, Float8, "pg_float8mul", Mul),
     binary("*", Numeric, Numeric, Numeric, "pg_numeric_mul", |_, a| arithmetic::numerics(Operation::Mul, a)),
     binary("*", Interval, Float8, Interval, "pg_interval_mul", |_, a| dates::scale_interval(text(a, 0)?, float(a, 1)?)),
-    binary("*", Float8, Interval, Interval, "pg_mul_d_interval", |_, a| dates::scale_interval(text(a, 1)?, float(a, 0)?)),
+    binary("*", Float8, Interval, Interval, "pg_mul_d_interval", |_, a| {
+        dates::scale_interval(text(a, 1)?, float(a, 0)?)
+    }),
 ];
 
 const OVER: &[Operator] = &[
@@ -269,7 +305,9 @@ const OVER: &[Operator] = &[
     floats!("/", Float4, Float8, Float8, "pg_float8div", Div),
     floats!("/", Float8, Float4, Float8, "pg_float8div", Div),
     binary("/", Numeric, Numeric, Numeric, "pg_numeric_div", |_, a| arithmetic::numerics(Operation::Div, a)),
-    binary("/", Interval, Float8, Interval, "pg_interval_div", |_, a| dates::divide_interval(text(a, 0)?, float(a, 1)?)),
+    binary("/", Interval, Float8, Interval, "pg_interval_div", |_, a| {
+        dates::divide_interval(text(a, 0)?, float(a, 1)?)
+    }),
 ];
 
 const REM: &[Operator] = &[
@@ -324,7 +362,9 @@ const SHIFT_RIGHT: &[Operator] = &[
 
 const TILDE: &[Operator] = &[
     binary("~", Text, Text, Bool, "pg_textregexeq", |_, a| Ok(truth(pattern::regex(text(a, 0)?, text(a, 1)?, false)?))),
-    binary("~", Bpchar, Text, Bool, "pg_textregexeq", |_, a| Ok(truth(pattern::regex(text(a, 0)?, text(a, 1)?, false)?))),
+    binary("~", Bpchar, Text, Bool, "pg_textregexeq", |_, a| {
+        Ok(truth(pattern::regex(text(a, 0)?, text(a, 1)?, false)?))
+    }),
     binary("~", Name, Text, Bool, "pg_textregexeq", |_, a| Ok(truth(pattern::regex(text(a, 0)?, text(a, 1)?, false)?))),
     prefix("~", Int2, Emit::Prefix("~"), None),
     prefix("~", Int4, Emit::Prefix("~"), None),
@@ -345,9 +385,8 @@ const CONCAT: &[Operator] = &[
     binary("||", AnyElement, Text, Text, "pg_textany", super::text::any_concat).stable().typed(),
 ];
 
-const STARTS_WITH: &[Operator] = &[binary("^@", Text, Text, Bool, "pg_starts_with", |_, a| {
-    Ok(truth(text(a, 0)?.starts_with(text(a, 1)?)))
-})];
+const STARTS_WITH: &[Operator] =
+    &[binary("^@", Text, Text, Bool, "pg_starts_with", |_, a| Ok(truth(text(a, 0)?.starts_with(text(a, 1)?))))];
 
 const ABS: &[Operator] = &[
     prefix("@", Int2, Emit::Call("pg_int2abs"), Some(|_, a| arithmetic::checked(Int2, int(a, 0)?.checked_abs()))),
@@ -357,10 +396,36 @@ const ABS: &[Operator] = &[
     prefix("@", Numeric, Emit::Call("pg_numeric_abs"), Some(|_, a| Ok(numeric(a, 0)?.abs().to_value()))),
 ];
 
-const ROOT: &[Operator] =
-    &[prefix("|/", Float8, Emit::Call("pg_dsqrt"), Some(|_, a| super::math::sqrt(float(a, 0)?)))];
+const ROOT: &[Operator] = &[prefix("|/", Float8, Emit::Call("pg_dsqrt"), Some(|_, a| super::math::sqrt(float(a, 0)?)))];
 
 const TABLES: &[&[Operator]] = &[
-    EQ, NE, LT, LE, GT, GE, PLUS, MINUS, TIMES, OVER, REM, POWER, CONCAT, LIKE, NOT_LIKE, ILIKE, NOT_ILIKE, TILDE,
-    NOT_TILDE, TILDE_STAR, NOT_TILDE_STAR, AND, OR, XOR, SHIFT_LEFT, SHIFT_RIGHT, STARTS_WITH, ABS, ROOT,
+    EQ,
+    NE,
+    LT,
+    LE,
+    GT,
+    GE,
+    PLUS,
+    MINUS,
+    TIMES,
+    OVER,
+    REM,
+    POWER,
+    CONCAT,
+    LIKE,
+    NOT_LIKE,
+    ILIKE,
+    NOT_ILIKE,
+    TILDE,
+    NOT_TILDE,
+    TILDE_STAR,
+    NOT_TILDE_STAR,
+    AND,
+    OR,
+    XOR,
+    SHIFT_LEFT,
+    SHIFT_RIGHT,
+    STARTS_WITH,
+    ABS,
+    ROOT,
 ];

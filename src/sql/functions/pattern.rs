@@ -35,7 +35,10 @@ pub fn like(text: &str, pattern: &str, fold: bool) -> Result<bool, Error> {
             Some('_') if at < end => true,
             Some('\\') => {
                 let Some(literal) = pattern.get(p + 1) else {
-                    return Err(Error::new(Condition::InvalidEscapeSequence, "LIKE pattern must not end with escape character"));
+                    return Err(Error::new(
+                        Condition::InvalidEscapeSequence,
+                        "LIKE pattern must not end with escape character",
+                    ));
                 };
                 if at < end && text[at] == *literal {
                     p += 1;
@@ -141,7 +144,11 @@ fn translate(pattern: &str) -> String {
             },
             '[' if in_class => {
                 // Named classes stay; a plain bracket must be escaped.
-                if matches!(rest.peek(), Some(':')) { out.push('[') } else { out.push_str("\\[") }
+                if matches!(rest.peek(), Some(':')) {
+                    out.push('[')
+                } else {
+                    out.push_str("\\[")
+                }
                 if matches!(rest.peek(), Some(':')) {
                     for c in rest.by_ref() {
                         out.push(c);

@@ -4,15 +4,16 @@ use super::arguments::{boolean, float, int, text, truth};
 use super::{Function, Host};
 use crate::error::{Condition, Error};
 use crate::sql::types::Type::{
-    AnyArray, AnyElement, Bool, Float8, Int2, Int4, Int4Array, Int8, Name, NameArray, Oid, PgNodeTree, Regclass, Regtype, Text, Uuid,
-    Void,
+    AnyArray, AnyElement, Bool, Float8, Int2, Int4, Int4Array, Int8, Name, NameArray, Oid, PgNodeTree, Regclass,
+    Regtype, Text, Uuid, Void,
 };
 use crate::sql::types::{Datum, Value, array};
 
 /// A function that the catalog answers under its own name.
 macro_rules! catalog {
     ($name:literal, $arguments:expr, $result:expr) => {
-        Function::call($name, $arguments, $result, concat!("pg_catalog_", $name), |h, a| h.catalog_function($name, a)).stable()
+        Function::call($name, $arguments, $result, concat!("pg_catalog_", $name), |h, a| h.catalog_function($name, a))
+            .stable()
     };
 }
 
@@ -20,8 +21,10 @@ macro_rules! catalog {
 pub(super) const TABLE: &[Function] = &[
     Function::call("current_user", &[], Name, "pg_current_user", |h, _| Ok(Value::Text(h.current_user()))).stable(),
     Function::call("session_user", &[], Name, "pg_session_user", |h, _| Ok(Value::Text(h.session_user()))).stable(),
-    Function::call("current_database", &[], Name, "pg_current_database", |h, _| Ok(Value::Text(h.current_database()))).stable(),
-    Function::call("current_catalog", &[], Name, "pg_current_database", |h, _| Ok(Value::Text(h.current_database()))).stable(),
+    Function::call("current_database", &[], Name, "pg_current_database", |h, _| Ok(Value::Text(h.current_database())))
+        .stable(),
+    Function::call("current_catalog", &[], Name, "pg_current_database", |h, _| Ok(Value::Text(h.current_database())))
+        .stable(),
     Function::call("current_schema", &[], Name, "pg_current_schema", |h, _| {
         Ok(h.current_schemas(false).into_iter().next().map_or(Value::Null, Value::Text))
     })
@@ -36,7 +39,8 @@ pub(super) const TABLE: &[Function] = &[
         Ok(Value::Text(format!("PostgreSQL {version} on {}", std::env::consts::ARCH)))
     })
     .stable(),
-    Function::call("pg_backend_pid", &[], Int4, "pg_backend_pid", |h, _| Ok(Value::Int(i64::from(h.backend_pid())))).stable(),
+    Function::call("pg_backend_pid", &[], Int4, "pg_backend_pid", |h, _| Ok(Value::Int(i64::from(h.backend_pid()))))
+        .stable(),
     Function::call("current_setting", &[Text], Text, "pg_current_setting", current_setting).stable(),
     Function::call("current_setting", &[Text, Bool], Text, "pg_current_setting", current_setting).stable(),
     Function::call("set_config", &[Text, Text, Bool], Text, "pg_set_config", |h, a| {
@@ -53,17 +57,29 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("pg_is_in_recovery", &[], Bool, "pg_is_in_recovery", |_, _| Ok(truth(false))).volatile(),
     Function::call("gen_random_uuid", &[], Uuid, "pg_gen_random_uuid", |_, _| {
         let mut bytes = [0u8; 16];
-        getrandom::fill(&mut bytes).map_err(|error| Error::new(Condition::SystemError, format!("no random bits: {error}")))?;
+        getrandom::fill(&mut bytes)
+            .map_err(|error| Error::new(Condition::SystemError, format!("no random bits: {error}")))?;
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         Ok(Value::Bytes(bytes.to_vec()))
     })
     .volatile(),
     Function::call("pg_encoding_to_char", &[Int4], Name, "pg_encoding_to_char", |_, a| {
-        Ok(Value::Text(match int(a, 0)? { 0 => "SQL_ASCII", 6 => "UTF8", _ => "" }.to_owned()))
+        Ok(Value::Text(
+            match int(a, 0)? {
+                0 => "SQL_ASCII",
+                6 => "UTF8",
+                _ => "",
+            }
+            .to_owned(),
+        ))
     }),
     Function::call("pg_char_to_encoding", &[Name], Int4, "pg_char_to_encoding", |_, a| {
-        Ok(Value::Int(match text(a, 0)?.to_ascii_uppercase().as_str() { "UTF8" | "UTF-8" => 6, "SQL_ASCII" => 0, _ => -1 }))
+        Ok(Value::Int(match text(a, 0)?.to_ascii_uppercase().as_str() {
+            "UTF8" | "UTF-8" => 6,
+            "SQL_ASCII" => 0,
+            _ => -1,
+        }))
     }),
     Function::call("pg_size_pretty", &[Int8], Text, "pg_size_pretty", |_, a| Ok(Value::Text(size_pretty(int(a, 0)?)))),
     Function::call("array_to_string", &[AnyArray, Text], Text, "pg_array_to_string", array_to_string).stable(),
@@ -78,7 +94,9 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("array_lower", &[AnyArray, Int4], Int4, "pg_array_lower", |h, a| {
         Ok(if array_length(h, a)? == Value::Null { Value::Null } else { Value::Int(1) })
     }),
-    Function::call("cardinality", &[AnyArray], Int4, "pg_cardinality", |_, a| Ok(Value::Int(items(text(a, 0)?)?.len() as i64))),
+    Function::call("cardinality", &[AnyArray], Int4, "pg_cardinality", |_, a| {
+        Ok(Value::Int(items(text(a, 0)?)?.len() as i64))
+    }),
     catalog!("pg_get_userbyid", &[Oid], Name),
     catalog!("pg_table_is_visible", &[Oid], Bool),
     catalog!("pg_type_is_visible", &[Oid], Bool),

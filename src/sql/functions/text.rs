@@ -105,12 +105,21 @@ pub(super) const TABLE: &[Function] = &[
         }
         match u32::try_from(code).ok().and_then(char::from_u32) {
             Some(c) => owned(c),
-            None => Err(Error::new(Condition::ProgramLimitExceeded, format!("requested character not valid for encoding: {code}"))),
+            None => Err(Error::new(
+                Condition::ProgramLimitExceeded,
+                format!("requested character not valid for encoding: {code}"),
+            )),
         }
     }),
-    Function::call("ascii", &[Text], Int4, "pg_ascii", |_, a| Ok(Value::Int(text(a, 0)?.chars().next().map_or(0, |c| i64::from(u32::from(c)))))),
-    Function::call("starts_with", &[Text, Text], Bool, "pg_starts_with", |_, a| Ok(truth(text(a, 0)?.starts_with(text(a, 1)?)))),
-    Function::call("like_escape", &[Text, Text], Text, "pg_like_escape", |_, a| owned(pattern::like_escape(text(a, 0)?, text(a, 1)?)?)),
+    Function::call("ascii", &[Text], Int4, "pg_ascii", |_, a| {
+        Ok(Value::Int(text(a, 0)?.chars().next().map_or(0, |c| i64::from(u32::from(c)))))
+    }),
+    Function::call("starts_with", &[Text, Text], Bool, "pg_starts_with", |_, a| {
+        Ok(truth(text(a, 0)?.starts_with(text(a, 1)?)))
+    }),
+    Function::call("like_escape", &[Text, Text], Text, "pg_like_escape", |_, a| {
+        owned(pattern::like_escape(text(a, 0)?, text(a, 1)?)?)
+    }),
     Function::call("quote_ident", &[Text], Text, "pg_quote_ident", |_, a| owned(quote_identifier(text(a, 0)?))),
     Function::call("quote_literal", &[Text], Text, "pg_quote_literal", |_, a| owned(quote_literal(text(a, 0)?))),
     Function::call("quote_nullable", &[Text], Text, "pg_quote_nullable", |_, a| match a.first() {
@@ -137,7 +146,11 @@ fn initcap(subject: &str) -> String {
     let mut inside = false;
     let mut out = String::with_capacity(subject.len());
     for c in subject.chars() {
-        if inside { out.extend(c.to_lowercase()) } else { out.extend(c.to_uppercase()) }
+        if inside {
+            out.extend(c.to_lowercase())
+        } else {
+            out.extend(c.to_uppercase())
+        }
         inside = c.is_alphanumeric();
     }
     out
@@ -306,9 +319,11 @@ fn format_function(host: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
             digits.push(digit);
         }
         if rest.next_if_eq(&'$').is_some() {
-            next = digits.parse::<usize>().ok().and_then(|at| at.checked_sub(1)).ok_or_else(|| {
-                invalid("format specifies argument 0, but arguments are numbered from 1")
-            })?;
+            next = digits
+                .parse::<usize>()
+                .ok()
+                .and_then(|at| at.checked_sub(1))
+                .ok_or_else(|| invalid("format specifies argument 0, but arguments are numbered from 1"))?;
         } else if !digits.is_empty() || matches!(rest.peek(), Some('-' | '*')) {
             return Err(Error::unsupported("a width in format()"));
         }
@@ -322,7 +337,10 @@ fn format_function(host: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
             ('s', Datum::Null) => {}
             ('L', Datum::Null) => out.push_str("NULL"),
             (_, Datum::Null) => {
-                return Err(Error::new(Condition::NullValueNotAllowed, "null values cannot be formatted as an SQL identifier"));
+                return Err(Error::new(
+                    Condition::NullValueNotAllowed,
+                    "null values cannot be formatted as an SQL identifier",
+                ));
             }
             ('I', datum) => out.push_str(&quote_identifier(&shown(host, datum, type_)?)),
             ('L', datum) => out.push_str(&quote_literal(&shown(host, datum, type_)?)),
@@ -389,11 +407,73 @@ fn decode(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
 /// An identifier, quoted where it must be.
 pub fn quote_identifier(name: &str) -> String {
     const RESERVED: &[&str] = &[
-        "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "between", "both", "case", "cast", "check", "collate",
-        "column", "constraint", "create", "default", "desc", "distinct", "do", "else", "end", "except", "false", "fetch", "for",
-        "foreign", "from", "grant", "group", "having", "in", "initially", "intersect", "into", "is", "join", "leading", "left",
-        "like", "limit", "not", "null", "offset", "on", "only", "or", "order", "primary", "references", "returning", "right",
-        "select", "some", "table", "then", "to", "true", "union", "unique", "user", "using", "values", "when", "where", "window",
+        "all",
+        "analyse",
+        "analyze",
+        "and",
+        "any",
+        "array",
+        "as",
+        "asc",
+        "between",
+        "both",
+        "case",
+        "cast",
+        "check",
+        "collate",
+        "column",
+        "constraint",
+        "create",
+        "default",
+        "desc",
+        "distinct",
+        "do",
+        "else",
+        "end",
+        "except",
+        "false",
+        "fetch",
+        "for",
+        "foreign",
+        "from",
+        "grant",
+        "group",
+        "having",
+        "in",
+        "initially",
+        "intersect",
+        "into",
+        "is",
+        "join",
+        "leading",
+        "left",
+        "like",
+        "limit",
+        "not",
+        "null",
+        "offset",
+        "on",
+        "only",
+        "or",
+        "order",
+        "primary",
+        "references",
+        "returning",
+        "right",
+        "select",
+        "some",
+        "table",
+        "then",
+        "to",
+        "true",
+        "union",
+        "unique",
+        "user",
+        "using",
+        "values",
+        "when",
+        "where",
+        "window",
         "with",
     ];
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')

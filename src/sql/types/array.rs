@@ -124,8 +124,11 @@ pub(super) fn parse_vector(element: Type, text: &str, context: &TextContext) -> 
 pub(super) fn write_binary(array: Type, element: Type, text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
     let context = TextContext::default();
     let vector = !array.is_array();
-    let items: Vec<Option<String>> =
-        if vector { text.split_ascii_whitespace().map(|word| Some(word.to_owned())).collect() } else { elements(text)? };
+    let items: Vec<Option<String>> = if vector {
+        text.split_ascii_whitespace().map(|word| Some(word.to_owned())).collect()
+    } else {
+        elements(text)?
+    };
     let has_null = items.iter().any(Option::is_none);
     let dimensions: i32 = if items.is_empty() && !vector { 0 } else { 1 };
     out.extend_from_slice(&dimensions.to_be_bytes());

@@ -94,7 +94,7 @@ pub(super) fn parse_uuid(text: &str) -> Result<Vec<u8>, Error> {
     let mut after_hyphen = true;
     for c in body.chars() {
         if c == '-' {
-            if after_hyphen || digits.len() % 4 != 0 || digits.len() == 32 {
+            if after_hyphen || !digits.len().is_multiple_of(4) || digits.len() == 32 {
                 return Err(invalid());
             }
             after_hyphen = true;
@@ -126,7 +126,10 @@ mod tests {
     fn bytea_forms() {
         assert_eq!(parse_bytea("\\xDEad be").unwrap(), [0xde, 0xad, 0xbe]);
         assert_eq!(parse_bytea("a\\\\b\\001").unwrap(), b"a\\b\x01");
-        assert_eq!(parse_bytea("\\x1").unwrap_err().to_string(), "invalid hexadecimal data: odd number of digits (22023)");
+        assert_eq!(
+            parse_bytea("\\x1").unwrap_err().to_string(),
+            "invalid hexadecimal data: odd number of digits (22023)"
+        );
         assert_eq!(parse_bytea("\\xzz").unwrap_err().to_string(), "invalid hexadecimal digit: \"z\" (22023)");
         assert_eq!(parse_bytea("\\9").unwrap_err().condition().code(), "22P02");
         let mut out = Vec::new();
@@ -137,7 +140,11 @@ mod tests {
     #[test]
     fn uuid_forms() {
         let expected = parse_uuid("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11").unwrap();
-        for text in ["A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "{a0eebc999c0b4ef8bb6d6bb9bd380a11}", "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11"] {
+        for text in [
+            "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+            "{a0eebc999c0b4ef8bb6d6bb9bd380a11}",
+            "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11",
+        ] {
             assert_eq!(parse_uuid(text).unwrap(), expected, "{text}");
         }
         for text in ["", "a0eebc99", "{a0eebc999c0b4ef8bb6d6bb9bd380a11", "a0eebc999c0b4ef8bb6d6bb9bd380a1g"] {

@@ -73,7 +73,9 @@ fn convert(value: Value, from: Type, to: Type, context: &TextContext) -> Result<
             input(to, -1, text, context)
         }
         // A boolean is spelled out as text, though its output is one letter.
-        (Value::Int(truth), Type::Bool, to) if is_text(to) => Ok(Value::Text(if *truth != 0 { "true" } else { "false" }.to_owned())),
+        (Value::Int(truth), Type::Bool, to) if is_text(to) => {
+            Ok(Value::Text(if *truth != 0 { "true" } else { "false" }.to_owned()))
+        }
         (_, _, Type::Text | Type::Varchar | Type::Bpchar | Type::Name) => {
             let mut out = Vec::new();
             output(from, -1, value.as_datum(), context, &mut out);
@@ -111,7 +113,8 @@ fn from_float(value: f64, from: Type, to: Type) -> Result<Value, Error> {
         Type::Float8 => Ok(float::to_value(value)),
         Type::Float4 => {
             let narrow = f64::from(value as f32);
-            let range = |what: &str| Error::new(Condition::NumericValueOutOfRange, format!("value out of range: {what}"));
+            let range =
+                |what: &str| Error::new(Condition::NumericValueOutOfRange, format!("value out of range: {what}"));
             if narrow.is_infinite() && value.is_finite() {
                 return Err(range("overflow"));
             }
@@ -162,9 +165,9 @@ pub fn date_to_timestamp(days: i64) -> Result<i64, Error> {
     } else if days == i64::from(i32::MIN) {
         Ok(i64::MIN)
     } else {
-        days.checked_mul(DAY_US).filter(|value| *value < super::calendar::END_TIMESTAMP).ok_or_else(|| {
-            Error::new(Condition::DatetimeFieldOverflow, "date out of range for timestamp")
-        })
+        days.checked_mul(DAY_US)
+            .filter(|value| *value < super::calendar::END_TIMESTAMP)
+            .ok_or_else(|| Error::new(Condition::DatetimeFieldOverflow, "date out of range for timestamp"))
     }
 }
 
@@ -288,7 +291,10 @@ mod tests {
             assign("abcdef", Type::Varchar).unwrap_err().to_string(),
             "value too long for type character varying(5) (22001)"
         );
-        assert_eq!(assign("abcdef", Type::Bpchar).unwrap_err().to_string(), "value too long for type character(5) (22001)");
+        assert_eq!(
+            assign("abcdef", Type::Bpchar).unwrap_err().to_string(),
+            "value too long for type character(5) (22001)"
+        );
         assert_eq!(assign("abc    ", Type::Varchar).unwrap(), Value::Text("abc  ".into()));
         assert_eq!(assign("äöüßé", Type::Varchar).unwrap(), Value::Text("äöüßé".into()));
     }

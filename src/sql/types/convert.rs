@@ -90,7 +90,9 @@ pub fn output(type_: Type, typmod: i32, datum: Datum<'_>, context: &TextContext,
         }
         (Type::Date, Datum::Int(value)) => datetime::write_date(value, context, out),
         (Type::Time, Datum::Int(value)) => datetime::write_time(value.clamp(0, DAY_US), out),
-        (Type::Timestamp | Type::Timestamptz, Datum::Int(value)) => datetime::write_timestamp(type_, value, context, out),
+        (Type::Timestamp | Type::Timestamptz, Datum::Int(value)) => {
+            datetime::write_timestamp(type_, value, context, out)
+        }
         (Type::Interval, Datum::Text(text)) => match Interval::from_stored(text) {
             Ok(interval) => interval.write(context.interval_style, out),
             Err(_) => out.extend_from_slice(text.as_bytes()),
@@ -187,9 +189,14 @@ pub fn receive(type_: Type, bytes: &[u8]) -> Result<Value, Error> {
         }
         Type::Interval => {
             let all: [u8; 16] = exactly(bytes)?;
-            let number = |range: std::ops::Range<usize>| all[range].iter().fold(0i64, |value, b| value << 8 | i64::from(*b));
-            Interval { months: i64::from(number(12..16) as i32), days: i64::from(number(8..12) as i32), time_us: number(0..8) }
-                .to_value()?
+            let number =
+                |range: std::ops::Range<usize>| all[range].iter().fold(0i64, |value, b| value << 8 | i64::from(*b));
+            Interval {
+                months: i64::from(number(12..16) as i32),
+                days: i64::from(number(8..12) as i32),
+                time_us: number(0..8),
+            }
+            .to_value()?
         }
         Type::Jsonb => match bytes.split_first() {
             Some((1, text)) => parse_json(type_, utf8(text)?)?,
@@ -276,11 +283,16 @@ mod tests {
 
     #[test]
     fn short_and_long_binaries_are_refused() {
-        for type_ in [Type::Int2, Type::Int4, Type::Int8, Type::Float8, Type::Date, Type::Timestamp, Type::Interval, Type::Uuid] {
+        for type_ in
+            [Type::Int2, Type::Int4, Type::Int8, Type::Float8, Type::Date, Type::Timestamp, Type::Interval, Type::Uuid]
+        {
             assert_eq!(receive(type_, &[]).unwrap_err().condition().code(), "08P01", "{type_:?}");
             assert_eq!(receive(type_, &[0; 17]).unwrap_err().condition().code(), "22P03", "{type_:?}");
         }
-        assert_eq!(receive(Type::Text, &[0xff]).unwrap_err().to_string(), "invalid byte sequence for encoding \"UTF8\": 0xff (22021)");
+        assert_eq!(
+            receive(Type::Text, &[0xff]).unwrap_err().to_string(),
+            "invalid byte sequence for encoding \"UTF8\": 0xff (22021)"
+        );
     }
 
     proptest! {

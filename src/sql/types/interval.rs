@@ -43,7 +43,7 @@ impl Interval {
     }
 
     /// The sum.
-    pub fn add(self, other: Self) -> Result<Self, Error> {
+    pub fn plus(self, other: Self) -> Result<Self, Error> {
         Ok(Self {
             months: self.months + other.months,
             days: self.days + other.days,
@@ -53,7 +53,11 @@ impl Interval {
 
     /// The negative.
     pub fn negate(self) -> Result<Self, Error> {
-        Ok(Self { months: -self.months, days: -self.days, time_us: self.time_us.checked_neg().ok_or_else(out_of_range)? })
+        Ok(Self {
+            months: -self.months,
+            days: -self.days,
+            time_us: self.time_us.checked_neg().ok_or_else(out_of_range)?,
+        })
     }
 
     /// What it is compared by: a month counts as 30 days, a day as 24 hours.
@@ -92,9 +96,8 @@ impl Interval {
             error.fields_mut().condition = Condition::InvalidDatetimeFormat;
             error
         };
-        let overflow = || {
-            Error::new(Condition::IntervalFieldOverflow, format!("interval field value out of range: \"{text}\""))
-        };
+        let overflow =
+            || Error::new(Condition::IntervalFieldOverflow, format!("interval field value out of range: \"{text}\""));
         let body = text.trim();
         let mut sum = Sum::default();
         if body.starts_with(['P', 'p']) && body.len() > 1 {
@@ -279,7 +282,9 @@ impl Sum {
     fn add(&mut self, value: f64, exact: i128, unit: &str) -> Option<()> {
         let time = |us: i64| (value * us as f64).round() as i128;
         match unit {
-            "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" => self.time_us += exact / 1_000_000,
+            "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" => {
+                self.time_us += exact / 1_000_000
+            }
             "ms" | "msec" | "msecs" | "mseconds" | "millisecond" | "milliseconds" => self.time_us += exact / 1000,
             "s" | "sec" | "secs" | "second" | "seconds" => self.time_us += exact,
             "m" | "min" | "mins" | "minute" | "minutes" => self.time_us += time(MINUTE_US),
@@ -303,7 +308,11 @@ impl Sum {
         if self.months.abs() > 2_147_483_647.0 || days.abs() > 2_147_483_647.0 {
             return None;
         }
-        Some(Interval { months: self.months.trunc() as i64, days: days.trunc() as i64, time_us: i64::try_from(time).ok()? })
+        Some(Interval {
+            months: self.months.trunc() as i64,
+            days: days.trunc() as i64,
+            time_us: i64::try_from(time).ok()?,
+        })
     }
 }
 
@@ -391,7 +400,8 @@ fn year_month(word: &str, sum: &mut Sum) -> Option<()> {
         _ => (false, word),
     };
     let (years, months) = body.split_once('-')?;
-    let months: i64 = years.parse::<i32>().ok().map(i64::from)?.checked_mul(12)? + i64::from(months.parse::<u8>().ok().filter(|m| *m < 12)?);
+    let months: i64 = years.parse::<i32>().ok().map(i64::from)?.checked_mul(12)?
+        + i64::from(months.parse::<u8>().ok().filter(|m| *m < 12)?);
     sum.months += if negative { -months as f64 } else { months as f64 };
     Some(())
 }

@@ -321,11 +321,6 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Runs statements of SQLite's own dialect that change storage.
-    pub fn run_storage(&self, sql: &str) -> Result<(), rusqlite::Error> {
-        self.connection.execute_batch(sql)
-    }
-
     fn remove_dependents(&self, database: &str, oid: u32) -> Result<(), Error> {
         self.run(&format!("DELETE FROM {database}.pgp_index WHERE relation = ?1"), [oid])?;
         self.run(&format!("DELETE FROM {database}.pgp_reference WHERE referencing = ?1"), [oid])

@@ -16,6 +16,7 @@ mod violation;
 use std::rc::Rc;
 
 use rusqlite::Connection;
+use rusqlite::fallible_iterator::FallibleIterator;
 
 use super::catalog::{Cache, StoredCatalog, TEMPORARY_SCHEMA, Writer};
 use crate::error::{Condition, Error};
@@ -35,6 +36,12 @@ pub trait ExpressionBinder {
 
     /// The columns that a query yields: of a view, of CREATE TABLE AS.
     fn query_columns(&self, text: &str) -> Result<Vec<Column>, Error>;
+
+    /// Whether SQLite's message says that a function is missing which the connection has been given now.
+    fn provide_missing(&self, message: &str) -> bool {
+        let _ = message;
+        false
+    }
 }
 
 /// Where and for whom a definition is carried out.
@@ -117,7 +124,33 @@ impl<'a> Definer<'a> {
 
     /// Runs SQLite statements that cannot fail on account of rows.
     fn storage(&self, sql: &str) -> Result<(), Error> {
-        self.writer().run_storage(sql).map_err(super::catalog::failure)
+        self.run_storage(sql).map_err(super::catalog::failure)
+    }
+
+    /// Runs statements of SQLite's own dialect that change storage. Stored expressions call functions of ours that
+    /// the connection may not know yet: SQLite says so before it has changed anything.
+    fn run_storage(&self, sql: &str) -> rusqlite::Result<()> {
+        let missing = |error: &rusqlite::Error| self.context.binder.provide_missing(&error.to_string());
+        let mut batch = rusqlite::Batch::new(self.context.connection, sql);
+        loop {
+            let mut statement = match batch.next() {
+                Err(error) if missing(&error) => continue,
+                other => match other? {
+                    Some(statement) => statement,
+                    None => return Ok(()),
+                },
+            };
+            loop {
+                let run = statement.query(()).and_then(|mut rows| {
+                    while rows.next()?.is_some() {}
+                    Ok(())
+                });
+                match run {
+                    Err(error) if missing(&error) => {}
+                    other => break other?,
+                }
+            }
+        }
     }
 
     /// The relation of that name, or `None`.

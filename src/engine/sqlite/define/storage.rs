@@ -101,7 +101,7 @@ impl Definer<'_> {
             quoted(&relation.storage),
             keys.join(", ")
         );
-        self.writer().run_storage(&sql).map_err(|error| {
+        self.run_storage(&sql).map_err(|error| {
             let columns: Vec<usize> = index.keys.iter().filter_map(|key| key.column).collect();
             self.duplicate(relation, &index.name, &columns, error)
         })
@@ -180,7 +180,7 @@ impl Definer<'_> {
                 sources.join(", "),
                 quoted(&old.storage)
             );
-            self.writer().run_storage(&sql).map_err(|error| self.rebuild_failure(old, new, error))?;
+            self.run_storage(&sql).map_err(|error| self.rebuild_failure(old, new, error))?;
         }
         self.storage(&format!("DROP TABLE {}", quoted(&old.storage)))?;
         for index in &new.indexes {

@@ -68,6 +68,21 @@ pub fn call(
             _ => Ok(Value::Null),
         },
         "regclassout" => text(Some(regclass_output(catalog, oid)?)),
+        "regtypein" | "to_regtype" | "regnamespacein" | "regrolein" | "regprocin" => match arguments.first() {
+            Some(Datum::Text(written)) => named_input(catalog, cluster, name, written),
+            _ => Ok(Value::Null),
+        },
+        "regtypeout" => text(Some(Type::from_oid(oid).map_or_else(|| or_dash(oid), |type_| format_type(type_, -1)))),
+        "regnamespaceout" => {
+            let schemas = catalog.all_schemas()?;
+            let found = schemas.into_iter().find(|(known, ..)| *known == oid).map(|(_, name, _)| identifier(&name));
+            text(Some(found.unwrap_or_else(|| or_dash(oid))))
+        }
+        "regroleout" => {
+            let found = cluster.roles().iter().find(|role| role.oid == oid).map(|role| identifier(&role.name));
+            text(Some(found.unwrap_or_else(|| or_dash(oid))))
+        }
+        "regprocout" => text(Some(or_dash(oid))),
         other => {
             let message = format!("function {other} does not exist");
             Err(Error::new(Condition::UndefinedFunction, message))
@@ -193,6 +208,40 @@ fn regclass_input(catalog: &StoredCatalog<'_>, written: &str, missing_ok: bool) 
         return Ok(Value::Null);
     }
     Err(Error::new(Condition::UndefinedTable, format!("relation \"{written}\" does not exist")))
+}
+
+/// An OID that nothing is known of.
+fn or_dash(oid: u32) -> String {
+    if oid == 0 { "-".to_owned() } else { oid.to_string() }
+}
+
+/// The OID of a type, schema or role by its name.
+fn named_input(catalog: &StoredCatalog<'_>, cluster: &Snapshot, kind: &str, written: &str) -> Result<Value, Error> {
+    if let Ok(oid) = written.parse::<u32>() {
+        return Ok(Value::Int(i64::from(oid)));
+    }
+    let name = match written.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => fold_name(written.trim(), false),
+    };
+    let (found, condition, what) = match kind {
+        "regnamespacein" => {
+            let schemas = catalog.all_schemas()?;
+            let oid = schemas.into_iter().find(|(_, known, _)| *known == name).map(|(oid, ..)| oid);
+            (oid, Condition::InvalidSchemaName, "schema")
+        }
+        "regrolein" => (cluster.role_row(&name).map(|role| role.oid), Condition::UndefinedObject, "role"),
+        "regprocin" => (None, Condition::UndefinedFunction, "function"),
+        _ => {
+            let type_ = crate::sql::types::parse_name(name.trim_start_matches("pg_catalog."));
+            (type_.map(Type::oid), Condition::UndefinedObject, "type")
+        }
+    };
+    match found {
+        Some(oid) => Ok(Value::Int(i64::from(oid))),
+        None if kind == "to_regtype" => Ok(Value::Null),
+        None => Err(Error::new(condition, format!("{what} \"{written}\" does not exist"))),
+    }
 }
 
 /// The name of a relation or index, with its schema where the search path does not find it.
