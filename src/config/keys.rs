@@ -385,8 +385,6 @@ impl Config {
             ("pool.worker_lifetime", pool.worker_lifetime.nonzero().is_some()),
             ("pool.worker_memory_limit", pool.worker_memory_limit.nonzero().is_some()),
             ("pool.hang_timeout", pool.hang_timeout.nonzero().is_some()),
-            ("auth.max_unauthenticated", self.auth.max_unauthenticated != 0),
-            ("auth.max_unauthenticated_per_address", self.auth.max_unauthenticated_per_address != 0),
         ];
         match absent.iter().find(|(_, is_set)| *is_set) {
             Some((name, _)) => Err(format!("{name} is not supported yet")),

@@ -7,6 +7,7 @@
 //! - [`context`]: what the process has from the postmaster.
 //! - `idle`: waiting for a client beside the other workers, so that none is stranded.
 //! - `connection`: one client from accept to the end of its session; `startup`, `authentication` are its parts.
+//! - [`budget`]: how many connections may be on the way to a session.
 //! - `presence`: the worker's slot, as the session and the signal handlers see it.
 //! - `engine`: the one place that knows which engines there are.
 //! - [`transport`]: the client's bytes.
@@ -25,6 +26,7 @@ use crate::system::listener::Peer;
 use crate::system::{parent, signal};
 
 mod authentication;
+pub mod budget;
 pub mod cancel;
 mod connection;
 pub mod context;
@@ -99,14 +101,14 @@ impl<'a> Worker<'a> {
             if self.context.segment.pool().queued() > 0 {
                 self.context.doorman.wake();
             }
-            let (client, peer) = match idle.wait(&self.presence).map_err(|error| error.to_string())? {
-                Woken::Client(client, peer) => (client, peer),
+            let accepted = match idle.wait(&self.presence).map_err(|error| error.to_string())? {
+                Woken::Client(accepted) => accepted,
                 Woken::Leave(reason) => match idle.leave() {
                     // A connection whose wake-up came to us: nobody else will look for it.
-                    Some((client, peer)) => {
+                    Some(accepted) => {
                         self.claim();
                         signal::unblock_all().map_err(|error| error.to_string())?;
-                        self.serve(client, peer, shm::clock::monotonic_us());
+                        self.serve(accepted.client, accepted.peer, accepted.accepted_us);
                         self.leave(reason);
                         return Ok(());
                     }
@@ -118,7 +120,7 @@ impl<'a> Worker<'a> {
             };
             self.claim();
             signal::unblock_all().map_err(|error| error.to_string())?;
-            let served = self.serve(client, peer, shm::clock::monotonic_us());
+            let served = self.serve(accepted.client, accepted.peer, accepted.accepted_us);
             if let Some(reason) = self.reason_to_leave(served) {
                 self.leave(reason);
                 return Ok(());
