@@ -145,7 +145,9 @@ impl WarmEngine {
         let (mut interrupts, mut activity) = (*presence, *presence);
         match self {
             Self::Null(engine) => session::serve(transport, engine, settings, &mut interrupts, &mut activity),
-            Self::Sqlite(engine) => session::serve(transport, &mut **engine, settings, &mut interrupts, &mut activity),
+            Self::Sqlite(engine) => {
+                session::serve(transport, &mut **engine, settings, &mut interrupts, &mut activity)
+            }
         }
     }
 

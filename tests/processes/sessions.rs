@@ -15,6 +15,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("one_client_too_many_is_told_so", one_client_too_many_is_told_so),
     ("a_full_server_queues_refuses_and_serves", a_full_server_queues_refuses_and_serves),
     ("a_full_server_queues_for_reused_workers_too", a_full_server_queues_for_reused_workers_too),
+    ("the_last_places_are_kept_for_superusers", the_last_places_are_kept_for_superusers),
     ("a_cancel_request_is_served_when_every_place_is_taken", a_cancel_request_is_served_when_every_place_is_taken),
     ("a_cancel_request_is_no_session_and_gets_no_answer", a_cancel_request_is_no_session_and_gets_no_answer),
     ("garbage_ends_its_own_connection_only", garbage_ends_its_own_connection_only),
@@ -158,6 +159,33 @@ fn a_full_server_queues_for_reused_workers_too() {
         })
         .collect();
     assert!(clients.into_iter().all(|client| client.join().is_ok()));
+}
+
+fn the_last_places_are_kept_for_superusers() {
+    for model in ["prefork", "fork-on-accept"] {
+        let server = Server::start(&[
+            &format!("pool.model={model}"),
+            "pool.max_sessions=5",
+            "pool.reserved_sessions=2",
+            "pool.min_spare=1",
+            "pool.queue_timeout=100ms",
+        ]);
+        let ordinary = || postgres::Client::connect(&server.parameters().replace("user=postgres", "user=ann"), NoTls);
+        let refusal = |error: postgres::Error| {
+            let error = error.as_db_error().cloned().unwrap();
+            (error.code().code().to_owned(), error.message().to_owned())
+        };
+        let _sessions: Vec<_> = (0..3).map(|_| ordinary().unwrap()).collect();
+        let reserved = "remaining connection slots are reserved for non-replication superuser connections";
+        assert_eq!(refusal(ordinary().err().unwrap()), ("53300".to_owned(), reserved.to_owned()));
+        let superusers: Vec<_> = (0..2).map(|_| server.connect()).collect();
+        let full = "sorry, too many clients already";
+        assert_eq!(refusal(ordinary().err().unwrap()), ("53300".to_owned(), full.to_owned()));
+        assert_eq!(refusal(server.try_connect().err().unwrap()), ("53300".to_owned(), full.to_owned()));
+        drop(superusers);
+        eventually("a superuser gets in again", || server.try_connect().is_ok());
+        assert_eq!(refusal(ordinary().err().unwrap()), ("53300".to_owned(), reserved.to_owned()));
+    }
 }
 
 fn a_cancel_request_is_served_when_every_place_is_taken() {
