@@ -164,6 +164,16 @@ impl Postmaster {
         }
     }
 
+    /// As [`Postmaster::poke_one`], but not the one that can't look.
+    pub(super) fn poke_others(&self, stopped: Pid) {
+        let others =
+            self.workers_in(SlotState::Idle).filter(|(pid, child)| **pid != stopped && child.stopped_us.is_none());
+        let oldest = others.min_by_key(|(_, child)| self.server.context.segment.slot(child.owner.slot).started_us());
+        if let Some((pid, _)) = oldest {
+            tell(*pid, Signal::SIGUSR1);
+        }
+    }
+
     /// Workers whose slot is in that state.
     pub(super) fn workers_in(&self, state: SlotState) -> impl Iterator<Item = (&Pid, &Child)> {
         self.children.iter().filter(move |(_, child)| {

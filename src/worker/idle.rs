@@ -135,7 +135,9 @@ impl<'a> Idle<'a> {
             return Some(ExitReason::Reload);
         }
         if slot.is_raised(Interrupt::Retire) {
-            return Some(ExitReason::Retired);
+            let end_us = self.context.config.pool.lifetime_end_us(slot.started_us());
+            let is_old = end_us.is_some_and(|end_us| end_us <= shm::clock::monotonic_us());
+            return Some(if is_old { ExitReason::LifetimeOver } else { ExitReason::Retired });
         }
         None
     }

@@ -23,7 +23,7 @@ use self::idle::{Idle, Woken};
 use self::presence::Presence;
 use crate::system::fork::exit_now;
 use crate::system::listener::Peer;
-use crate::system::{parent, signal};
+use crate::system::{memory, parent, signal};
 
 mod authentication;
 pub mod budget;
@@ -135,7 +135,9 @@ impl<'a> Worker<'a> {
         let spare = self.presence.go(SlotState::Idle, SlotState::Connecting);
         let pool = self.context.segment.pool();
         pool.count(shm::Counter::Accepts);
-        if spare <= pool.spare_minimum() {
+        // Whoever watches for hung workers sleeps while nobody is busy.
+        let is_watched = self.context.config.pool.hang_timeout.nonzero().is_some();
+        if spare <= pool.spare_minimum() || is_watched {
             self.context.wake_postmaster();
         }
         if pool.gauge(SlotState::Idle) == 0 {
@@ -164,7 +166,15 @@ impl<'a> Worker<'a> {
         if served && self.sessions_left == Some(0) {
             return Some(ExitReason::Recycled);
         }
-        None
+        let config = &self.context.config.pool;
+        let end_us = config.lifetime_end_us(self.presence.slot().started_us());
+        if end_us.is_some_and(|end_us| end_us <= shm::clock::monotonic_us()) {
+            return Some(ExitReason::LifetimeOver);
+        }
+        // Reading it costs more than a session: only here, and only where there is a limit.
+        let limit = config.worker_memory_limit.nonzero().filter(|_| served)?;
+        let bytes = memory::private_bytes(parent::own_pid()).ok()?;
+        (bytes > limit).then_some(ExitReason::MemoryLimit)
     }
 
     fn leave(&self, reason: ExitReason) {

@@ -164,6 +164,13 @@ impl Server {
         self.children().into_iter().filter(is_worker).collect()
     }
 
+    /// The pool, as `pgprefork status --json` shows it.
+    pub fn status(&self) -> serde_json::Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgprefork"));
+        let output = command.args(["status", "--json", "--data"]).arg(&self.data).output().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["pool"].take()
+    }
+
     /// Pids of its children.
     pub fn children(&self) -> Vec<Pid> {
         let path = format!("/proc/{0}/task/{0}/children", self.pid());
