@@ -18,6 +18,7 @@ use nix::sys::socket::{MsgFlags, send};
 use shm::{Counter, Owner, Phase, ShutdownMode, SlotState};
 
 use self::look::{Look, look};
+use crate::config::Model;
 use crate::error::{Condition, Error};
 use crate::protocol::{Encoder, Severity};
 use crate::system::fork::exit_now;
@@ -36,6 +37,9 @@ const PATIENCE: Duration = Duration::from_millis(10);
 const GRACE: Duration = Duration::from_millis(50);
 /// Exit code after a panic or a failure of its own loop.
 const FAILED: i32 = 3;
+
+/// Slots that background processes can be started in, also when sessions have taken all the others.
+pub const FREE_SLOTS_KEPT: u32 = 2;
 
 const WAKES: Token = Token(0);
 const SIGNALS: Token = Token(1);
@@ -137,8 +141,13 @@ impl<'a> Doorman<'a> {
         deadlines.chain(self.look_at).min().map(|at| at.saturating_duration_since(Instant::now()))
     }
 
+    /// How many clients could be served at once: idle workers, or in the classic model slots for new ones.
     fn idle_workers(&self) -> u32 {
-        self.context.segment.census().idle
+        let census = self.context.segment.census();
+        match self.context.config.pool.model {
+            Model::Prefork => census.idle,
+            Model::ForkOnAccept => census.free.saturating_sub(FREE_SLOTS_KEPT),
+        }
     }
 
     /// Goes to the door when no worker has been idle for a while, and leaves it to them when one is.
@@ -273,7 +282,9 @@ impl<'a> Doorman<'a> {
         if self.order.is_empty() || pass::is_unread(&self.context.queue.0).unwrap_or(true) {
             return;
         }
-        for _ in 0..self.idle_workers() {
+        let census = self.context.segment.census();
+        let room = self.context.config.pool.max_sessions.saturating_sub(census.connecting + census.serving);
+        for _ in 0..self.idle_workers().min(room) {
             let Some(&index) = self.order.front() else { break };
             let Some(client) = self.clients.get(index).and_then(Option::as_ref) else { break };
             // The wait for a worker is not the client's: authentication_timeout stands still meanwhile.
@@ -283,6 +294,10 @@ impl<'a> Doorman<'a> {
                 break;
             }
             self.drop_client(index);
+            // In the classic model it is the postmaster who takes them.
+            if self.context.config.pool.model == Model::ForkOnAccept {
+                self.context.wake_postmaster();
+            }
         }
     }
 

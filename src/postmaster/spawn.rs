@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use shm::{Counter, Owner, SlotKind, SlotState};
 
 use super::{Child, Postmaster, Server};
-use crate::config::{EngineKind, Model};
+use crate::config::EngineKind;
 use crate::system::fork::{Side, exit_now, fork};
 use crate::system::listener::Peer;
 use crate::system::{descriptor, parent, signal};
@@ -64,7 +64,7 @@ impl Postmaster {
         let config = &self.server.context.config;
         let is_missing = |kind: SlotKind| !self.children.values().any(|child| child.kind == kind);
         let checkpointer = config.engine.kind == EngineKind::Sqlite && is_missing(SlotKind::Checkpointer);
-        let doorman = config.pool.model == Model::Prefork && is_missing(SlotKind::Doorman);
+        let doorman = is_missing(SlotKind::Doorman);
         if !checkpointer && !doorman {
             return;
         }
