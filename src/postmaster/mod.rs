@@ -5,6 +5,7 @@
 //! - `lockfile`, `listen`: what it holds so that no other server takes it.
 //! - `spawn`: the one place that knows how a process of the server comes to be.
 //! - `reap`: what became of a process that ended, and what that means for the others.
+//! - `health`: workers that are old, stopped or hung.
 //! - `policy`: how many workers there should be (pure).
 //! - `control`: signals, wake-ups, and carrying out what the policy says.
 //! - `shutdown`: the order in which everything ends.
@@ -26,6 +27,7 @@ use crate::system::signal::{Signal, SignalQueue};
 use crate::worker::context::Context;
 
 mod control;
+mod health;
 pub mod listen;
 pub mod lockfile;
 pub mod policy;
@@ -60,6 +62,10 @@ pub struct Server {
 struct Child {
     owner: Owner,
     kind: SlotKind,
+    /// Since when it is stopped by a signal (monotonic clock).
+    stopped_us: Option<u64>,
+    /// It was killed because it hung.
+    hung: bool,
 }
 
 /// How far the server is.
@@ -180,10 +186,14 @@ impl Postmaster {
                         self.accept_clients();
                     }
                     self.adjust_workers();
+                    self.retire_the_old();
+                    self.kill_the_hung();
                     self.announce_when_ready();
                 }
                 Stage::Restarting => self.restart_when_empty(),
                 Stage::Stopping(mode) => {
+                    self.ask_at_us = None;
+                    self.kill_the_hung();
                     if self.stop_when_empty() {
                         return Ok(mode != ShutdownMode::Immediate);
                     }

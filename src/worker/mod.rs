@@ -7,6 +7,7 @@
 //! - [`context`]: what the process has from the postmaster.
 //! - `idle`: waiting for a client beside the other workers, so that none is stranded.
 //! - `connection`: one client from accept to the end of its session; `startup`, `authentication` are its parts.
+//! - [`budget`]: how many connections may be on the way to a session.
 //! - `presence`: the worker's slot, as the session and the signal handlers see it.
 //! - `engine`: the one place that knows which engines there are.
 //! - [`transport`]: the client's bytes.
@@ -22,9 +23,10 @@ use self::idle::{Idle, Woken};
 use self::presence::Presence;
 use crate::system::fork::exit_now;
 use crate::system::listener::Peer;
-use crate::system::{parent, signal};
+use crate::system::{memory, parent, signal};
 
 mod authentication;
+pub mod budget;
 pub mod cancel;
 mod connection;
 pub mod context;
@@ -98,14 +100,14 @@ impl<'a> Worker<'a> {
             if self.context.segment.pool().queued() > 0 {
                 self.context.doorman.wake();
             }
-            let (client, peer) = match idle.wait(&self.presence).map_err(|error| error.to_string())? {
-                Woken::Client(client, peer) => (client, peer),
+            let accepted = match idle.wait(&self.presence).map_err(|error| error.to_string())? {
+                Woken::Client(accepted) => accepted,
                 Woken::Leave(reason) => match idle.leave() {
                     // A connection whose wake-up came to us: nobody else will look for it.
-                    Some((client, peer)) => {
+                    Some(accepted) => {
                         self.claim();
                         signal::unblock_all().map_err(|error| error.to_string())?;
-                        self.serve(client, peer, shm::clock::monotonic_us());
+                        self.serve(accepted.client, accepted.peer, accepted.accepted_us);
                         self.leave(reason)
                     }
                     None => self.leave(reason),
@@ -113,7 +115,7 @@ impl<'a> Worker<'a> {
             };
             self.claim();
             signal::unblock_all().map_err(|error| error.to_string())?;
-            let served = self.serve(client, peer, shm::clock::monotonic_us());
+            let served = self.serve(accepted.client, accepted.peer, accepted.accepted_us);
             if let Some(reason) = self.reason_to_leave(served) {
                 self.leave(reason)
             }
@@ -127,7 +129,9 @@ impl<'a> Worker<'a> {
         let spare = self.presence.go(SlotState::Idle, SlotState::Connecting);
         let pool = self.context.segment.pool();
         pool.count(shm::Counter::Accepts);
-        if spare <= pool.spare_minimum() {
+        // Whoever watches for hung workers sleeps while nobody is busy.
+        let is_watched = self.context.config.pool.hang_timeout.nonzero().is_some();
+        if spare <= pool.spare_minimum() || is_watched {
             self.context.wake_postmaster();
         }
         if pool.gauge(SlotState::Idle) == 0 {
@@ -156,7 +160,15 @@ impl<'a> Worker<'a> {
         if served && self.sessions_left == Some(0) {
             return Some(ExitReason::Recycled);
         }
-        None
+        let config = &self.context.config.pool;
+        let end_us = config.lifetime_end_us(self.presence.slot().started_us());
+        if end_us.is_some_and(|end_us| end_us <= shm::clock::monotonic_us()) {
+            return Some(ExitReason::LifetimeOver);
+        }
+        // Reading it costs more than a session: only here, and only where there is a limit.
+        let limit = config.worker_memory_limit.nonzero().filter(|_| served)?;
+        let bytes = memory::private_bytes(parent::own_pid()).ok()?;
+        (bytes > limit).then_some(ExitReason::MemoryLimit)
     }
 
     /// Ends the process as it stands: what it has open is the kernel's to close and the reaper's to give back, and

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::server::{Server, command, directory, eventually, free_port, is_alive};
+use crate::server::{Detached, Server, command, directory, eventually, free_port, is_alive};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("a_fast_shutdown_ends_sessions_and_leaves_nothing", a_fast_shutdown_ends_sessions_and_leaves_nothing),
@@ -119,6 +119,7 @@ fn a_reload_replaces_idle_workers() {
 fn a_detached_server_is_found_and_stopped() {
     let directory = directory();
     let (data, port) = (directory.path().join("data"), free_port());
+    let _end = Detached(&data);
     let output = command(&data, port, &[]).arg("--detach").output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("ready to accept connections"));

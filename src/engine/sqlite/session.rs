@@ -226,6 +226,7 @@ impl Session {
 impl Interrupts for Session {
     fn check(&self) -> Option<Error> {
         let slot = self.segment.slot(self.owner.slot);
+        slot.beat(shm::clock::monotonic_us());
         if signal::is_pending(Notice::Terminate) || slot.is_raised(Interrupt::Terminate) {
             let message = "terminating connection due to administrator command";
             return Some(Error::new(Condition::AdminShutdown, message));
