@@ -155,20 +155,24 @@ fn reloads_under_load_lose_no_session() {
 }
 
 fn max_sessions_changes_without_a_restart() {
-    let server = Server::start(&[
+    let directory = directory();
+    let (data, port) = (directory.path().join("data"), free_port());
+    drop(Server::start_on(&data, port, &[]).unwrap());
+    fs::write(data.join("pgprefork.toml"), "[pool]\nmax_sessions = 3\n").unwrap();
+    let settings = [
         "pool.slot_limit=12",
         "pool.reserved_sessions=0",
         "pool.min_spare=1",
         "pool.max_spare=2",
         "pool.queue_timeout=50ms",
-    ]);
+    ];
+    let server = Server::start_on(&data, port, &settings).unwrap();
     let reload = |limit: u32| {
         fs::write(server.data.join("pgprefork.toml"), format!("[pool]\nmax_sessions = {limit}\n")).unwrap();
         let before = server.log.text().matches("configuration reloaded").count();
         server.signal(Signal::SIGHUP);
         eventually("reloaded", || server.log.text().matches("configuration reloaded").count() > before);
     };
-    reload(3);
     let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
     eventually("the fourth is refused", || server.try_connect().is_err());
     reload(6);
