@@ -63,13 +63,7 @@ pub fn run(arguments: &ServeArguments) -> Outcome {
     serve(config, sources, &data, report, passed)
 }
 
-fn serve(
-    config: Config,
-    sources: Sources,
-    data: &Path,
-    report: Option<Report>,
-    passed: Vec<OwnedFd>,
-) -> Outcome {
+fn serve(config: Config, sources: Sources, data: &Path, report: Option<Report>, passed: Vec<OwnedFd>) -> Outcome {
     let mut lock = DirectoryLock::take(data, |survivors| {
         let pids: Vec<String> = survivors.iter().map(ToString::to_string).collect();
         log::warn!("waiting for processes of a dead postmaster to end: PID {}", pids.join(", "));

@@ -108,7 +108,16 @@ impl<'a> Doorman<'a> {
         context.segment.transition(owner.slot, SlotState::Starting, SlotState::Serving).map_err(io::Error::other)?;
         context.segment.slot(owner.slot).set_phase(Phase::Accepting);
         let (clients, order) = (Vec::new(), VecDeque::new());
-        Ok(Self { context, poll, signals, clients, order, at_the_door: false, look_at: Some(Instant::now()), accept_at: None })
+        Ok(Self {
+            context,
+            poll,
+            signals,
+            clients,
+            order,
+            at_the_door: false,
+            look_at: Some(Instant::now()),
+            accept_at: None,
+        })
     }
 
     fn live(mut self) -> io::Result<()> {
@@ -142,7 +151,11 @@ impl<'a> Doorman<'a> {
 
     fn timeout(&self) -> Option<Duration> {
         let deadlines = self.clients.iter().flatten().map(|client| client.deadline);
-        deadlines.chain(self.look_at).chain(self.accept_at.filter(|_| self.at_the_door)).min().map(|at| at.saturating_duration_since(Instant::now()))
+        deadlines
+            .chain(self.look_at)
+            .chain(self.accept_at.filter(|_| self.at_the_door))
+            .min()
+            .map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// How many clients could be served at once: idle workers, or in the classic model slots for new ones.

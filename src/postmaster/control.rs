@@ -10,11 +10,11 @@ use super::spawn::{Body, SpawnError};
 use super::{Child, Postmaster, Stage};
 use crate::auth::{Maps, Rules};
 use crate::config::{Config, Model};
-use crate::system::Pid;
 use crate::doorman::FREE_SLOTS_KEPT;
+use crate::system::Pid;
 use crate::system::listener::Listener;
-use crate::system::signal::{self, Signal};
 use crate::system::pass;
+use crate::system::signal::{self, Signal};
 
 /// Pause after accept failed.
 const ACCEPT_PAUSE_US: u64 = 100_000;

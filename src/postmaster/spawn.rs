@@ -75,10 +75,8 @@ impl Postmaster {
         }
         self.auxiliaries_not_before_us = now_us + RESTART_PAUSE_US;
         // The checkpointer first: commits look for it among the first slots.
-        let wanted = [
-            (checkpointer, SlotKind::Checkpointer, Body::Checkpointer),
-            (doorman, SlotKind::Doorman, Body::Doorman),
-        ];
+        let wanted =
+            [(checkpointer, SlotKind::Checkpointer, Body::Checkpointer), (doorman, SlotKind::Doorman, Body::Doorman)];
         for (_, kind, body) in wanted.into_iter().filter(|(missing, ..)| *missing) {
             if let Err(error) = self.spawn(kind, body) {
                 log::error!("could not start the {}: {error:?}", kind.name());
@@ -109,7 +107,9 @@ fn enter(server: &Server, owner: Owner, body: Body) -> ! {
     match body {
         Body::Worker => worker::run(&server.context, owner, None),
         Body::Doorman => doorman::run(&server.context, owner),
-        Body::Checkpointer => background::process::run_checkpointer(server.context.segment, &server.context.config, owner),
+        Body::Checkpointer => {
+            background::process::run_checkpointer(server.context.segment, &server.context.config, owner)
+        }
         Body::Session(client, peer) => worker::run(&server.context, owner, Some((client, peer))),
     }
 }

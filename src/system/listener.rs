@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::socket::sockopt::{Ipv6V6Only, KeepAlive, ReuseAddr, TcpNoDelay};
 use nix::sys::socket::{
-    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getpeername, getsockname, listen,
-    setsockopt, shutdown, socket,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getpeername, getsockname,
+    listen, setsockopt, shutdown, socket,
 };
 
 /// Where a listener listens.

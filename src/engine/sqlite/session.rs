@@ -136,7 +136,11 @@ impl Session {
                 "read uncommitted" => Isolation::ReadUncommitted,
                 _ => Isolation::ReadCommitted,
             };
-            Modes { isolation: Some(isolation), read_only: Some(settings.default_transaction_read_only()), deferrable: None }
+            Modes {
+                isolation: Some(isolation),
+                read_only: Some(settings.default_transaction_read_only()),
+                deferrable: None,
+            }
         })
     }
 
@@ -239,7 +243,8 @@ mod tests {
     use shm::{Geometry, SlotKind};
 
     fn session() -> Session {
-        let segment = Segment::on_heap(&Geometry { slots: 1, databases: 1, wal_index_bytes: 32_768 }).expect("a segment");
+        let segment =
+            Segment::on_heap(&Geometry { slots: 1, databases: 1, wal_index_bytes: 32_768 }).expect("a segment");
         let owner = segment.claim_slot(SlotKind::Worker).expect("a slot");
         Session::new(segment, owner, Arc::new(|| {}))
     }
