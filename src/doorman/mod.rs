@@ -38,6 +38,8 @@ const GRACE: Duration = Duration::from_millis(50);
 /// Exit code after a panic or a failure of its own loop.
 const FAILED: i32 = 3;
 
+/// Pause after accept failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Slots that background processes can be started in, also when sessions have taken all the others.
 pub const FREE_SLOTS_KEPT: u32 = 2;
 
@@ -91,6 +93,8 @@ struct Doorman<'a> {
     at_the_door: bool,
     /// When to see whether still no worker is idle.
     look_at: Option<Instant>,
+    /// When to try accept again after it failed.
+    accept_at: Option<Instant>,
 }
 
 impl<'a> Doorman<'a> {
@@ -104,7 +108,16 @@ impl<'a> Doorman<'a> {
         context.segment.transition(owner.slot, SlotState::Starting, SlotState::Serving).map_err(io::Error::other)?;
         context.segment.slot(owner.slot).set_phase(Phase::Accepting);
         let (clients, order) = (Vec::new(), VecDeque::new());
-        Ok(Self { context, poll, signals, clients, order, at_the_door: false, look_at: Some(Instant::now()) })
+        Ok(Self {
+            context,
+            poll,
+            signals,
+            clients,
+            order,
+            at_the_door: false,
+            look_at: Some(Instant::now()),
+            accept_at: None,
+        })
     }
 
     fn live(mut self) -> io::Result<()> {
@@ -138,7 +151,11 @@ impl<'a> Doorman<'a> {
 
     fn timeout(&self) -> Option<Duration> {
         let deadlines = self.clients.iter().flatten().map(|client| client.deadline);
-        deadlines.chain(self.look_at).min().map(|at| at.saturating_duration_since(Instant::now()))
+        deadlines
+            .chain(self.look_at)
+            .chain(self.accept_at.filter(|_| self.at_the_door))
+            .min()
+            .map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// How many clients could be served at once: idle workers, or in the classic model slots for new ones.
@@ -188,13 +205,17 @@ impl<'a> Doorman<'a> {
     }
 
     fn accept(&mut self) -> io::Result<()> {
+        self.accept_at = None;
         for listener in &self.context.listeners {
             loop {
                 match listener.accept() {
                     Ok(Some((socket, peer))) => self.admit(socket, peer)?,
                     Ok(None) => break,
                     // Shut down, or out of descriptors: those in the kernel's queue wait there.
-                    Err(_) => return Ok(()),
+                    Err(_) => {
+                        self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
+                        return Ok(());
+                    }
                 }
             }
         }

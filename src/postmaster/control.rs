@@ -16,6 +16,9 @@ use crate::system::listener::Listener;
 use crate::system::pass;
 use crate::system::signal::{self, Signal};
 
+/// Pause after accept failed.
+const ACCEPT_PAUSE_US: u64 = 100_000;
+
 impl Postmaster {
     /// Takes every signal that has come. SIGCHLD needs nothing: children are looked at each time.
     pub(super) fn take_signals(&mut self) -> io::Result<()> {
@@ -64,7 +67,6 @@ impl Postmaster {
 
     /// Asks the policy until it is content.
     pub(super) fn adjust_workers(&mut self) {
-        self.ask_at_us = None;
         self.start_auxiliaries();
         if self.server.context.config.pool.model == Model::ForkOnAccept {
             return;
@@ -209,8 +211,11 @@ impl Postmaster {
                             self.fork_failed(&error);
                         }
                     }
+                    // Out of descriptors or memory: the connection stays queued, and nobody will tell us again.
                     Err(error) => {
                         log::warn!("could not accept a connection: {error}");
+                        self.accept_again = self.stage == Stage::Running || self.stage == Stage::Starting;
+                        self.ask_at(shm::clock::monotonic_us() + ACCEPT_PAUSE_US);
                         break;
                     }
                     Ok(None) => break,
@@ -237,10 +242,12 @@ impl Postmaster {
         if self.stage != Stage::Running {
             return;
         }
+        self.server.manager.reloading();
         match (self.server.reread)() {
             Ok((config, rules, maps)) => self.take_configuration(config, rules, maps),
             Err(error) => log::error!("configuration not reloaded: {error}"),
         }
+        self.server.manager.ready();
     }
 
     /// What can change without a restart, changes: idle workers are replaced by ones that know the new

@@ -23,6 +23,7 @@ use self::policy::{Limits, Policy};
 use crate::auth::{Maps, Rules};
 use crate::config::{Config, Model};
 use crate::system::Pid;
+use crate::system::notify::Manager;
 use crate::system::signal::{Signal, SignalQueue};
 use crate::worker::context::Context;
 
@@ -55,6 +56,8 @@ pub struct Server {
     pub reread: Box<Reread>,
     /// Called before the first process is forked, and again before those that follow a memory fault.
     pub recover: Box<Recover>,
+    /// Who wants to hear how the server is.
+    pub manager: Manager,
 }
 
 /// A process that was forked and not reaped yet.
@@ -107,6 +110,8 @@ struct Postmaster {
     auxiliaries_not_before_us: u64,
     /// Background processes were told to end.
     background_told: bool,
+    /// When the service manager is to hear again that we are alive.
+    alive_at: Option<Instant>,
     /// Told that clients can come; None afterwards.
     on_ready: Option<Box<dyn FnOnce()>>,
 }
@@ -139,8 +144,10 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
         accept_again: false,
         auxiliaries_not_before_us: 0,
         background_told: false,
+        alive_at: None,
         on_ready: Some(on_ready),
     };
+    postmaster.alive_at = postmaster.server.manager.watchdog().map(|_| Instant::now());
     (postmaster.server.recover)().map_err(io::Error::other)?;
     postmaster.prepare_segment();
     postmaster.start_processes();
@@ -182,6 +189,7 @@ impl Postmaster {
             self.deliver_requests();
             match self.stage {
                 Stage::Starting | Stage::Running => {
+                    self.ask_at_us = None;
                     if accept || self.accept_again {
                         self.accept_clients();
                     }
@@ -200,6 +208,7 @@ impl Postmaster {
                 }
             }
             self.kill_the_slow();
+            self.show_life();
         }
     }
 
@@ -208,7 +217,17 @@ impl Postmaster {
         let start = (self.stage == Stage::Starting).then_some(START_POLL);
         let kill = self.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
         let ask = self.ask_at_us.map(|at| Duration::from_micros(at.saturating_sub(shm::clock::monotonic_us())));
-        [start, kill, ask].into_iter().flatten().min()
+        let alive = self.alive_at.map(|at| at.saturating_duration_since(Instant::now()));
+        [start, kill, ask, alive].into_iter().flatten().min()
+    }
+
+    /// The service manager's watchdog hears from us twice in its time.
+    fn show_life(&mut self) {
+        let now = Instant::now();
+        if self.alive_at.is_some_and(|at| at <= now) {
+            self.server.manager.alive();
+            self.alive_at = self.server.manager.watchdog().map(|period| now + period);
+        }
     }
 
     fn announce_when_ready(&mut self) {
@@ -231,6 +250,7 @@ impl Postmaster {
         if let Some(on_ready) = self.on_ready.take() {
             on_ready();
         }
+        self.server.manager.ready();
         log::info!("ready to accept connections");
     }
 }

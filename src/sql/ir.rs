@@ -97,13 +97,13 @@ pub enum Node {
         argument: Box<Scalar>,
         negated: bool,
     },
-    /// IS [NOT] TRUE and FALSE.
+    /// IS \[NOT\] TRUE and FALSE.
     IsTruth {
         argument: Box<Scalar>,
         value: bool,
         negated: bool,
     },
-    /// IS [NOT] DISTINCT FROM.
+    /// IS \[NOT\] DISTINCT FROM.
     IsDistinct {
         left: Box<Scalar>,
         right: Box<Scalar>,

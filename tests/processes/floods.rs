@@ -7,6 +7,7 @@ use crate::server::{Server, connect_from, eventually, refusal};
 pub const TESTS: &[(&str, fn())] = &[
     ("a_silent_flood_from_one_address_keeps_nobody_out", a_silent_flood_from_one_address_keeps_nobody_out),
     ("unauthenticated_connections_have_a_ceiling", unauthenticated_connections_have_a_ceiling),
+    ("ten_times_as_many_clients_as_places_are_all_served", ten_times_as_many_clients_as_places_are_all_served),
     ("authentication_timeout_is_one_deadline", authentication_timeout_is_one_deadline),
 ];
 
@@ -45,6 +46,22 @@ fn unauthenticated_connections_have_a_ceiling() {
     assert_eq!(error.code().map(postgres::error::SqlState::code), Some("53300"), "{error:?}");
     drop(silent);
     eventually("they make room", || server.try_connect().is_ok());
+}
+
+fn ten_times_as_many_clients_as_places_are_all_served() {
+    let settings = ["pool.max_sessions=10", "pool.reserved_sessions=0", "pool.min_spare=2", "pool.queue_timeout=20s"];
+    let server = Server::start(&settings);
+    let parameters = server.parameters();
+    let client = || {
+        let parameters = parameters.clone();
+        std::thread::spawn(move || {
+            let mut client = postgres::Client::connect(&parameters, postgres::NoTls).unwrap();
+            client.simple_query("select 1").unwrap();
+        })
+    };
+    let clients: Vec<_> = (0..100).map(|_| client()).collect();
+    assert!(clients.into_iter().all(|client| client.join().is_ok()));
+    assert_eq!(server.status()["counters"]["refused"], 0);
 }
 
 /// A client that sends a byte now and then does not move it.

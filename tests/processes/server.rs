@@ -98,7 +98,12 @@ impl Server {
 
     /// Starts on a directory that stays; the last lines of its output when it did not become ready.
     pub fn start_on(data: &Path, port: u16, settings: &[&str]) -> Result<Self, String> {
-        let mut process = command(data, port, settings).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::launch(command(data, port, settings), data, port)
+    }
+
+    /// Runs that command, which is `pgprefork serve` or becomes it, and waits until the server is ready.
+    pub fn launch(mut command: Command, data: &Path, port: u16) -> Result<Self, String> {
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = process.stdout.take().unwrap();
         let log = Log::default();
         let logging = log.follow(process.stderr.take().unwrap());
