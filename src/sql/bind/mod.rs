@@ -21,7 +21,7 @@ use sqlparser::ast::{self, ObjectNamePart, Spanned};
 use super::cache::{Form, Literal};
 use super::catalog::{Catalog, Relation, RelationKind};
 use super::emit::{Emitter, Lifted};
-use super::ir::{Change, Node, OutputColumn, Scalar, Window};
+use super::ir::{self, Change, Node, OutputColumn, Scalar, Window};
 use super::plan::{Access, Column, Query, Tag};
 use super::types::Type;
 use super::{lex, parse, types};
@@ -134,15 +134,14 @@ pub fn query(
     literals: &mut Literals,
 ) -> Result<Bound, Error> {
     // WITH … INSERT, UPDATE and DELETE arrive as queries whose body is the data change.
-    let change = match (&*query.body, &query.with) {
-        (ast::SetExpr::Insert(inner) | ast::SetExpr::Update(inner) | ast::SetExpr::Delete(inner), None) => Some(inner),
-        (ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_), Some(_)) => {
-            return Err(Error::unsupported("WITH before a data change"));
+    match (&*query.body, &query.with) {
+        (ast::SetExpr::Insert(inner) | ast::SetExpr::Update(inner) | ast::SetExpr::Delete(inner), None) => {
+            return statement(environment, text, inner, declared, literals);
         }
-        _ => None,
-    };
-    if let Some(inner) = change {
-        return statement(environment, text, inner, declared, literals);
+        (ast::SetExpr::Insert(inner) | ast::SetExpr::Update(inner) | ast::SetExpr::Delete(inner), Some(with)) => {
+            return change_with(environment, text, inner, with, declared, literals);
+        }
+        _ => {}
     }
     let mut binder = Binder::new(*environment, text, declared, Some(literals))?;
     let bound = binder.query(query)?;
@@ -157,6 +156,33 @@ pub fn query(
         Access::Read
     };
     Ok(binder.bound(Tag::Select, columns, access, emitter))
+}
+
+/// WITH … before a data change.
+fn change_with(
+    environment: &Environment<'_>,
+    text: &str,
+    change: &ast::Statement,
+    with: &ast::With,
+    declared: &[u32],
+    literals: &mut Literals,
+) -> Result<Bound, Error> {
+    let mut binder = Binder::new(*environment, text, declared, Some(literals))?;
+    let ctes = binder.with(with)?;
+    // The table that is changed comes first among the relations, before those that WITH reads.
+    let read = std::mem::take(&mut binder.relations);
+    let (tag, change) = match change {
+        ast::Statement::Insert(insert) => (Tag::Insert, Change::Insert(ir::Insert { ctes, ..binder.insert(insert)? })),
+        ast::Statement::Update(update) => (Tag::Update, Change::Update(ir::Update { ctes, ..binder.update(update)? })),
+        ast::Statement::Delete(delete) => (Tag::Delete, Change::Delete(ir::Delete { ctes, ..binder.delete(delete)? })),
+        _ => return Err(Error::unsupported("this statement after WITH")),
+    };
+    for oid in read {
+        if !binder.relations.contains(&oid) {
+            binder.relations.push(oid);
+        }
+    }
+    binder.finish_change(tag, &change)
 }
 
 /// The INSERT of one row whose named columns are `Bind::Parameter(0..n)`, already of the columns' types.
