@@ -97,7 +97,8 @@ fn an_idle_transaction_ends_its_session() {
 fn an_idle_writer_is_ended_when_others_wait() {
     let server = Server::start(&["--set", "engine.sqlite.writer_idle_timeout=100ms"]);
     let (mut idle, mut waiter) = (connect(&server), connect(&server));
-    idle.batch_execute("create table t (k int primary key); begin; insert into t values (1)").expect("the lock");
+    idle.batch_execute("create table t (k int primary key)").expect("a table");
+    idle.batch_execute("begin; insert into t values (1)").expect("the lock");
     waiter.batch_execute("insert into t values (1)").expect("the lock comes free, the row is not there");
     let error = idle.batch_execute("commit").expect_err("the session is over");
     assert_eq!(code(&error), "25P03");

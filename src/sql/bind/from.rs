@@ -482,6 +482,31 @@ pub(super) fn is_set_returning(function: &str) -> bool {
     matches!(function, "unnest" | "pg_partition_ancestors")
 }
 
+/// `SELECT unnest(…)` alone means `SELECT * FROM unnest(…)`.
+pub(super) fn rows_of_function(select: &ast::Select) -> Option<ast::Select> {
+    let (function, alias) = match select.projection.as_slice() {
+        [ast::SelectItem::UnnamedExpr(ast::Expr::Function(function))] => (function, None),
+        [ast::SelectItem::ExprWithAlias { expr: ast::Expr::Function(function), alias }] => (function, Some(alias)),
+        _ => return None,
+    };
+    let ast::FunctionArguments::List(list) = &function.args else { return None };
+    if !select.from.is_empty() || !is_set_returning(&super::last_name(&function.name)) {
+        return None;
+    }
+    let alias = alias.map(|name| ast::TableAlias { explicit: true, name: name.clone(), columns: Vec::new(), at: None });
+    let relation = ast::TableFactor::Function {
+        lateral: false,
+        name: function.name.clone(),
+        args: list.args.clone(),
+        with_ordinality: false,
+        alias,
+    };
+    let mut rewritten = select.clone();
+    rewritten.from = vec![ast::TableWithJoins { relation, joins: Vec::new() }];
+    rewritten.projection = vec![ast::SelectItem::Wildcard(ast::WildcardAdditionalOptions::default())];
+    Some(rewritten)
+}
+
 /// The columns of a stored table, as its storage names them.
 pub(super) fn stored_columns(relation: &Relation, table: usize) -> Vec<Visible> {
     let columns = relation.columns.iter().enumerate().filter(|(_, column)| !column.dropped);

@@ -271,7 +271,7 @@ impl Binder<'_> {
 
         let mut scope = Scope::default();
         let rows_of;
-        let select = match rows_of_function(select) {
+        let select = match super::from::rows_of_function(select) {
             Some(rewritten) => {
                 rows_of = rewritten;
                 &rows_of
@@ -790,29 +790,4 @@ pub(super) fn column_name(expression: &Expr) -> String {
         _ => "?column?",
     };
     name.to_owned()
-}
-
-/// `SELECT unnest(…)` alone means `SELECT * FROM unnest(…)`.
-fn rows_of_function(select: &ast::Select) -> Option<ast::Select> {
-    let (function, alias) = match select.projection.as_slice() {
-        [SelectItem::UnnamedExpr(Expr::Function(function))] => (function, None),
-        [SelectItem::ExprWithAlias { expr: Expr::Function(function), alias }] => (function, Some(alias)),
-        _ => return None,
-    };
-    let ast::FunctionArguments::List(list) = &function.args else { return None };
-    if !select.from.is_empty() || !super::from::is_set_returning(&super::last_name(&function.name)) {
-        return None;
-    }
-    let alias = alias.map(|name| ast::TableAlias { explicit: true, name: name.clone(), columns: Vec::new(), at: None });
-    let relation = ast::TableFactor::Function {
-        lateral: false,
-        name: function.name.clone(),
-        args: list.args.clone(),
-        with_ordinality: false,
-        alias,
-    };
-    let mut rewritten = select.clone();
-    rewritten.from = vec![ast::TableWithJoins { relation, joins: Vec::new() }];
-    rewritten.projection = vec![SelectItem::Wildcard(ast::WildcardAdditionalOptions::default())];
-    Some(rewritten)
 }
