@@ -223,27 +223,28 @@ impl Activity {
         self.sequence.read(load).unwrap_or_default()
     }
 
-    /// A statement begins (`now_us`: since 1970).
+    /// A statement begins (`now_us`: since 1970), and a transaction with it unless one is open.
     pub fn begin_query(&self, text: &str, now_us: u64) {
         self.sequence.write(|| {
             self.state.store(SessionState::Active as u64, Relaxed);
             self.state_change_us.store(now_us, Relaxed);
             self.query_start_us.store(now_us, Relaxed);
+            if self.xact_start_us.load(Relaxed) == 0 {
+                self.xact_start_us.store(now_us, Relaxed);
+            }
             self.query.store(truncated(text, QUERY_TEXT_BYTES));
         });
     }
 
-    /// The session's state changes (`now_us`: since 1970).
+    /// The session's state changes (`now_us`: since 1970). An idle session has no transaction.
     pub fn set_state(&self, state: SessionState, now_us: u64) {
         self.sequence.write(|| {
             self.state.store(state as u64, Relaxed);
             self.state_change_us.store(now_us, Relaxed);
+            if state == SessionState::Idle {
+                self.xact_start_us.store(0, Relaxed);
+            }
         });
-    }
-
-    /// A transaction begins at this time, or ends: 0.
-    pub fn set_xact_start(&self, us: u64) {
-        self.sequence.write(|| self.xact_start_us.store(us, Relaxed));
     }
 
     /// SET `application_name`.

@@ -183,7 +183,9 @@ impl Postmaster {
             let accept = events.iter().any(|event| event.token().0 >= LISTENERS);
             self.take_signals()?;
             self.reap_children();
-            self.server.context.wake.take();
+            // In the classic model a wake may mean that the doorman has sent a client over.
+            let woken = self.server.context.wake.take();
+            self.accept_again |= woken && self.server.context.config.pool.model == Model::ForkOnAccept;
             // Before the slots are counted: whoever moves afterwards wakes us again.
             self.server.context.segment.pool().clear_wake();
             self.deliver_requests();

@@ -291,6 +291,12 @@ pub enum From {
         stop: Scalar,
         step: Option<Scalar>,
     },
+    /// The elements of an array, one a row, in its column `value`.
+    Elements {
+        table: usize,
+        /// The array as JSON.
+        json: Scalar,
+    },
     Join {
         kind: JoinKind,
         left: Box<From>,

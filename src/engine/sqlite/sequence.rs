@@ -9,7 +9,7 @@ use super::catalog::{StoredCatalog, failure};
 use super::session::Session;
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Catalog, Relation, RelationKind};
-use crate::sql::types::{Datum, Value};
+use crate::sql::types::{Datum, Type, Value};
 
 /// Answers the function of that name.
 pub(super) fn call(
@@ -60,7 +60,31 @@ fn database(sequence: &Relation) -> &'static str {
     if sequence.temporary { "temp" } else { "main" }
 }
 
+/// Rows of pg_sequence.
+pub(super) fn all(catalog: &StoredCatalog<'_>) -> Result<Vec<Vec<Value>>, Error> {
+    let mut rows = Vec::new();
+    for sequence in catalog.relations()? {
+        if sequence.kind != RelationKind::Sequence {
+            continue;
+        }
+        let row = read(catalog, &sequence)?;
+        let type_ = sequence.columns.first().map_or(Type::Int8, |column| column.type_);
+        rows.push(vec![
+            Value::Int(i64::from(sequence.oid)),
+            Value::Int(i64::from(type_.oid())),
+            Value::Int(row.start),
+            Value::Int(row.increment),
+            Value::Int(row.maximum),
+            Value::Int(row.minimum),
+            Value::Int(1),
+            Value::Int(i64::from(row.cycle)),
+        ]);
+    }
+    Ok(rows)
+}
+
 struct Row {
+    start: i64,
     increment: i64,
     minimum: i64,
     maximum: i64,
@@ -71,7 +95,7 @@ struct Row {
 
 fn read(catalog: &StoredCatalog<'_>, sequence: &Relation) -> Result<Row, Error> {
     let sql = format!(
-        "SELECT increment, minimum, maximum, cycle, last_value, is_called FROM {}.pgp_sequence WHERE relation = ?1",
+        "SELECT increment, minimum, maximum, cycle, last_value, is_called, start FROM {}.pgp_sequence WHERE relation = ?1",
         database(sequence)
     );
     let row = catalog.connection.prepare_cached(&sql).and_then(|mut statement| {
@@ -83,6 +107,7 @@ fn read(catalog: &StoredCatalog<'_>, sequence: &Relation) -> Result<Row, Error> 
                 cycle: row.get(3)?,
                 last_value: row.get(4)?,
                 is_called: row.get(5)?,
+                start: row.get(6)?,
             })
         });
         row.optional()

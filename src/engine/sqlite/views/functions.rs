@@ -4,7 +4,9 @@ use super::catalog::bound_text;
 use crate::engine::cluster::Snapshot;
 use crate::engine::sqlite::catalog::StoredCatalog;
 use crate::error::{Condition, Error};
-use crate::sql::catalog::{Catalog, Constraint, ConstraintKind, Index, ReferentialAction, Relation, RelationKind};
+use crate::sql::catalog::{
+    Catalog, Constraint, ConstraintKind, Index, PartitionStrategy, ReferentialAction, Relation, RelationKind,
+};
 use crate::sql::define::fold_name;
 use crate::sql::types::{Datum, Type, Value, format_type};
 
@@ -31,7 +33,22 @@ pub fn call(
         }
         "pg_encoding_to_char" => text(Some(if oid == 6 { "UTF8" } else { "" }.to_owned())),
         "pg_table_is_visible" => visible(catalog, oid),
-        "pg_type_is_visible" | "pg_function_is_visible" => Ok(Value::Int(1)),
+        "pg_type_is_visible" | "pg_function_is_visible" | "pg_statistics_obj_is_visible" | "pg_operator_is_visible" => {
+            Ok(Value::Int(1))
+        }
+        // No privileges are kept besides those of roles: what can be reached may be used.
+        "has_table_privilege"
+        | "has_column_privilege"
+        | "has_schema_privilege"
+        | "has_database_privilege"
+        | "has_function_privilege"
+        | "has_sequence_privilege" => Ok(Value::Int(1)),
+        "pg_partition_ancestors" => Ok(Value::Text(ancestors(catalog, oid)?)),
+        "pg_get_partition_constraintdef" => text(match catalog.relation_by_oid(oid)? {
+            Some(relation) => constraint_of_partition(catalog, &relation)?,
+            None => None,
+        }),
+        "pg_get_partkeydef" => text(catalog.relation_by_oid(oid)?.and_then(|relation| partition_key(&relation))),
         "obj_description" | "col_description" | "shobj_description" => {
             let attribute =
                 if let ("col_description", Some(Datum::Int(number))) = (name, arguments.get(1)) { *number } else { 0 };
@@ -62,7 +79,7 @@ pub fn call(
             RelationKind::View { query } => Some(query.clone()),
             _ => None,
         })),
-        "pg_get_partkeydef" | "pg_get_triggerdef" | "pg_get_statisticsobjdef_columns" => Ok(Value::Null),
+        "pg_get_triggerdef" | "pg_get_statisticsobjdef_columns" => Ok(Value::Null),
         "regclassin" | "to_regclass" => match arguments.first() {
             Some(Datum::Text(written)) => regclass_input(catalog, written, name == "to_regclass"),
             _ => Ok(Value::Null),
@@ -97,6 +114,43 @@ fn visible(catalog: &StoredCatalog<'_>, oid: u32) -> Result<Value, Error> {
     };
     let found = catalog.relation(None, &relation.name)?;
     Ok(Value::Int(i64::from(found.is_some_and(|found| found.oid == oid))))
+}
+
+/// A partition and its parent, nearest first; nothing for other tables.
+fn ancestors(catalog: &StoredCatalog<'_>, oid: u32) -> Result<String, Error> {
+    let relation = catalog.relation_by_oid(oid)?;
+    Ok(match relation.as_ref().map(|relation| &relation.kind) {
+        Some(RelationKind::Partition { parent, .. }) => format!("{{{oid},{parent}}}"),
+        Some(RelationKind::Partitioned(_)) => format!("{{{oid}}}"),
+        _ => "{}".to_owned(),
+    })
+}
+
+/// The condition that a partition's rows fulfil, over its parent's columns.
+fn constraint_of_partition(catalog: &StoredCatalog<'_>, relation: &Relation) -> Result<Option<String>, Error> {
+    let RelationKind::Partition { parent, bound } = &relation.kind else { return Ok(None) };
+    let Some(root) = catalog.relation_by_oid(*parent)? else { return Ok(None) };
+    let RelationKind::Partitioned(partitioning) = &root.kind else { return Ok(None) };
+    let mut siblings = Vec::new();
+    for oid in partitioning.partitions.iter().filter(|oid| **oid != relation.oid) {
+        if let Some(sibling) = catalog.relation_by_oid(*oid)?
+            && let RelationKind::Partition { bound, .. } = &sibling.kind
+        {
+            siblings.push(bound.clone());
+        }
+    }
+    Ok(Some(format!("({})", crate::sql::define::partition::bound_condition(&root, bound, &siblings, ""))))
+}
+
+/// `RANGE (a, b)`.
+fn partition_key(relation: &Relation) -> Option<String> {
+    let RelationKind::Partitioned(partitioning) = &relation.kind else { return None };
+    let strategy = match partitioning.strategy {
+        PartitionStrategy::Range => "RANGE",
+        PartitionStrategy::List => "LIST",
+        PartitionStrategy::Hash => "HASH",
+    };
+    Some(format!("{strategy} ({})", columns(relation, &partitioning.columns)))
 }
 
 fn index(catalog: &StoredCatalog<'_>, oid: u32) -> Result<Option<(Relation, Index)>, Error> {
