@@ -134,7 +134,8 @@ impl<'a> Worker<'a> {
         if spare <= pool.spare_minimum() || is_watched {
             self.context.wake_postmaster();
         }
-        if pool.gauge(SlotState::Idle) == 0 {
+        // Also when others are idle still: the doorman sends no further client while one that it sent is not taken.
+        if pool.gauge(SlotState::Idle) == 0 || pool.queued() > 0 {
             self.context.doorman.wake();
         }
     }
