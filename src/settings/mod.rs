@@ -9,7 +9,7 @@ use crate::error::Error;
 
 mod text;
 
-pub use text::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, TextContext};
+pub use text::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, TextContext, time_zone};
 
 /// The settings of one session, shared inside its process between session, engine and SQL functions.
 pub type Shared = Arc<parking_lot::Mutex<Settings>>;

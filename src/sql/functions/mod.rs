@@ -123,16 +123,129 @@ pub struct Operator {
     pub result: Type,
     /// How it is written. All operators are strict.
     pub emit: Emit,
+    /// The emitted call ends with two integer literals: the OIDs of both operands' types.
+    pub typed: bool,
     /// Stable operators depend on the session's time zone.
     pub volatility: Volatility,
     /// What runs when `emit` is a `Call`: the same convention as for functions.
     pub implementation: Option<Implementation>,
 }
 
-pub mod casts;
-pub mod operators;
+impl Function {
+    /// A strict, immutable scalar function of ours.
+    const fn call(
+        name: &'static str,
+        arguments: &'static [Type],
+        result: Type,
+        call: &'static str,
+        implementation: Implementation,
+    ) -> Self {
+        Self {
+            name,
+            arguments,
+            variadic: None,
+            result,
+            kind: FunctionKind::Scalar,
+            strict: true,
+            volatility: Volatility::Immutable,
+            emit: Emit::Call(call),
+            typed: false,
+            implementation: Some(implementation),
+        }
+    }
 
-const TABLES: &[&[Function]] = &[];
+    /// An aggregate; what runs is found by the name in `emit`.
+    const fn aggregate(name: &'static str, arguments: &'static [Type], result: Type, emit: Emit) -> Self {
+        let mut function = Self::call(name, arguments, result, "", nothing);
+        function.kind = FunctionKind::Aggregate;
+        function.strict = false;
+        function.emit = emit;
+        function.implementation = None;
+        function
+    }
+
+    const fn stable(mut self) -> Self {
+        self.volatility = Volatility::Stable;
+        self
+    }
+
+    const fn volatile(mut self) -> Self {
+        self.volatility = Volatility::Volatile;
+        self
+    }
+
+    const fn lenient(mut self) -> Self {
+        self.strict = false;
+        self
+    }
+
+    const fn variadic(mut self, type_: Type) -> Self {
+        self.variadic = Some(type_);
+        self
+    }
+
+    const fn typed(mut self) -> Self {
+        self.typed = true;
+        self
+    }
+}
+
+fn nothing(_: &dyn Host, _: &[Datum<'_>]) -> Result<Value, Error> {
+    Ok(Value::Null)
+}
+
+pub mod aggregates;
+mod arguments;
+mod arithmetic;
+pub mod casts;
+mod dates;
+mod math;
+pub mod operators;
+mod pattern;
+mod session;
+mod text;
+
+const TABLES: &[&[Function]] = &[
+    text::TABLE,
+    math::TABLE,
+    dates::TABLE,
+    session::TABLE,
+    aggregates::TABLES[0],
+    aggregates::TABLES[1],
+    aggregates::TABLES[2],
+];
+
+/// What runs for a call name: the implementation, whether it is strict, and whether it is deterministic.
+#[derive(Debug, Clone, Copy)]
+pub struct Registration {
+    /// Runs.
+    pub implementation: Implementation,
+    /// Not called with NULLs: the result is NULL.
+    pub strict: bool,
+    /// May stand in an index.
+    pub deterministic: bool,
+}
+
+/// The scalar implementation behind a call name that the planner emitted.
+pub fn registration(call: &str) -> Option<Registration> {
+    let calls = |emit: Emit| matches!(emit, Emit::Call(name) if name == call);
+    let scalar = all().find(|function| calls(function.emit) && function.kind == FunctionKind::Scalar);
+    if let Some(function) = scalar {
+        return Some(Registration {
+            implementation: function.implementation?,
+            strict: function.strict,
+            deterministic: function.volatility == Volatility::Immutable,
+        });
+    }
+    if let Some(operator) = operators::all().find(|operator| calls(operator.emit)) {
+        return Some(Registration {
+            implementation: operator.implementation?,
+            strict: true,
+            deterministic: operator.volatility == Volatility::Immutable,
+        });
+    }
+    casts::registration(call)
+}
 
 /// All overloads of a name, or none. The name must be in lower case and without its schema.
 pub fn by_name(name: &str) -> &'static [Function] {

@@ -3,20 +3,24 @@
 //! Owns the stored representation (see [`Datum`]); everything that reads or writes a value of a type follows
 //! the table there. Pure.
 
+pub mod array;
+pub mod bytes;
 pub mod calendar;
 mod cast;
 mod catalog;
 mod convert;
+pub mod datetime;
 mod datum;
 mod float;
 mod integer;
+pub mod interval;
 mod name;
 pub mod numeric;
 
 pub use crate::settings::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, TextContext};
-pub use cast::{CastKind, apply_typmod, cast};
+pub use cast::{CastKind, apply_typmod, cast, date_to_timestamp, timestamp_to_date};
 pub use catalog::{PgType, pg_type};
-pub use convert::{input, output, receive, send};
+pub use convert::{input, invalid_utf8, output, receive, send, send_with_typmod};
 pub use datum::{Datum, Value};
 pub use float::{from_datum as float_from_datum, to_value as float_to_value};
 pub use integer::{range as integer_range, write_int};

@@ -364,9 +364,8 @@ impl Numeric {
             return Ok(self);
         }
         let (precision, scale) = numeric_modifiers(typmod);
-        let too_large = |what: String| {
-            Error::new(Condition::NumericValueOutOfRange, "numeric field overflow").detail(what)
-        };
+        let too_large =
+            |what: String| Error::new(Condition::NumericValueOutOfRange, "numeric field overflow").detail(what);
         match &self {
             Self::NaN => Ok(self),
             Self::Infinity(_) => Err(too_large(format!(
@@ -400,7 +399,13 @@ impl Numeric {
     pub fn to_f64(&self) -> f64 {
         match self {
             Self::NaN => f64::NAN,
-            Self::Infinity(negative) => if *negative { f64::NEG_INFINITY } else { f64::INFINITY },
+            Self::Infinity(negative) => {
+                if *negative {
+                    f64::NEG_INFINITY
+                } else {
+                    f64::INFINITY
+                }
+            }
             _ => self.to_string().parse().unwrap_or(f64::NAN),
         }
     }
@@ -428,9 +433,11 @@ impl Numeric {
         let fraction = format!("{fraction:0<width$}", width = fraction.len().div_ceil(4) * 4);
         let mut weight = (whole.len() / 4) as i64 - 1;
         let all = whole + &fraction;
-        let mut groups: Vec<u16> = all.as_bytes().chunks(4).map(|group| {
-            group.iter().fold(0, |sum, b| sum * 10 + u16::from(b - b'0'))
-        }).collect();
+        let mut groups: Vec<u16> = all
+            .as_bytes()
+            .chunks(4)
+            .map(|group| group.iter().fold(0, |sum, b| sum * 10 + u16::from(b - b'0')))
+            .collect();
         let leading = groups.iter().take_while(|group| **group == 0).count();
         groups.drain(..leading);
         weight -= leading as i64;
@@ -552,7 +559,11 @@ pub fn compare(a: &str, b: &str) -> Ordering {
         (true, false) => Ordering::Less,
         (false, true) => Ordering::Greater,
         _ => {
-            let magnitude = whole_a.len().cmp(&whole_b.len()).then_with(|| whole_a.cmp(whole_b)).then_with(|| fraction_a.cmp(fraction_b));
+            let magnitude = whole_a
+                .len()
+                .cmp(&whole_b.len())
+                .then_with(|| whole_a.cmp(whole_b))
+                .then_with(|| fraction_a.cmp(fraction_b));
             if negative_a { magnitude.reverse() } else { magnitude }
         }
     }
@@ -648,7 +659,8 @@ mod tests {
 
     #[test]
     fn binary_round_trips() {
-        for text in ["0", "0.00", "1", "-1", "10000", "12345678.000100", "0.00001", "NaN", "-Infinity", "1e50", "0.10"] {
+        for text in ["0", "0.00", "1", "-1", "10000", "12345678.000100", "0.00001", "NaN", "-Infinity", "1e50", "0.10"]
+        {
             let mut bytes = Vec::new();
             n(text).send(&mut bytes);
             assert_eq!(Numeric::receive(&bytes).unwrap(), n(text), "{text}");

@@ -1,0 +1,251 @@
+//! Aggregates: signatures, and those that SQLite has no equal for.
+
+use super::arguments::{boolean, float, numeric, text, truth};
+use super::{Emit, Function, Host};
+use crate::error::{Condition, Error};
+use crate::sql::types::Type::{
+    Any, AnyArray, AnyElement, Bool, Bpchar, Date, Float4, Float8, Int2, Int4, Int8, Interval as IntervalType,
+    Numeric as NumericType, Oid, Text, Time, Timestamp, Timestamptz,
+};
+use crate::sql::types::interval::Interval;
+use crate::sql::types::numeric::{self as numerics, Numeric};
+use crate::sql::types::{Datum, Value, array, float_to_value, interval};
+
+macro_rules! extremes {
+    ($name:literal, $numeric:literal, $interval:literal) => {
+        [
+            Function::aggregate($name, &[Int2], Int2, Emit::Native($name)),
+            Function::aggregate($name, &[Int4], Int4, Emit::Native($name)),
+            Function::aggregate($name, &[Int8], Int8, Emit::Native($name)),
+            Function::aggregate($name, &[Float4], Float4, Emit::Native($name)),
+            Function::aggregate($name, &[Float8], Float8, Emit::Native($name)),
+            Function::aggregate($name, &[NumericType], NumericType, Emit::Call($numeric)),
+            Function::aggregate($name, &[Text], Text, Emit::Native($name)),
+            Function::aggregate($name, &[Bpchar], Bpchar, Emit::Native($name)),
+            Function::aggregate($name, &[Date], Date, Emit::Native($name)),
+            Function::aggregate($name, &[Time], Time, Emit::Native($name)),
+            Function::aggregate($name, &[Timestamp], Timestamp, Emit::Native($name)),
+            Function::aggregate($name, &[Timestamptz], Timestamptz, Emit::Native($name)),
+            Function::aggregate($name, &[IntervalType], IntervalType, Emit::Call($interval)),
+            Function::aggregate($name, &[Oid], Oid, Emit::Native($name)),
+            Function::aggregate($name, &[AnyArray], AnyArray, Emit::Native($name)),
+        ]
+    };
+}
+
+const MIN: &[Function] = &extremes!("min", "pg_agg_numeric_min", "pg_agg_interval_min");
+const MAX: &[Function] = &extremes!("max", "pg_agg_numeric_max", "pg_agg_interval_max");
+
+const OTHERS: &[Function] = &[
+    // count(*) is written with no argument.
+    Function::aggregate("count", &[], Int8, Emit::Native("count")),
+    Function::aggregate("count", &[Any], Int8, Emit::Native("count")),
+    Function::aggregate("sum", &[Int2], Int8, Emit::Call("pg_agg_int_sum")),
+    Function::aggregate("sum", &[Int4], Int8, Emit::Call("pg_agg_int_sum")),
+    Function::aggregate("sum", &[Int8], NumericType, Emit::Call("pg_agg_numeric_sum")),
+    Function::aggregate("sum", &[NumericType], NumericType, Emit::Call("pg_agg_numeric_sum")),
+    Function::aggregate("sum", &[Float4], Float4, Emit::Call("pg_agg_float4_sum")),
+    Function::aggregate("sum", &[Float8], Float8, Emit::Call("pg_agg_float_sum")),
+    Function::aggregate("sum", &[IntervalType], IntervalType, Emit::Call("pg_agg_interval_sum")),
+    Function::aggregate("avg", &[Int2], NumericType, Emit::Call("pg_agg_numeric_avg")),
+    Function::aggregate("avg", &[Int4], NumericType, Emit::Call("pg_agg_numeric_avg")),
+    Function::aggregate("avg", &[Int8], NumericType, Emit::Call("pg_agg_numeric_avg")),
+    Function::aggregate("avg", &[NumericType], NumericType, Emit::Call("pg_agg_numeric_avg")),
+    Function::aggregate("avg", &[Float4], Float8, Emit::Call("pg_agg_float_avg")),
+    Function::aggregate("avg", &[Float8], Float8, Emit::Call("pg_agg_float_avg")),
+    Function::aggregate("avg", &[IntervalType], IntervalType, Emit::Call("pg_agg_interval_avg")),
+    Function::aggregate("bool_and", &[Bool], Bool, Emit::Call("pg_agg_bool_and")),
+    Function::aggregate("every", &[Bool], Bool, Emit::Call("pg_agg_bool_and")),
+    Function::aggregate("bool_or", &[Bool], Bool, Emit::Call("pg_agg_bool_or")),
+    Function::aggregate("string_agg", &[Text, Text], Text, Emit::Call("pg_agg_string")),
+    Function::aggregate("array_agg", &[AnyElement], AnyArray, Emit::Call("pg_agg_array")).typed(),
+    Function::aggregate("stddev", &[Float8], Float8, Emit::Call("pg_agg_stddev_samp")),
+    Function::aggregate("stddev_samp", &[Float8], Float8, Emit::Call("pg_agg_stddev_samp")),
+    Function::aggregate("stddev_pop", &[Float8], Float8, Emit::Call("pg_agg_stddev_pop")),
+    Function::aggregate("variance", &[Float8], Float8, Emit::Call("pg_agg_var_samp")),
+    Function::aggregate("var_samp", &[Float8], Float8, Emit::Call("pg_agg_var_samp")),
+    Function::aggregate("var_pop", &[Float8], Float8, Emit::Call("pg_agg_var_pop")),
+];
+
+/// Aggregates.
+pub(super) const TABLES: [&[Function]; 3] = [MIN, MAX, OTHERS];
+
+/// What an aggregate of ours has gathered. NULLs are left out, but for array_agg.
+#[derive(Debug, Default)]
+pub struct State {
+    count: i64,
+    int: i128,
+    float: f64,
+    squares: f64,
+    numeric: Option<Numeric>,
+    interval: Interval,
+    truth: Option<bool>,
+    text: Option<String>,
+    items: Vec<Option<String>>,
+}
+
+/// What an aggregate of ours computes; found by its call name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Aggregate {
+    IntSum,
+    NumericSum,
+    NumericAvg,
+    FloatSum,
+    Float4Sum,
+    FloatAvg,
+    IntervalSum,
+    IntervalAvg,
+    BoolAnd,
+    BoolOr,
+    String,
+    Array,
+    NumericMin,
+    NumericMax,
+    IntervalMin,
+    IntervalMax,
+    StddevSamp,
+    StddevPop,
+    VarSamp,
+    VarPop,
+}
+
+impl Aggregate {
+    /// The aggregate behind a call name.
+    pub fn by_call(call: &str) -> Option<Self> {
+        Some(match call.strip_prefix("pg_agg_")? {
+            "int_sum" => Self::IntSum,
+            "numeric_sum" => Self::NumericSum,
+            "numeric_avg" => Self::NumericAvg,
+            "float_sum" => Self::FloatSum,
+            "float4_sum" => Self::Float4Sum,
+            "float_avg" => Self::FloatAvg,
+            "interval_sum" => Self::IntervalSum,
+            "interval_avg" => Self::IntervalAvg,
+            "bool_and" => Self::BoolAnd,
+            "bool_or" => Self::BoolOr,
+            "string" => Self::String,
+            "array" => Self::Array,
+            "numeric_min" => Self::NumericMin,
+            "numeric_max" => Self::NumericMax,
+            "interval_min" => Self::IntervalMin,
+            "interval_max" => Self::IntervalMax,
+            "stddev_samp" => Self::StddevSamp,
+            "stddev_pop" => Self::StddevPop,
+            "var_samp" => Self::VarSamp,
+            "var_pop" => Self::VarPop,
+            _ => return None,
+        })
+    }
+
+    /// Takes one row.
+    pub fn step(self, host: &dyn Host, state: &mut State, arguments: &[Datum<'_>]) -> Result<(), Error> {
+        let datum = arguments.first().copied().unwrap_or(Datum::Null);
+        if self == Self::Array {
+            let element = super::arguments::type_(arguments, 1)?;
+            let shown = (datum != Datum::Null).then(|| array::element_text(element, datum, &host.text_context()));
+            state.items.push(shown);
+            state.count += 1;
+            return Ok(());
+        }
+        if datum == Datum::Null {
+            return Ok(());
+        }
+        state.count += 1;
+        match self {
+            Self::IntSum => state.int += i128::from(super::arguments::int(arguments, 0)?),
+            Self::NumericSum | Self::NumericAvg => match datum {
+                // Whole numbers are gathered apart: no big arithmetic for each row.
+                Datum::Int(value) => state.int += i128::from(value),
+                _ => {
+                    let value = numeric(arguments, 0)?;
+                    state.numeric = Some(match state.numeric.take() {
+                        Some(sum) => sum.add(&value)?,
+                        None => value,
+                    });
+                }
+            },
+            Self::FloatSum | Self::Float4Sum | Self::FloatAvg => state.float += float(arguments, 0)?,
+            Self::IntervalSum | Self::IntervalAvg => {
+                state.interval = state.interval.add(Interval::from_stored(text(arguments, 0)?)?)?;
+            }
+            Self::BoolAnd => state.truth = Some(state.truth.unwrap_or(true) && boolean(arguments, 0)?),
+            Self::BoolOr => state.truth = Some(state.truth.unwrap_or(false) || boolean(arguments, 0)?),
+            Self::String => {
+                let value = text(arguments, 0)?;
+                match &mut state.text {
+                    None => state.text = Some(value.to_owned()),
+                    Some(all) => {
+                        if let Some(Datum::Text(separator)) = arguments.get(1) {
+                            all.push_str(separator);
+                        }
+                        all.push_str(value);
+                    }
+                }
+            }
+            Self::NumericMin | Self::NumericMax | Self::IntervalMin | Self::IntervalMax => {
+                self.keep_extreme(state, text(arguments, 0)?);
+            }
+            Self::StddevSamp | Self::StddevPop | Self::VarSamp | Self::VarPop => {
+                // Welford's method: no cancellation between large sums.
+                let value = float(arguments, 0)?;
+                let delta = value - state.float;
+                state.float += delta / state.count as f64;
+                state.squares += delta * (value - state.float);
+            }
+            Self::Array => {}
+        }
+        Ok(())
+    }
+
+    fn keep_extreme(self, state: &mut State, value: &str) {
+        let numeric = matches!(self, Self::NumericMin | Self::NumericMax);
+        let least = matches!(self, Self::NumericMin | Self::IntervalMin);
+        let better = state.text.as_deref().is_none_or(|best| {
+            let order = if numeric { numerics::compare(value, best) } else { interval::compare(value, best) };
+            if least { order.is_lt() } else { order.is_gt() }
+        });
+        if better {
+            state.text = Some(value.to_owned());
+        }
+    }
+
+    /// The result; of no rows at all with a state that is new.
+    pub fn finish(self, state: State) -> Result<Value, Error> {
+        if state.count == 0 {
+            return Ok(Value::Null);
+        }
+        let count = state.count as f64;
+        Ok(match self {
+            Self::IntSum => match i64::try_from(state.int) {
+                Ok(sum) => Value::Int(sum),
+                Err(_) => return Err(Error::new(Condition::NumericValueOutOfRange, "bigint out of range")),
+            },
+            Self::NumericSum => total(&state)?.to_value(),
+            Self::NumericAvg => total(&state)?.div(&Numeric::from_int(state.count))?.to_value(),
+            Self::FloatSum => float_to_value(state.float),
+            Self::Float4Sum => float_to_value(f64::from(state.float as f32)),
+            Self::FloatAvg => float_to_value(state.float / count),
+            Self::IntervalSum => state.interval.to_value()?,
+            Self::IntervalAvg => state.interval.scale(1.0 / count)?.to_value()?,
+            Self::BoolAnd | Self::BoolOr => state.truth.map_or(Value::Null, truth),
+            Self::Array => Value::Text(array::from_elements(state.items.iter().map(Option::as_deref))),
+            Self::String | Self::NumericMin | Self::NumericMax | Self::IntervalMin | Self::IntervalMax => {
+                state.text.map_or(Value::Null, Value::Text)
+            }
+            Self::StddevSamp | Self::VarSamp if state.count < 2 => Value::Null,
+            Self::VarSamp => float_to_value(state.squares / (count - 1.0)),
+            Self::StddevSamp => float_to_value((state.squares / (count - 1.0)).sqrt()),
+            Self::VarPop => float_to_value(state.squares / count),
+            Self::StddevPop => float_to_value((state.squares / count).sqrt()),
+        })
+    }
+}
+
+fn total(state: &State) -> Result<Numeric, Error> {
+    let whole = Numeric::Finite { digits: state.int.into(), scale: 0 };
+    match &state.numeric {
+        Some(sum) => sum.add(&whole),
+        None => Ok(whole),
+    }
+}
