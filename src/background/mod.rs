@@ -1,1 +1,4 @@
-//! (to be written)
+//! Processes that serve no client: one loop each.
+
+pub mod checkpointer;
+pub mod process;

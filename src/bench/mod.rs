@@ -1,1 +1,66 @@
-//! (to be written)
+//! Benchmarks that the program runs on itself and on its peers, and their report.
+//!
+//! Owns the measuring side only: servers are started as processes of their own, on temporary directories and
+//! free ports, and are reached over loopback like any other. Nothing here may be used by a serving process.
+
+mod check;
+mod models;
+mod peer;
+mod pgbench;
+mod report;
+
+use std::process::ExitCode;
+
+pub use models::ModelsArguments;
+
+/// What `pgprefork bench` can do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Compares the connection models (and PostgreSQL, where asked) under the same pgbench workloads.
+    Models(ModelsArguments),
+}
+
+/// Runs a benchmark; what went wrong is told in one line.
+pub fn run(command: Command) -> ExitCode {
+    let outcome = match command {
+        Command::Models(arguments) => models::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pgprefork bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a benchmark did not come to its end.
+#[derive(Debug)]
+pub enum Error {
+    /// A program that the benchmark drives is not installed.
+    ProgramMissing(&'static str),
+    /// A program could not be run, or a file not be written.
+    Io(String, std::io::Error),
+    /// A program ended with an error; its last words.
+    Failed(String, String),
+    /// A program's output was not of the expected form.
+    Unreadable(String),
+    /// What a server acknowledged is not there.
+    Inconsistent(String),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ProgramMissing(program) => {
+                write!(f, "{program} is not installed (on Debian: apt-get install postgresql postgresql-contrib)")
+            }
+            Self::Io(what, error) => write!(f, "{what}: {error}"),
+            Self::Failed(what, words) => write!(f, "{what} failed: {words}"),
+            Self::Unreadable(what) => write!(f, "cannot read {what}"),
+            Self::Inconsistent(what) => write!(f, "the figures do not count: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

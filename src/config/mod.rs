@@ -1,1 +1,210 @@
-//! (to be written)
+//! TOML → one validated [`Config`]. Reads files, knows every setting's name, type, default and range; starts
+//! nothing and changes nothing. Of two sources the later wins: defaults, the data directory's
+//! `pgprefork.toml`, `--config`, command-line options, `--set`.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+mod keys;
+mod section;
+mod units;
+
+pub use keys::{
+    Auth, Config, Engine, EngineKind, Listen, Log, LogFormat, LogLevel, Metrics, Model, OnMemoryFault, Pool, Session,
+    SessionDefault, Sqlite, Tls,
+};
+pub use units::{ByteSize, Span};
+
+/// The file in the data directory.
+pub const FILE_NAME: &str = "pgprefork.toml";
+
+/// Where settings come from, besides the defaults.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// `--config FILE`.
+    pub file: Option<PathBuf>,
+    /// `section.key=value`: from other options first, then from `--set`.
+    pub assignments: Vec<String>,
+}
+
+/// Why the configuration can't be used.
+#[derive(Debug)]
+pub enum Error {
+    /// A file could not be read.
+    Read(PathBuf, io::Error),
+    /// A file says something that can't be: its path, line and column (from 1), and what.
+    File(PathBuf, usize, usize, String),
+    /// A `--set` or another option says something that can't be.
+    Assignment(String, String),
+    /// Settings that can't be true together, or a value out of its range.
+    Invalid(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, error) => write!(f, "could not read {}: {error}", path.display()),
+            Self::File(path, line, column, what) => write!(f, "{}:{line}:{column}: {what}", path.display()),
+            Self::Assignment(assignment, what) => write!(f, "{assignment}: {what}"),
+            Self::Invalid(what) => write!(f, "{what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Config {
+    /// Reads all sources for a server on `data`. The data directory's own file may be missing; the one that
+    /// `--config` names may not.
+    pub fn load(data: &Path, sources: &Sources) -> Result<Self, Error> {
+        let mut all = keys::ConfigPartial::default();
+        let own = data.join(FILE_NAME);
+        match fs::read_to_string(&own) {
+            Ok(text) => all.merge(parse_file(&own, &text)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::Read(own, error)),
+        }
+        if let Some(path) = &sources.file {
+            let text = fs::read_to_string(path).map_err(|error| Error::Read(path.clone(), error))?;
+            all.merge(parse_file(path, &text)?);
+        }
+        for assignment in &sources.assignments {
+            all.merge(parse_assignment(assignment)?);
+        }
+        let config = all.finish(data);
+        config.validate().map_err(Error::Invalid)?;
+        Ok(config)
+    }
+
+    /// The setting's path, taken relative to the data directory.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.data.join(path)
+    }
+}
+
+fn parse_file(path: &Path, text: &str) -> Result<keys::ConfigPartial, Error> {
+    toml::from_str(text).map_err(|error| {
+        let (line, column) = error.span().map_or((1, 1), |span| line_and_column(text, span.start));
+        Error::File(path.to_owned(), line, column, error.message().to_owned())
+    })
+}
+
+/// Both from 1; the column counts characters.
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before.get(line_start..).unwrap_or_default().chars().count() + 1)
+}
+
+/// `section.key=value`. What is no TOML value counts as a string, so that `--set pool.model=prefork` works.
+fn parse_assignment(assignment: &str) -> Result<keys::ConfigPartial, Error> {
+    let refuse = |what: String| Error::Assignment(assignment.to_owned(), what);
+    let (key, value) = assignment.split_once('=').ok_or_else(|| refuse("expected section.key=value".to_owned()))?;
+    let (key, value) = (key.trim(), value.trim());
+    if !key.contains('.') || !key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_')) {
+        return Err(refuse("expected section.key=value".to_owned()));
+    }
+    let is_value = toml::from_str::<toml::Table>(&format!("value = {value}")).is_ok_and(|table| table.len() == 1);
+    let value = if is_value { value.to_owned() } else { toml::Value::String(value.to_owned()).to_string() };
+    toml::from_str(&format!("{key} = {value}")).map_err(|error| refuse(error.message().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn load(text: &str, assignments: &[&str]) -> Result<Config, Error> {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(FILE_NAME), text).unwrap();
+        let assignments = assignments.iter().map(|text| (*text).to_owned()).collect();
+        Config::load(directory.path(), &Sources { file: None, assignments })
+    }
+
+    fn complaint(text: &str, assignments: &[&str]) -> String {
+        let message = load(text, assignments).unwrap_err().to_string();
+        message.rsplit_once('/').map_or(message.clone(), |(_, rest)| rest.to_owned())
+    }
+
+    #[test]
+    fn without_a_file_the_defaults_hold() {
+        let config = load("", &[]).unwrap();
+        assert_eq!(config.listen.port, 5432);
+        assert_eq!(config.pool.sessions_per_worker, 1);
+        assert_eq!(config.auth.authentication_timeout.duration(), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn an_assignment_wins_over_the_file() {
+        let config =
+            load("[pool]\nmax_sessions = 7\nmin_spare = 2\nmax_spare = 3\n", &["pool.max_sessions=9"]).unwrap();
+        assert_eq!((config.pool.max_sessions, config.pool.min_spare), (9, 2));
+    }
+
+    #[test]
+    fn a_bare_word_counts_as_a_string() {
+        let config = load("", &["pool.model=fork-on-accept", "engine.kind=null", "pool.queue_timeout=500ms"]).unwrap();
+        assert_eq!(config.pool.model, Model::ForkOnAccept);
+        assert_eq!(config.engine.kind, EngineKind::Null);
+        assert_eq!(config.pool.queue_timeout.duration(), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_place() {
+        let message = complaint("[pool]\nmax_sessions = 7\n  min_spares = 2\n", &[]);
+        assert!(message.starts_with("pgprefork.toml:3:3: unknown field `min_spares`"), "{message}");
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_with_its_place() {
+        let message = complaint("[pool]\nmax_sessions = \"many\"\n", &[]);
+        assert!(message.starts_with("pgprefork.toml:2:16: invalid type"), "{message}");
+    }
+
+    #[test]
+    fn a_wrong_unit_is_named_with_its_place() {
+        let message = complaint("[pool]\n\nqueue_timeout = \"5 fortnights\"\n", &[]);
+        assert!(message.starts_with("pgprefork.toml:3:17: "), "{message}");
+        assert!(message.contains("us, ms, s, min, h, d"), "{message}");
+    }
+
+    #[test]
+    fn broken_toml_is_named_with_its_place() {
+        assert!(complaint("[pool\n", &[]).starts_with("pgprefork.toml:1:"));
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        assert!(complaint("[pool]\nmin_spare = 8\nmax_spare = 4\n", &[]).contains("pool.max_spare"));
+        assert!(complaint("", &["pool.max_sessions=0"]).contains("pool.max_sessions"));
+    }
+
+    #[test]
+    fn a_feature_that_is_not_there_is_refused_by_name() {
+        assert!(complaint("[tls]\ncert = \"server.crt\"\n", &[]).contains("tls.cert"));
+        assert!(complaint("", &["metrics.listen=127.0.0.1:9187"]).contains("metrics.listen"));
+    }
+
+    #[test]
+    fn an_assignment_without_a_section_is_refused() {
+        assert!(complaint("", &["port=1"]).contains("section.key=value"));
+        assert!(complaint("", &["listen.port"]).contains("section.key=value"));
+        assert!(complaint("", &["nosuch.key=1"]).contains("nosuch"));
+    }
+
+    #[test]
+    fn session_defaults_keep_their_text() {
+        let config = load("[session]\nstatement_timeout = \"5s\"\nwork = 4\n", &[]).unwrap();
+        let defaults: Vec<(&str, String)> =
+            config.session.iter().map(|(name, value)| (name, value.to_string())).collect();
+        assert_eq!(defaults, [("statement_timeout", "5s".to_owned()), ("work", "4".to_owned())]);
+    }
+
+    #[test]
+    fn a_relative_path_is_relative_to_the_data_directory() {
+        let config = load("", &[]).unwrap();
+        assert_eq!(config.path(&config.auth.hba_file), config.data.join("pg_hba.conf"));
+    }
+}

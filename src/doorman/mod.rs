@@ -1,1 +1,315 @@
-//! (to be written)
+//! The doorman: takes clients in when no worker can, so that nobody waits unheard.
+//!
+//! Sleeps while a worker is idle. Once none has been for [`PATIENCE`], it accepts beside the workers: cancel
+//! requests are carried out at once, everyone else waits here, in order of arrival, for a worker that becomes
+//! free, and is refused (53300) when that takes longer than `pool.queue_timeout`. Start-up packets are only
+//! peeked at, so that the connection can be handed on with nothing lost. A slow or silent client costs a table
+//! entry. Never authenticates, never runs SQL, never blocks.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::sys::socket::{MsgFlags, send};
+use shm::{Counter, Owner, Phase, ShutdownMode, SlotState};
+
+use self::look::{Look, look};
+use crate::error::{Condition, Error};
+use crate::protocol::{Encoder, Severity};
+use crate::system::fork::exit_now;
+use crate::system::signal::{Signal, SignalQueue};
+use crate::system::{descriptor, parent, pass};
+use crate::worker::cancel::cancel;
+use crate::worker::context::Context;
+
+mod look;
+
+/// How long no worker may be idle before the doorman goes to the door.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// Exit code after a panic or a failure of its own loop.
+const FAILED: i32 = 3;
+
+const WAKES: Token = Token(0);
+const SIGNALS: Token = Token(1);
+const LISTENERS: usize = 2;
+const CLIENTS: usize = 1024;
+
+/// Lives the doorman's life, and ends the process. Signals must be blocked and the process tied to the
+/// postmaster.
+pub fn run(context: &Context, owner: Owner) -> ! {
+    std::panic::set_hook(Box::new(|panic| log::error!("panic: {panic}")));
+    parent::set_name("pgprefork: door");
+    let life = catch_unwind(AssertUnwindSafe(|| Doorman::new(context, owner)?.live()));
+    match life {
+        Ok(Ok(())) => exit_now(0),
+        Ok(Err(error)) => {
+            log::error!("the doorman failed: {error}");
+            exit_now(FAILED)
+        }
+        Err(_) => exit_now(FAILED),
+    }
+}
+
+/// A connection that waits.
+#[derive(Debug)]
+struct Client {
+    socket: OwnedFd,
+    /// When it is given up.
+    deadline: Instant,
+    /// Its start-up packet is there: it waits for a worker, not we for it.
+    queued: bool,
+    /// Requests for encryption that were declined.
+    declined: u32,
+}
+
+struct Doorman<'a> {
+    context: &'a Context,
+    poll: Poll,
+    signals: SignalQueue,
+    clients: Vec<Option<Client>>,
+    /// Those with a start-up packet, in order of its arrival.
+    order: VecDeque<usize>,
+    /// Whether it accepts now.
+    at_the_door: bool,
+    /// When to see whether still no worker is idle.
+    look_at: Option<Instant>,
+}
+
+impl<'a> Doorman<'a> {
+    fn new(context: &'a Context, owner: Owner) -> io::Result<Self> {
+        let signals = SignalQueue::new(&[Signal::SIGTERM, Signal::SIGQUIT])?;
+        let poll = Poll::new()?;
+        for (fd, token) in [(context.doorman.as_raw_fd(), WAKES), (signals.as_raw_fd(), SIGNALS)] {
+            poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        }
+        context.segment.pool().set_queued(0);
+        context.segment.transition(owner.slot, SlotState::Starting, SlotState::Serving).map_err(io::Error::other)?;
+        context.segment.slot(owner.slot).set_phase(Phase::Accepting);
+        let (clients, order) = (Vec::new(), VecDeque::new());
+        Ok(Self { context, poll, signals, clients, order, at_the_door: false, look_at: Some(Instant::now()) })
+    }
+
+    fn live(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(256);
+        loop {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            if let Some(signal) = self.signals.take()? {
+                if signal == Signal::SIGQUIT {
+                    exit_now(2);
+                }
+                self.close();
+                return Ok(());
+            }
+            let woken = self.context.doorman.take();
+            self.mind_the_door(woken)?;
+            for event in &events {
+                if let Some(index) = event.token().0.checked_sub(CLIENTS) {
+                    self.attend(index, event.is_read_closed() || event.is_error());
+                }
+            }
+            if self.at_the_door {
+                self.accept()?;
+            }
+            self.end_waits();
+            self.hand_over();
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let deadlines = self.clients.iter().flatten().map(|client| client.deadline);
+        deadlines.chain(self.look_at).min().map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    fn idle_workers(&self) -> u32 {
+        self.context.segment.census().idle
+    }
+
+    /// Goes to the door when no worker has been idle for a while, and leaves it to them when one is.
+    fn mind_the_door(&mut self, woken: bool) -> io::Result<()> {
+        if self.idle_workers() > 0 {
+            self.look_at = None;
+            return self.set_at_the_door(false);
+        }
+        let now = Instant::now();
+        match self.look_at {
+            Some(at) if at <= now => {
+                self.look_at = None;
+                self.set_at_the_door(true)
+            }
+            None if woken && !self.at_the_door => {
+                self.look_at = Some(now + PATIENCE);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn set_at_the_door(&mut self, wanted: bool) -> io::Result<()> {
+        if self.at_the_door == wanted {
+            return Ok(());
+        }
+        self.at_the_door = wanted;
+        for (number, listener) in self.context.listeners.iter().enumerate() {
+            let fd = listener.as_raw_fd();
+            if wanted {
+                let token = Token(LISTENERS + number);
+                self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+            } else {
+                self.poll.registry().deregister(&mut SourceFd(&fd))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        for listener in &self.context.listeners {
+            loop {
+                match listener.accept() {
+                    Ok(Some((socket, _))) => self.admit(socket)?,
+                    Ok(None) => break,
+                    // Shut down, or out of descriptors: those in the kernel's queue wait there.
+                    Err(_) => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, socket: OwnedFd) -> io::Result<()> {
+        self.context.segment.pool().count(Counter::DoormanAccepts);
+        descriptor::set_nonblocking(&socket, true)?;
+        let index = match self.clients.iter().position(Option::is_none) {
+            Some(index) => index,
+            None => {
+                self.clients.push(None);
+                self.clients.len() - 1
+            }
+        };
+        let interest = Interest::READABLE;
+        let fd = socket.as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&fd), Token(CLIENTS + index), interest)?;
+        let deadline = Instant::now() + self.context.config.auth.authentication_timeout.duration();
+        if let Some(place) = self.clients.get_mut(index) {
+            *place = Some(Client { socket, deadline, queued: false, declined: 0 });
+        }
+        self.attend(index, false);
+        Ok(())
+    }
+
+    /// Something came from a client, or it has gone.
+    fn attend(&mut self, index: usize, gone: bool) {
+        let Some(client) = self.clients.get_mut(index).and_then(Option::as_mut) else { return };
+        if client.queued {
+            if gone {
+                self.drop_client(index);
+            }
+            return;
+        }
+        match look(client.socket.as_fd(), &mut client.declined) {
+            Look::Wait if !gone => {}
+            Look::Wait | Look::Gone => self.drop_client(index),
+            Look::Cancel { process, key } => {
+                cancel(self.context, process, &key);
+                self.drop_client(index);
+            }
+            Look::Refuse(error) => self.refuse(index, &error),
+            Look::Startup => self.enqueue(index),
+        }
+    }
+
+    fn enqueue(&mut self, index: usize) {
+        let pool = self.context.segment.pool();
+        if self.order.len() >= usize::try_from(self.context.config.pool.queue_limit).unwrap_or(usize::MAX) {
+            self.refuse(index, &too_many());
+            return;
+        }
+        if let Some(client) = self.clients.get_mut(index).and_then(Option::as_mut) {
+            client.queued = true;
+            client.deadline = Instant::now() + self.context.config.pool.queue_timeout.duration();
+            self.order.push_back(index);
+            pool.count(Counter::Queued);
+        }
+        self.publish();
+    }
+
+    /// Gives waiting clients to idle workers, one message each; the next when those were taken.
+    fn hand_over(&mut self) {
+        if self.order.is_empty() || pass::is_unread(&self.context.queue.0).unwrap_or(true) {
+            return;
+        }
+        for _ in 0..self.idle_workers() {
+            let Some(&index) = self.order.front() else { break };
+            let Some(client) = self.clients.get(index).and_then(Option::as_ref) else { break };
+            if pass::send(&self.context.queue.0, b"c", &client.socket).is_err() {
+                break;
+            }
+            self.drop_client(index);
+        }
+    }
+
+    /// Ends the waits whose time is over.
+    fn end_waits(&mut self) {
+        let now = Instant::now();
+        for index in 0..self.clients.len() {
+            let due = |client: &Client| client.deadline <= now;
+            let Some(client) = self.clients.get(index).and_then(Option::as_ref).filter(|client| due(client)) else {
+                continue;
+            };
+            if client.queued {
+                self.context.segment.pool().count(Counter::QueueTimeouts);
+                self.refuse(index, &too_many());
+            } else {
+                self.drop_client(index);
+            }
+        }
+    }
+
+    fn refuse(&mut self, index: usize, error: &Error) {
+        self.context.segment.pool().count(Counter::Refused);
+        if let Some(client) = self.clients.get(index).and_then(Option::as_ref) {
+            tell(client, error);
+        }
+        self.drop_client(index);
+    }
+
+    /// Closes our end; a connection that was handed over goes on with the worker.
+    fn drop_client(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index).and_then(Option::take) else { return };
+        // The worker's copy would keep the registration alive past our close (epoll(7), question 6).
+        let fd = client.socket.as_raw_fd();
+        let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        if client.queued {
+            self.order.retain(|other| *other != index);
+            self.publish();
+        }
+    }
+
+    fn publish(&self) {
+        self.context.segment.pool().set_queued(u32::try_from(self.order.len()).unwrap_or(u32::MAX));
+    }
+
+    /// The server ends: so do all waits.
+    fn close(&mut self) {
+        debug_assert_ne!(self.context.segment.pool().shutdown(), ShutdownMode::Running);
+        let error = Error::new(Condition::CannotConnectNow, "the database system is shutting down");
+        self.clients.iter().flatten().for_each(|client| tell(client, &error));
+    }
+}
+
+/// Sends what the client's socket takes at once.
+fn tell(client: &Client, error: &Error) {
+    let mut bytes = Vec::new();
+    Encoder::new(&mut bytes).error_response(Severity::Fatal, error);
+    let _ = send(client.socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+}
+
+fn too_many() -> Error {
+    Error::new(Condition::TooManyConnections, "sorry, too many clients already")
+}

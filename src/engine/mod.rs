@@ -3,11 +3,13 @@
 //! After authentication a session is handed to an [`Engine`]; nothing above knows which one it is.
 
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::sql::plan::{Copy, Plan};
+use crate::sql::plan::{Copy, Discard, Modes, Plan};
 use crate::sql::types::{Datum, Type, Value};
 
+pub mod cluster;
 pub mod null;
 pub mod sqlite;
 
@@ -31,12 +33,24 @@ pub struct Completion {
     pub complete: bool,
 }
 
+/// The statements of a text: the place of each, in bytes, and what was recognised there.
+pub type Split<R> = Vec<(Range<usize>, R)>;
+
 /// Takes the rows of a result as they come.
 pub trait RowSink {
     /// One row in the stored representation; the columns are those of the plan. An error stops the statement.
     fn row(&mut self, row: &[Datum<'_>]) -> Result<(), Error>;
     /// A notice or warning to the client (`severity` as in NoticeResponse: NOTICE, WARNING, INFO …).
     fn notice(&mut self, severity: &'static str, notice: Error);
+    /// Whether so much is gathered that it should be sent. An engine asks after each row, and when it is so
+    /// settles and calls [`RowSink::flush`].
+    fn full(&self) -> bool {
+        false
+    }
+    /// Sends what is gathered. An error (the client has gone, the session is to end) stops the statement.
+    fn flush(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// Answers statements. One object serves one session at a time, in one process.
@@ -51,7 +65,7 @@ pub trait Engine {
     /// Splits a message's text into statements, without their separators; an empty statement alone counts as
     /// one, further empty ones are left out. A syntax error anywhere refuses the whole text (42601), before
     /// anything runs. The range is the statement's place in the text, in bytes.
-    fn split(&mut self, text: &str) -> Result<Vec<(Range<usize>, Self::Raw)>, Error>;
+    fn split(&mut self, text: &str) -> Result<Split<Self::Raw>, Error>;
 
     /// Analyses one statement against the catalog of now. `types` are the OIDs declared by Parse, 0 for
     /// "infer". Error positions count from the start of the statement's own text.
@@ -86,6 +100,9 @@ pub trait Engine {
         sink: &mut dyn RowSink,
     ) -> Result<u64, Error>;
 
+    /// How many rows a materialised result has.
+    fn row_count(&mut self, cursor: &mut Self::Cursor) -> u64;
+
     /// Starts COPY FROM STDIN.
     fn copy_in_start(&mut self, copy: &Copy) -> Result<(), Error>;
     /// One row, already of the columns' types.
@@ -113,6 +130,37 @@ pub trait Engine {
 
     /// Forgets everything of the session: transaction, temporary tables, cursors, cached rows.
     fn reset(&mut self) -> Result<(), Error>;
+
+    /// When the statement under way is to end with 57014, by statement_timeout; `None` for never. Called only
+    /// when that changes.
+    fn set_deadline(&mut self, deadline: Option<Instant>) {
+        let _ = deadline;
+    }
+
+    /// How long the session may now stay idle before its transaction is in others' way (it holds the writer
+    /// lock); after that the session ends with 25P03.
+    fn idle_limit(&self) -> Option<Duration> {
+        None
+    }
+
+    /// DISCARD of what the engine keeps; `All` comes outside of a transaction only.
+    fn discard(&mut self, what: Discard) -> Result<(), Error> {
+        match what {
+            Discard::All => self.reset(),
+            Discard::Plans | Discard::Sequences | Discard::Temp => Ok(()),
+        }
+    }
+
+    /// Start of the current transaction (outside of one: now), microseconds since 2000-01-01 UTC: what 'now' and
+    /// 'today' mean in a parameter. `None` where the engine keeps no time; they are refused then.
+    fn transaction_timestamp(&self) -> Option<i64> {
+        None
+    }
+
+    /// The modes of the current transaction, where they differ from the session's defaults (for SHOW).
+    fn transaction_modes(&self) -> Modes {
+        Modes::default()
+    }
 
     /// Whether the type can be a parameter or a result in binary format.
     fn binary_supported(&self, type_: Type) -> bool {

@@ -65,7 +65,7 @@ pub enum Action {
 }
 
 /// A statement of the engine's own dialect.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Query {
     /// SQLite SQL with `?1`, `?2`, … for `binds`.
     pub sql: String,
@@ -77,12 +77,17 @@ pub struct Query {
     pub catalog_version: u64,
     /// OIDs of the tables that it reads or writes, for privileges and error messages.
     pub relations: Vec<u32>,
+    /// Functions of ours that the SQL calls, by the names they are registered under.
+    pub functions: Vec<&'static str>,
+    /// Storage names of the system relations and table functions that it reads.
+    pub virtual_tables: Vec<String>,
 }
 
 /// What a query does to the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Access {
     /// It reads nothing but its own arguments (`SELECT 1`).
+    #[default]
     None,
     /// It reads.
     Read,
@@ -223,6 +228,8 @@ pub enum Direction {
 /// COPY between the client and a table or query. Server-side files are refused by the planner.
 #[derive(Debug, Clone)]
 pub struct Copy {
+    /// The table's name without its schema, for the CONTEXT of errors; empty for a query.
+    pub target: String,
     /// Which way.
     pub direction: CopyDirection,
     /// Columns that travel, in order; types and names of the target or of the query's result.

@@ -1,3 +1,17 @@
 //! One small file a kernel facility, each with a safe interface. The only place of the server, besides the
-//! engine's FFI folder, that may say `unsafe`.
+//! engine's FFI folder, that may say `unsafe`. Knows nothing of sessions or configuration, and of slots no more than their latch.
 #![allow(unsafe_code)]
+
+pub mod daemon;
+pub mod descriptor;
+pub mod epoll;
+pub mod fork;
+pub mod listener;
+pub mod memory;
+pub mod parent;
+pub mod pass;
+pub mod privileges;
+pub mod signal;
+pub mod wake;
+
+pub use nix::unistd::Pid;

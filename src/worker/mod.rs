@@ -1,1 +1,173 @@
-//! (to be written)
+//! A worker: accepts a client, serves its session, and is recycled.
+//!
+//! Runs in a process of its own, forked by the postmaster, with its engine open before its client comes. Never
+//! returns to its caller, never starts a thread, signals nobody: what it wants of other processes it writes into
+//! their slots and wakes the postmaster.
+//!
+//! - [`context`]: what the process has from the postmaster.
+//! - `idle`: waiting for a client beside the other workers, so that none is stranded.
+//! - `connection`: one client from accept to the end of its session; `startup`, `authentication` are its parts.
+//! - `presence`: the worker's slot, as the session and the signal handlers see it.
+//! - `engine`: the one place that knows which engines there are.
+//! - [`transport`]: the client's bytes.
+
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use shm::{ExitReason, Owner, Phase, SetupPhase, SlotState};
+
+use self::context::Context;
+use self::engine::WarmEngine;
+use self::idle::{Idle, Woken};
+use self::presence::Presence;
+use crate::system::fork::exit_now;
+use crate::system::listener::Peer;
+use crate::system::{parent, signal};
+
+mod authentication;
+pub mod cancel;
+mod connection;
+pub mod context;
+pub mod directory;
+mod engine;
+mod idle;
+mod presence;
+mod startup;
+pub mod transport;
+
+/// Exit code after a panic: our own fault, but memory is as it should be.
+const PANICKED: i32 = 3;
+/// Exit code when the engine can't be opened or the process can't wait for clients.
+const COULD_NOT_START: i32 = 1;
+
+/// Lives a worker's life in the slot that it was forked for, and ends the process. With a client, serves that
+/// one and leaves: the classic model. Signals must be blocked and the process tied to the postmaster.
+pub fn run(context: &Context, owner: Owner, client: Option<(OwnedFd, Peer)>) -> ! {
+    std::panic::set_hook(Box::new(|panic| log::error!("panic: {panic}")));
+    let life = catch_unwind(AssertUnwindSafe(|| Worker::start(context, owner)?.live(client)));
+    match life {
+        Ok(Ok(())) => exit_now(0),
+        Ok(Err(error)) => {
+            log::error!("worker could not start: {error}");
+            exit_now(COULD_NOT_START)
+        }
+        Err(_) => exit_now(PANICKED),
+    }
+}
+
+struct Worker<'a> {
+    context: &'a Context,
+    presence: Presence,
+    engine: WarmEngine,
+    sessions_left: Option<u32>,
+    /// When the process began, and when its engine was open (monotonic clock).
+    started_us: u64,
+    opened_us: u64,
+}
+
+impl<'a> Worker<'a> {
+    fn start(context: &'a Context, owner: Owner) -> Result<Self, String> {
+        parent::set_name("pgprefork: work");
+        let presence = Presence::new(context.segment, owner.slot);
+        presence.install_handlers().map_err(|error| format!("signal handlers: {error}"))?;
+        let slot = presence.slot();
+        slot.set_phase(Phase::OpeningEngine);
+        let started_us = shm::clock::monotonic_us();
+        let engine = engine::open(context, owner)?;
+        let opened_us = shm::clock::monotonic_us();
+        let limit = context.config.pool.sessions_per_worker;
+        Ok(Self { context, presence, engine, sessions_left: (limit != 0).then_some(limit), started_us, opened_us })
+    }
+
+    fn live(mut self, client: Option<(OwnedFd, Peer)>) -> Result<(), String> {
+        if let Some((client, peer)) = client {
+            self.presence.go(SlotState::Starting, SlotState::Connecting);
+            signal::unblock_all().map_err(|error| error.to_string())?;
+            // The postmaster accepted it just before it claimed the slot.
+            let accepted_us = self.presence.slot().started_us();
+            let statistics = self.context.segment.statistics();
+            statistics.setup(SetupPhase::Fork).record(self.started_us.saturating_sub(accepted_us));
+            statistics.setup(SetupPhase::EngineStart).record(self.opened_us.saturating_sub(self.started_us));
+            self.serve(client, peer, accepted_us);
+            self.leave(ExitReason::Recycled);
+            return Ok(());
+        }
+        self.presence.go(SlotState::Starting, SlotState::Idle);
+        let mut idle = Idle::new(self.context).map_err(|error| format!("epoll: {error}"))?;
+        loop {
+            self.presence.slot().set_phase(Phase::Accepting);
+            if self.context.segment.pool().queued() > 0 {
+                self.context.doorman.wake();
+            }
+            let (client, peer) = match idle.wait(&self.presence).map_err(|error| error.to_string())? {
+                Woken::Client(client, peer) => (client, peer),
+                Woken::Leave(reason) => match idle.leave() {
+                    // A connection whose wake-up came to us: nobody else will look for it.
+                    Some((client, peer)) => {
+                        self.claim();
+                        signal::unblock_all().map_err(|error| error.to_string())?;
+                        self.serve(client, peer, shm::clock::monotonic_us());
+                        self.leave(reason);
+                        return Ok(());
+                    }
+                    None => {
+                        self.leave(reason);
+                        return Ok(());
+                    }
+                },
+            };
+            self.claim();
+            signal::unblock_all().map_err(|error| error.to_string())?;
+            let served = self.serve(client, peer, shm::clock::monotonic_us());
+            if let Some(reason) = self.reason_to_leave(served) {
+                self.leave(reason);
+                return Ok(());
+            }
+            signal::block_all().map_err(|error| error.to_string())?;
+            self.presence.go(self.presence.slot().state(), SlotState::Idle);
+        }
+    }
+
+    /// From idle to busy. The claim that leaves few spare workers wakes the postmaster.
+    fn claim(&self) {
+        let spare = self.presence.go(SlotState::Idle, SlotState::Connecting);
+        let pool = self.context.segment.pool();
+        pool.count(shm::Counter::Accepts);
+        if spare <= pool.spare_minimum() {
+            self.context.wake_postmaster();
+        }
+        if pool.gauge(SlotState::Idle) == 0 {
+            self.context.doorman.wake();
+        }
+    }
+
+    /// Serves one connection, accepted at that time of the monotonic clock. Says whether it was a session.
+    fn serve(&mut self, client: OwnedFd, peer: Peer, accepted_us: u64) -> bool {
+        let served = connection::serve(self.context, &self.presence, &mut self.engine, client, peer, accepted_us);
+        self.presence.end_session();
+        if served {
+            self.sessions_left = self.sessions_left.map(|left| left.saturating_sub(1));
+        }
+        served
+    }
+
+    fn reason_to_leave(&self, served: bool) -> Option<ExitReason> {
+        let pool = self.context.segment.pool();
+        if self.presence.is_terminated() || pool.shutdown() != shm::ShutdownMode::Running {
+            return Some(ExitReason::Terminated);
+        }
+        if pool.configuration_generation() != self.presence.slot().configuration_generation() {
+            return Some(ExitReason::Reload);
+        }
+        if served && self.sessions_left == Some(0) {
+            return Some(ExitReason::Recycled);
+        }
+        None
+    }
+
+    fn leave(&self, reason: ExitReason) {
+        let slot = self.presence.slot();
+        slot.set_exit_reason(reason);
+        self.presence.go(slot.state(), SlotState::Leaving);
+    }
+}

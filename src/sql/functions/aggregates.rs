@@ -167,7 +167,7 @@ impl Aggregate {
             },
             Self::FloatSum | Self::Float4Sum | Self::FloatAvg => state.float += float(arguments, 0)?,
             Self::IntervalSum | Self::IntervalAvg => {
-                state.interval = state.interval.add(Interval::from_stored(text(arguments, 0)?)?)?;
+                state.interval = state.interval.plus(Interval::from_stored(text(arguments, 0)?)?)?;
             }
             Self::BoolAnd => state.truth = Some(state.truth.unwrap_or(true) && boolean(arguments, 0)?),
             Self::BoolOr => state.truth = Some(state.truth.unwrap_or(false) || boolean(arguments, 0)?),

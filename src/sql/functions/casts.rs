@@ -161,10 +161,10 @@ pub fn registration(call: &str) -> Option<Registration> {
 fn cast_call(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
     let (from, to) = (type_(arguments, 1)?, type_(arguments, 2)?);
     let Some(datum) = arguments.first().copied() else { return Ok(Value::Null) };
-    if is_reg(to) {
-        if let Datum::Text(text) = datum {
-            return host.catalog_function(&format!("{}in", types::pg_type(to).name), &[Datum::Text(text)]);
-        }
+    if is_reg(to)
+        && let Datum::Text(text) = datum
+    {
+        return host.catalog_function(&format!("{}in", types::pg_type(to).name), &[Datum::Text(text)]);
     }
     if is_reg(from) && is_string(to) {
         return host.catalog_function(&format!("{}out", types::pg_type(from).name), &[datum]);

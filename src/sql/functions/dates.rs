@@ -215,7 +215,7 @@ pub fn timestamptz_interval(host: &dyn Host, arguments: &[Datum<'_>], negate: bo
 
 /// interval ± interval.
 pub fn add_intervals(arguments: &[Datum<'_>], negate: bool) -> Result<Value, Error> {
-    signed_interval(arguments, 0, false)?.add(signed_interval(arguments, 1, negate)?)?.to_value()
+    signed_interval(arguments, 0, false)?.plus(signed_interval(arguments, 1, negate)?)?.to_value()
 }
 
 /// - interval.

@@ -199,6 +199,7 @@ mod arguments;
 mod arithmetic;
 pub mod casts;
 mod dates;
+pub mod guards;
 mod math;
 pub mod operators;
 mod pattern;
@@ -244,7 +245,7 @@ pub fn registration(call: &str) -> Option<Registration> {
             deterministic: operator.volatility == Volatility::Immutable,
         });
     }
-    casts::registration(call)
+    casts::registration(call).or_else(|| guards::registration(call))
 }
 
 /// All overloads of a name, or none. The name must be in lower case and without its schema.

@@ -94,7 +94,7 @@ pub(super) fn parse_uuid(text: &str) -> Result<Vec<u8>, Error> {
     let mut after_hyphen = true;
     for c in body.chars() {
         if c == '-' {
-            if after_hyphen || digits.len() % 4 != 0 || digits.len() == 32 {
+            if after_hyphen || !digits.len().is_multiple_of(4) || digits.len() == 32 {
                 return Err(invalid());
             }
             after_hyphen = true;

@@ -43,7 +43,7 @@ impl Interval {
     }
 
     /// The sum.
-    pub fn add(self, other: Self) -> Result<Self, Error> {
+    pub fn plus(self, other: Self) -> Result<Self, Error> {
         Ok(Self {
             months: self.months + other.months,
             days: self.days + other.days,

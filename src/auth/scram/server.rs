@@ -1,0 +1,364 @@
+//! The server's side of the exchange: a state machine over the client's messages.
+//!
+//! A mock exchange (for a role that does not exist or has no verifier) runs through the same states and ends in
+//! the same failure as a wrong password.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use subtle::ConstantTimeEq;
+
+use super::{Key, NONCE_LENGTH, Verifier, hash, hmac, random, xor};
+use crate::error::{Condition, Error};
+
+/// An exchange that is under way.
+#[derive(Debug)]
+pub struct Scram {
+    verifier: Verifier,
+    /// True for a mock exchange: whatever the proof, it fails.
+    doomed: bool,
+    server_nonce: String,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    First,
+    Final { client_first_bare: String, server_first: String, nonce: String, flag: u8 },
+    Over,
+}
+
+/// What follows from a client's message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Send this as AuthenticationSASLContinue, and read on.
+    Continue(Vec<u8>),
+    /// The client has proved itself. Send this as AuthenticationSASLFinal.
+    Final(Vec<u8>),
+    /// The proof is wrong, or there was nothing to prove.
+    Fail,
+}
+
+/// A message that breaks the mechanism's rules; becomes 08P01 or 0A000.
+pub type Failure = Error;
+
+impl Scram {
+    /// Begins an exchange against a verifier, or a mock one. Fails only if the kernel has no random bytes.
+    pub fn start(verifier: Option<Verifier>, user: &str, mock_secret: &[u8; 32]) -> Result<Scram, Error> {
+        let nonce = random::<NONCE_LENGTH>()
+            .map_err(|error| Error::internal(format!("could not generate random nonce: {error}")))?;
+        Ok(Self::with_nonce(verifier, user, mock_secret, BASE64.encode(nonce)))
+    }
+
+    fn with_nonce(verifier: Option<Verifier>, user: &str, mock_secret: &[u8; 32], server_nonce: String) -> Scram {
+        let doomed = verifier.is_none();
+        let verifier = verifier.unwrap_or_else(|| Verifier::mock(user, mock_secret));
+        Scram { verifier, doomed, server_nonce, state: State::First }
+    }
+
+    /// Takes the client's next message.
+    pub fn step(&mut self, message: &[u8]) -> Result<Outcome, Failure> {
+        let text = readable(message)?;
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::First => self.client_first(text),
+            State::Final { client_first_bare, server_first, nonce, flag } => {
+                self.client_final(text, &client_first_bare, &server_first, &nonce, flag)
+            }
+            State::Over => Err(malformed("The exchange is over.")),
+        }
+    }
+
+    fn client_first(&mut self, text: &str) -> Result<Outcome, Failure> {
+        // gs2-header = gs2-cbind-flag "," [ authzid ] ","; then reserved-mext, username, nonce, extensions.
+        let flag = text.bytes().next().unwrap_or(0);
+        let rest = text.get(1..).unwrap_or_default();
+        match flag {
+            // 'y': the client could bind the channel and thinks that the server cannot, which is true.
+            b'n' | b'y' => (),
+            b'p' => {
+                return Err(malformed(
+                    "The client selected SCRAM-SHA-256 without channel binding, but the SCRAM message includes \
+                     channel binding data.",
+                ));
+            }
+            other => {
+                return Err(malformed(format!("Unexpected channel-binding flag \"{}\".", shown(other))));
+            }
+        }
+        let rest = rest
+            .strip_prefix(',')
+            .ok_or_else(|| malformed(format!("Comma expected, but found character \"{}\".", shown_first(rest))))?;
+        if rest.starts_with('a') {
+            return Err(unsupported("client uses authorization identity, but it is not supported"));
+        }
+        let bare = rest.strip_prefix(',').ok_or_else(|| {
+            malformed(format!("Unexpected attribute \"{}\" in client-first-message.", shown_first(rest)))
+        })?;
+        if bare.starts_with('m') {
+            return Err(unsupported("client requires an unsupported SCRAM extension"));
+        }
+        let mut attributes = Attributes { rest: Some(bare) };
+        attributes.take('n')?;
+        let client_nonce = attributes.take('r')?;
+        if client_nonce.is_empty() || !client_nonce.bytes().all(|byte| matches!(byte, 0x21..=0x2b | 0x2d..=0x7e)) {
+            return Err(Error::new(Condition::ProtocolViolation, "non-printable characters in SCRAM nonce"));
+        }
+        // Extensions that are not mandatory are ignored, if they are attributes.
+        attributes.skip_all()?;
+        let nonce = format!("{client_nonce}{}", self.server_nonce);
+        let server_first = format!("r={nonce},s={},i={}", BASE64.encode(&self.verifier.salt), self.verifier.iterations);
+        let reply = server_first.clone().into_bytes();
+        self.state = State::Final { client_first_bare: bare.to_owned(), server_first, nonce, flag };
+        Ok(Outcome::Continue(reply))
+    }
+
+    fn client_final(
+        &mut self,
+        text: &str,
+        client_first_bare: &str,
+        server_first: &str,
+        nonce: &str,
+        flag: u8,
+    ) -> Result<Outcome, Failure> {
+        let mut attributes = Attributes { rest: Some(text) };
+        let binding = attributes.take('c')?;
+        // base64 of "n,," or "y,,": what the first message said.
+        if binding != (if flag == b'n' { "biws" } else { "eSws" }) {
+            return Err(Error::new(
+                Condition::ProtocolViolation,
+                "unexpected SCRAM channel-binding attribute in client-final-message",
+            ));
+        }
+        let final_nonce = attributes.take('r')?;
+        let (without_proof, proof) = attributes.proof(text)?;
+        if final_nonce != nonce {
+            return Err(
+                Error::new(Condition::ProtocolViolation, "invalid SCRAM response").detail("Nonce does not match.")
+            );
+        }
+        let message = [client_first_bare, ",", server_first, ",", without_proof].map(str::as_bytes);
+        let signature = hmac(&self.verifier.stored_key, &message);
+        let proved = hash(&xor(&proof, &signature)).ct_eq(&self.verifier.stored_key);
+        if self.doomed || !bool::from(proved) {
+            return Ok(Outcome::Fail);
+        }
+        let server_signature = hmac(&self.verifier.server_key, &message);
+        Ok(Outcome::Final(format!("v={}", BASE64.encode(server_signature)).into_bytes()))
+    }
+}
+
+/// Walks `name=value` attributes with commas between them.
+struct Attributes<'a> {
+    rest: Option<&'a str>,
+}
+
+impl<'a> Attributes<'a> {
+    /// The value of the next attribute, which has to be this one.
+    fn take(&mut self, name: char) -> Result<&'a str, Failure> {
+        let (found, value) = self.any(Some(name))?;
+        if found != name {
+            return Err(malformed(format!("Expected attribute \"{name}\" but found \"{}\".", shown_char(found))));
+        }
+        Ok(value)
+    }
+
+    fn any(&mut self, expected: Option<char>) -> Result<(char, &'a str), Failure> {
+        let rest = self.rest.take().unwrap_or_default();
+        let Some(name) = rest.chars().next() else {
+            return Err(malformed("Attribute expected, but found end of string."));
+        };
+        if !name.is_ascii_alphabetic() {
+            return Err(malformed(format!(
+                "Attribute expected, but found invalid character \"{}\".",
+                shown_char(name)
+            )));
+        }
+        let Some(rest) = rest.get(1..).and_then(|rest| rest.strip_prefix('=')) else {
+            return Err(malformed(format!("Expected character \"=\" for attribute \"{}\".", expected.unwrap_or(name))));
+        };
+        match rest.split_once(',') {
+            Some((value, rest)) => {
+                self.rest = Some(rest);
+                Ok((name, value))
+            }
+            None => Ok((name, rest)),
+        }
+    }
+
+    fn skip_all(&mut self) -> Result<(), Failure> {
+        while self.rest.is_some() {
+            self.any(None)?;
+        }
+        Ok(())
+    }
+
+    /// Skips to the proof, which ends the message: what comes before it, and the proof itself.
+    fn proof(&mut self, text: &'a str) -> Result<(&'a str, Key), Failure> {
+        loop {
+            let before = text.len().saturating_sub(self.rest.map_or(0, str::len) + 1);
+            let (name, value) = self.any(None)?;
+            if name != 'p' {
+                continue;
+            }
+            if self.rest.is_some() {
+                return Err(malformed("Garbage found at the end of client-final-message."));
+            }
+            let proof = BASE64.decode(value).ok().and_then(|bytes| Key::try_from(bytes).ok());
+            let proof = proof.ok_or_else(|| malformed("Malformed proof in client-final-message."))?;
+            return Ok((text.get(..before).unwrap_or_default(), proof));
+        }
+    }
+}
+
+fn readable(message: &[u8]) -> Result<&str, Failure> {
+    if message.is_empty() {
+        return Err(malformed("The message is empty."));
+    }
+    if message.contains(&0) {
+        return Err(malformed("Message length does not match input length."));
+    }
+    std::str::from_utf8(message).map_err(|_| malformed("The message is not UTF-8."))
+}
+
+fn malformed(detail: impl Into<String>) -> Failure {
+    Error::new(Condition::ProtocolViolation, "malformed SCRAM message").detail(detail)
+}
+
+fn shown(byte: u8) -> String {
+    shown_char(char::from(byte))
+}
+
+fn shown_first(text: &str) -> String {
+    text.chars().next().map_or_else(String::new, shown_char)
+}
+
+/// Printable ASCII as it is, other characters by their number.
+fn shown_char(c: char) -> String {
+    if matches!(c, '!'..='~') { c.to_string() } else { format!("0x{:02x}", u32::from(c)) }
+}
+
+fn unsupported(message: &str) -> Failure {
+    Error::new(Condition::FeatureNotSupported, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Next, client, frame};
+
+    const SECRET: [u8; 32] = [7; 32];
+
+    /// The example of RFC 7677, section 3.
+    fn rfc_7677() -> Scram {
+        let salt = BASE64.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let verifier = Verifier::with_salt(b"pencil", 4096, &salt);
+        Scram::with_nonce(Some(verifier), "user", &SECRET, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".into())
+    }
+
+    const CLIENT_FIRST: &[u8] = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
+    const CLIENT_FINAL: &str = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                                p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+
+    #[test]
+    fn the_example_of_rfc_7677() {
+        let mut scram = rfc_7677();
+        assert_eq!(
+            scram.step(CLIENT_FIRST),
+            Ok(Outcome::Continue(
+                b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".to_vec()
+            ))
+        );
+        assert_eq!(
+            scram.step(CLIENT_FINAL.as_bytes()),
+            Ok(Outcome::Final(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".to_vec()))
+        );
+        assert!(scram.step(CLIENT_FINAL.as_bytes()).is_err(), "an exchange cannot be stepped past its end");
+    }
+
+    /// The bodies of the messages of type `kind` in a recording.
+    fn bodies(mut bytes: &[u8], kind: u8) -> Vec<&[u8]> {
+        let mut bodies = Vec::new();
+        while let Ok(Next::Complete(frame, length)) = client::next(bytes) {
+            bodies.extend((frame.kind == kind).then_some(frame.body));
+            bytes = &bytes[length..];
+        }
+        bodies
+    }
+
+    #[test]
+    fn psql_is_let_in_and_gets_the_signature_that_postgresql_sent() {
+        let front: &[u8] = include_bytes!("../../../tests/wire/psql.front");
+        let back: &[u8] = include_bytes!("../../../tests/wire/psql.back");
+        let mut front = front;
+        // Skip the start-up packets, which have no type byte.
+        while let Ok(Next::Complete(_, length)) = frame::next_startup(front) {
+            front = &front[length..];
+        }
+        let [first, last] = bodies(front, b'p')[..] else { panic!("two SASL messages") };
+        let requests = bodies(back.strip_prefix(b"N").unwrap_or(back), b'R');
+        let (server_first, server_final) = (&requests[1][4..], &requests[2][4..]);
+
+        let text = std::str::from_utf8(server_first).unwrap();
+        let mut parts = text.split(',').map(|part| &part[2..]);
+        let (nonce, salt) = (parts.next().unwrap(), BASE64.decode(parts.next().unwrap()).unwrap());
+        let client_first = first.splitn(2, |&byte| byte == 0).nth(1).map(|rest| &rest[4..]).unwrap();
+        let client_nonce = client_first.strip_prefix(b"n,,n=,r=").unwrap();
+        let server_nonce = nonce[client_nonce.len()..].to_owned();
+
+        let verifier = Verifier::with_salt(b"secret", 4096, &salt);
+        let mut scram = Scram::with_nonce(Some(verifier), "postgres", &SECRET, server_nonce);
+        assert_eq!(scram.step(client_first), Ok(Outcome::Continue(server_first.to_vec())));
+        assert_eq!(scram.step(last), Ok(Outcome::Final(server_final.to_vec())));
+    }
+
+    #[test]
+    fn a_wrong_proof_and_a_mock_exchange_fail_alike() {
+        let wrong = CLIENT_FINAL.replace("p=d", "p=e");
+        let mut scram = rfc_7677();
+        scram.step(CLIENT_FIRST).unwrap();
+        assert_eq!(scram.step(wrong.as_bytes()), Ok(Outcome::Fail));
+
+        let mut mock = Scram::with_nonce(None, "user", &SECRET, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".into());
+        assert!(matches!(mock.step(CLIENT_FIRST), Ok(Outcome::Continue(_))));
+        assert_eq!(mock.step(CLIENT_FINAL.as_bytes()), Ok(Outcome::Fail));
+    }
+
+    fn refused(first: &[u8]) -> (&'static str, String) {
+        let error = rfc_7677().step(first).unwrap_err();
+        let fields = error.fields();
+        (fields.condition.code(), fields.detail.clone().unwrap_or_else(|| fields.message.clone()))
+    }
+
+    #[test]
+    fn first_messages_that_break_the_rules() {
+        assert_eq!(refused(b"").1, "The message is empty.");
+        assert_eq!(refused(b"n,,n=,r=a\0").1, "Message length does not match input length.");
+        assert_eq!(refused(b"x,,n=,r=a").1, "Unexpected channel-binding flag \"x\".");
+        assert!(refused(b"p=tls-server-end-point,,n=,r=a").1.contains("channel binding data"));
+        assert_eq!(refused(b"nn").1, "Comma expected, but found character \"n\".");
+        assert_eq!(refused(b"n,a=bob,n=,r=a").0, "0A000");
+        assert_eq!(refused(b"n,x,n=,r=a").1, "Unexpected attribute \"x\" in client-first-message.");
+        assert_eq!(refused(b"n,,m=ext,n=,r=a").0, "0A000");
+        assert_eq!(refused(b"n,,r=a").1, "Expected attribute \"n\" but found \"r\".");
+        assert_eq!(refused(b"n,,n=").1, "Attribute expected, but found end of string.");
+        assert_eq!(refused(b"n,,n=,r").1, "Expected character \"=\" for attribute \"r\".");
+        assert_eq!(refused(b"n,,n=,r=\x7f").1, "non-printable characters in SCRAM nonce");
+        assert_eq!(refused(b"n,,n=,r=a,%=x").1, "Attribute expected, but found invalid character \"%\".");
+        assert_eq!(refused("n,,n=,ü".as_bytes()).1, "Attribute expected, but found invalid character \"0xfc\".");
+    }
+
+    #[test]
+    fn final_messages_that_break_the_rules() {
+        let refused = |text: &str| {
+            let mut scram = rfc_7677();
+            scram.step(CLIENT_FIRST).unwrap();
+            let error = scram.step(text.as_bytes()).unwrap_err();
+            let fields = error.fields();
+            fields.detail.clone().unwrap_or_else(|| fields.message.clone())
+        };
+        assert!(refused(&CLIENT_FINAL.replace("biws", "eSws")).contains("channel-binding attribute"));
+        assert_eq!(refused(&CLIENT_FINAL.replace("rOpr", "rOpq")), "Nonce does not match.");
+        assert_eq!(refused("c=biws,r=x,p=AAAA"), "Malformed proof in client-final-message.");
+        assert_eq!(refused(&format!("{CLIENT_FINAL},x=y")), "Garbage found at the end of client-final-message.");
+        assert_eq!(refused("c=biws,r=x"), "Attribute expected, but found end of string.");
+    }
+}

@@ -1,0 +1,232 @@
+//! A server under test: how it is started on a temporary directory and a free port, found ready, and ended.
+//!
+//! A peer's process is always ended by its own id, also when the benchmark fails half-way. A cluster that runs
+//! on the machine already is never touched.
+
+use std::fs;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User, geteuid};
+
+use super::Error;
+
+/// How long a server may take until it accepts connections, and until it has gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// This program: its model, `pool.sessions_per_worker` and `engine.kind`.
+    Own { model: &'static str, sessions_per_worker: u32, engine: &'static str },
+    /// Debian's PostgreSQL.
+    Postgres,
+}
+
+impl Kind {
+    /// The name that stands in the report.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Own { model, sessions_per_worker, engine } => {
+                let reuse = if *model == "prefork" && *sessions_per_worker != 1 { ", reuse" } else { "" };
+                let ceiling = if *engine == "null" { " [null]" } else { "" };
+                format!("{model}{reuse}{ceiling}")
+            }
+            Self::Postgres => "postgres".to_owned(),
+        }
+    }
+
+    /// Whether it stores what it is told.
+    pub fn stores(&self) -> bool {
+        !matches!(self, Self::Own { engine: "null", .. })
+    }
+}
+
+/// A running server. Ended when dropped.
+pub struct Peer {
+    kind: Kind,
+    port: u16,
+    child: Child,
+}
+
+impl Peer {
+    /// Starts a server below `root` and waits until it answers.
+    pub fn start(kind: Kind, root: &Path, max_sessions: u32) -> Result<Self, Error> {
+        let directory = root.join(kind.name().replace([' ', ','], "").replace(['[', ']'], "-"));
+        let port = free_port().map_err(|error| Error::Io("looking for a free port".into(), error))?;
+        let mut command = match &kind {
+            Kind::Own { model, sessions_per_worker, engine } => {
+                own_command(&directory, port, model, *sessions_per_worker, engine, max_sessions)?
+            }
+            Kind::Postgres => postgres_command(&directory, port, max_sessions)?,
+        };
+        let log = root.join(format!("{}.log", directory.file_name().unwrap_or_default().to_string_lossy()));
+        let log_file = fs::File::create(&log).map_err(|error| Error::Io(log.display().to_string(), error))?;
+        let log_copy = log_file.try_clone().map_err(|error| Error::Io(log.display().to_string(), error))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log_file)
+            .stderr(log_copy)
+            .spawn()
+            .map_err(|error| Error::Io(format!("starting {}", kind.name()), error))?;
+        let mut peer = Self { kind, port, child };
+        peer.wait_until_ready(&log)?;
+        Ok(peer)
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The TCP port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn wait_until_ready(&mut self, log: &Path) -> Result<(), Error> {
+        let started = Instant::now();
+        loop {
+            let words = || last_words(&fs::read_to_string(log).unwrap_or_default());
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(Error::Failed(format!("{} ({status})", self.kind.name()), words()));
+            }
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() && self.answers() {
+                return Ok(());
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(Error::Failed(format!("waiting for {}", self.kind.name()), words()));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn answers(&self) -> bool {
+        super::pgbench::program("psql").is_ok_and(|psql| {
+            Command::new(psql)
+                .args([
+                    "-h",
+                    "127.0.0.1",
+                    "-p",
+                    &self.port.to_string(),
+                    "-U",
+                    "postgres",
+                    "-Atqc",
+                    "select 1",
+                    "postgres",
+                ])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
+        })
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        // SIGINT is the fast shutdown of both kinds; SIGKILL only when that was not enough.
+        let _ = kill(pid, Signal::SIGINT);
+        let asked = Instant::now();
+        while asked.elapsed() < PATIENCE {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The last lines of a log, for an error message.
+pub fn last_words(text: &str) -> String {
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(3)..].join(" / ")
+}
+
+/// A TCP port below the ephemeral range that nobody listens on now.
+fn free_port() -> io::Result<u16> {
+    let start = 20_000 + (std::process::id() % 10_000) as u16;
+    for port in (start..32_000).chain(10_000..start) {
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            drop(listener);
+            return Ok(port);
+        }
+    }
+    Err(io::Error::from(io::ErrorKind::AddrInUse))
+}
+
+fn own_command(
+    directory: &Path,
+    port: u16,
+    model: &str,
+    sessions_per_worker: u32,
+    engine: &str,
+    max_sessions: u32,
+) -> Result<Command, Error> {
+    let program = std::env::current_exe().map_err(|error| Error::Io("finding this program".into(), error))?;
+    let mut command = Command::new(program);
+    command.arg("serve").arg("--data").arg(directory);
+    command.args(["--port", &port.to_string(), "--listen", "127.0.0.1", "--model", model]);
+    for setting in [
+        format!("pool.sessions_per_worker={sessions_per_worker}"),
+        format!("pool.max_sessions={max_sessions}"),
+        format!("engine.kind={engine}"),
+        "log.level=warn".to_owned(),
+        "listen.socket_directories=[\".\"]".to_owned(),
+    ] {
+        command.args(["--set", &setting]);
+    }
+    Ok(command)
+}
+
+fn postgres_command(directory: &Path, port: u16, max_sessions: u32) -> Result<Command, Error> {
+    let initdb = super::pgbench::program("initdb")?;
+    let postgres = super::pgbench::program("postgres")?;
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(directory)
+        .map_err(|error| Error::Io(directory.display().to_string(), error))?;
+    // PostgreSQL refuses to run as root.
+    let user = if geteuid().is_root() { User::from_name("postgres").ok().flatten() } else { None };
+    if let Some(user) = &user {
+        chown(directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+            .map_err(|error| Error::Io(directory.display().to_string(), error))?;
+    }
+    let as_user = |command: &mut Command| {
+        if let Some(user) = &user {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).current_dir("/");
+        }
+    };
+    let mut init = Command::new(initdb);
+    init.arg("-D").arg(directory).args(["-U", "postgres", "-A", "trust", "--locale=C.UTF-8", "-E", "UTF8"]);
+    as_user(&mut init);
+    let output = init.output().map_err(|error| Error::Io("initdb".into(), error))?;
+    if !output.status.success() {
+        return Err(Error::Failed("initdb".into(), last_words(&String::from_utf8_lossy(&output.stderr))));
+    }
+    let mut command = Command::new(postgres);
+    command.arg("-D").arg(directory).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
+    command.arg("-k").arg(directory);
+    for setting in
+        POSTGRES_SETTINGS.iter().map(|setting| (*setting).to_owned()).chain([format!("max_connections={max_sessions}")])
+    {
+        command.args(["-c", &setting]);
+    }
+    as_user(&mut command);
+    Ok(command)
+}
+
+/// What differs from PostgreSQL's defaults, printed with the figures: room for the working set, and no
+/// checkpoint in the middle of a round.
+pub const POSTGRES_SETTINGS: &[&str] =
+    &["shared_buffers=512MB", "max_wal_size=4GB", "fsync=on", "synchronous_commit=on"];

@@ -1,0 +1,33 @@
+//! `pgprefork init`: creates a cluster with the authentication of the user's choice.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{InitArguments, Outcome, serve};
+use crate::engine::cluster::{self, Authentication, InitOptions};
+
+/// Creates the cluster; as root in the name of the user who shall serve it.
+pub fn run(arguments: &InitArguments) -> Outcome {
+    let data = arguments.data.directory()?;
+    let authentication = match arguments.auth.as_str() {
+        "trust" => Authentication::Trust,
+        _ => Authentication::ScramSha256,
+    };
+    // Before root hands itself over: the file may be root's.
+    let password = arguments.pwfile.as_deref().map(first_line).transpose()?;
+    let options = InitOptions { superuser: arguments.username.clone(), authentication, password };
+    serve::prepare_privileges(arguments.user.as_deref(), &data)?;
+    cluster::init(&data, &options).map_err(|error| error.to_string())?;
+    println!("created a new cluster in {}", data.display());
+    println!("start it with: pgprefork serve --data {}", data.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn first_line(path: &Path) -> Result<String, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(format!("{}: its first line, the password, is empty", path.display())),
+    }
+}

@@ -1,0 +1,238 @@
+//! `pgprefork serve`: from arguments to a running postmaster. Everything that can fail with one clear line fails
+//! here, before the first worker is forked.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use shm::{Geometry, Segment, WAL_INDEX_PAGE_BYTES};
+
+use super::{ModelArgument, Outcome, ServeArguments};
+use crate::auth::{Maps, Method, Rules, Source};
+use crate::config::{Config, Sources};
+use crate::engine::cluster::{self, Cluster, InitOptions};
+use crate::engine::sqlite::engine::make_durable;
+use crate::postmaster::lockfile::{Content, DirectoryLock, SocketLock, Status};
+use crate::postmaster::{self, Server, listen};
+use crate::system::daemon::{self, Report};
+use crate::system::wake::Wake;
+use crate::system::{descriptor, parent, pass, privileges, signal};
+use crate::worker::context::Context;
+
+/// Databases that can be open at one time.
+const DATABASES: u32 = 64;
+/// Room for the WAL-index of each: 512 pages reach over a WAL of 8 GB. Untouched pages cost nothing.
+const WAL_INDEX_PAGES: usize = 512;
+/// Slots for processes other than workers.
+const AUXILIARY_SLOTS: u32 = 8;
+/// How far the OOM killer shall leave the postmaster alone; children go back to 0.
+const POSTMASTER_OOM_SCORE: i32 = -900;
+/// Descriptors a process needs beside its clients' and databases'.
+const OPEN_FILES: u64 = 4096;
+/// Where a detached server logs when `log.file` isn't set.
+const DETACHED_LOG: &str = "pgprefork.log";
+
+/// Runs the server until it is told to stop.
+pub fn run(arguments: &ServeArguments) -> Outcome {
+    let data = arguments.data.directory()?;
+    let sources = sources(arguments)?;
+    prepare_privileges(arguments.user.as_deref(), &data)?;
+    let mut config = Config::load(&data, &sources).map_err(|error| error.to_string())?;
+    open_cluster(&data)?;
+    if arguments.detach {
+        config.log.file.get_or_insert_with(|| DETACHED_LOG.into());
+    }
+    let log_file = config.log.file.as_ref().map(|file| config.path(file));
+    let report = if arguments.detach {
+        let log = log_file.unwrap_or_else(|| data.join(DETACHED_LOG));
+        Some(daemon::detach(&log).map_err(|error| format!("could not detach: {error}"))?)
+    } else {
+        if let Some(log) = &log_file {
+            daemon::redirect_output(log).map_err(|error| format!("{}: {error}", log.display()))?;
+        }
+        None
+    };
+    super::log::start(config.log.level);
+    signal::ignore_broken_pipes().map_err(|error| error.to_string())?;
+    serve(config, sources, &data, report)
+}
+
+fn serve(config: Config, sources: Sources, data: &Path, report: Option<Report>) -> Outcome {
+    let mut lock = DirectoryLock::take(data, |survivors| {
+        let pids: Vec<String> = survivors.iter().map(ToString::to_string).collect();
+        log::warn!("waiting for processes of a dead postmaster to end: PID {}", pids.join(", "));
+    })
+    .map_err(|error| error.to_string())?;
+    if let Some(stale) = lock.stale_pid() {
+        log::info!("the last server on this directory (PID {stale}) did not shut down");
+    }
+    let content = content(&config, data);
+    lock.write(&content, Status::Starting).map_err(|error| format!("{}: {error}", data.display()))?;
+    let prepared = prepare(config, &content);
+    let Prepared { context, socket_locks, greeting } = prepared.inspect_err(|_| lock.remove())?;
+    let reread_data = data.to_owned();
+    let reread = Box::new(move || reread(&reread_data, &sources));
+    let recover_data = data.to_owned();
+    let recover = Box::new(move || make_durable(&recover_data).map_err(|error| error.to_string()));
+    let server = Server { context, socket_locks, lock, content, reread, recover };
+    let clean = postmaster::run(server, Box::new(move || announce(&greeting, report)))
+        .map_err(|error| format!("the postmaster failed: {error}"))?;
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is needed before the first process is forked.
+struct Prepared {
+    context: Context,
+    socket_locks: Vec<SocketLock>,
+    greeting: String,
+}
+
+/// Access rules, listeners, shared memory. The directory is locked.
+fn prepare(config: Config, content: &Content) -> Result<Prepared, String> {
+    let (rules, maps) = read_rules(&config)?;
+    let trusting = rules.iter().any(|rule| rule.method == Method::Trust);
+    let geometry = Geometry {
+        slots: config.worker_slots() + AUXILIARY_SLOTS,
+        databases: DATABASES,
+        wal_index_bytes: WAL_INDEX_PAGES * WAL_INDEX_PAGE_BYTES,
+    };
+    let segment = Segment::create(&geometry).map_err(|error| error.to_string())?;
+    let wake = Wake::new().map_err(|error| error.to_string())?;
+    let doorman = Wake::new().map_err(|error| error.to_string())?;
+    let queue = pass::channel().map_err(|error| error.to_string())?;
+    signal::block_all().map_err(|error| error.to_string())?;
+    let (listeners, socket_locks) = listen::open(&config, content).map_err(|error| error.to_string())?;
+    let greeting = greeting(&config, &listen::places(&listeners), trusting);
+    let postmaster = parent::own_pid();
+    let context = Context { config, rules, maps, segment, listeners, wake, doorman, queue, postmaster };
+    Ok(Prepared { context, socket_locks, greeting })
+}
+
+/// The first start creates the cluster; every start checks that this program can read it.
+fn open_cluster(data: &Path) -> Result<(), String> {
+    if !Cluster::is_initialised(data) && fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_none()) {
+        cluster::init(data, &InitOptions::default()).map_err(|error| error.to_string())?;
+        println!("created a new cluster in {}", data.display());
+    }
+    Cluster::open(data).map(drop).map_err(|error| error.to_string())
+}
+
+/// Creates the data directory; as root gives it away and becomes its user.
+pub(super) fn prepare_privileges(user: Option<&str>, data: &Path) -> Result<(), String> {
+    let shown = data.display();
+    let identity = privileges::choose(user, data).map_err(|error| format!("{shown}: {error}"))?;
+    let is_new = !data.exists();
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .map_err(|error| format!("could not create {shown}: {error}"))?;
+    let _ = descriptor::raise_open_files(OPEN_FILES);
+    parent::set_oom_score(POSTMASTER_OOM_SCORE);
+    if let Some(identity) = identity {
+        if is_new || fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_none()) {
+            privileges::give(data, &identity).map_err(|error| format!("{shown}: {error}"))?;
+        }
+        privileges::become_user(&identity).map_err(|error| format!("could not become {identity}: {error}"))?;
+        println!("started as root: going on as {identity}");
+    }
+    Ok(())
+}
+
+fn sources(arguments: &ServeArguments) -> Result<Sources, String> {
+    let mut assignments = Vec::new();
+    if let Some(port) = arguments.port {
+        assignments.push(format!("listen.port={port}"));
+    }
+    if let Some(addresses) = &arguments.listen {
+        let addresses: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
+        assignments.push(format!("listen.addresses=[{}]", addresses.join(", ")));
+    }
+    if let Some(model) = arguments.model {
+        let model = match model {
+            ModelArgument::Prefork => "prefork",
+            ModelArgument::ForkOnAccept => "fork-on-accept",
+        };
+        assignments.push(format!("pool.model={model}"));
+    }
+    assignments.extend(arguments.set.iter().cloned());
+    let file = arguments.config.as_deref().map(std::path::absolute).transpose().map_err(|error| error.to_string())?;
+    Ok(Sources { file, assignments })
+}
+
+fn content(config: &Config, data: &Path) -> Content {
+    Content {
+        pid: parent::own_pid(),
+        data: data.to_owned(),
+        started_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
+        port: config.listen.port,
+        socket_directory: config
+            .listen
+            .socket_directories
+            .first()
+            .map_or(String::new(), |path| path.display().to_string()),
+        address: config.listen.addresses.first().map_or(String::new(), ToString::to_string),
+    }
+}
+
+fn read_rules(config: &Config) -> Result<(Rules, Maps), String> {
+    let hba = config.path(&config.auth.hba_file);
+    let text = fs::read_to_string(&hba).map_err(|error| format!("{}: {error}", hba.display()))?;
+    let rules = with_includes(&hba, &text, Rules::parse)?;
+    let ident = config.path(&config.auth.ident_file);
+    let maps = match fs::read_to_string(&ident) {
+        Ok(text) => with_includes(&ident, &text, Maps::parse)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Maps::default(),
+        Err(error) => return Err(format!("{}: {error}", ident.display())),
+    };
+    Ok((rules, maps))
+}
+
+fn with_includes<T>(
+    path: &Path,
+    text: &str,
+    parse: impl FnOnce(&Source<'_>) -> Result<T, Vec<crate::auth::Problem>>,
+) -> Result<T, String> {
+    let directory = path.parent().map(Path::to_owned).unwrap_or_default();
+    let include = |name: &str| fs::read_to_string(directory.join(name)).map_err(|error| error.to_string());
+    let source = Source { name: &path.display().to_string(), text, include: &include };
+    parse(&source).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        problems.join("; ")
+    })
+}
+
+fn reread(data: &Path, sources: &Sources) -> Result<(Config, Rules, Maps), String> {
+    let config = Config::load(data, sources).map_err(|error| error.to_string())?;
+    let (rules, maps) = read_rules(&config)?;
+    Ok((config, rules, maps))
+}
+
+/// What the terminal shows once the server is ready.
+fn greeting(config: &Config, places: &[String], trusting: bool) -> String {
+    let mut text = format!("pgprefork {} on {}\n", env!("CARGO_PKG_VERSION"), config.data.display());
+    for place in places {
+        text += &format!("listening on {place}\n");
+    }
+    let host = match (config.listen.addresses.first(), config.listen.socket_directories.first()) {
+        (Some(address), _) => address.to_string(),
+        (None, Some(directory)) => directory.display().to_string(),
+        (None, None) => String::new(),
+    };
+    text += &format!("connect with: psql -h {host} -p {} -U postgres postgres\n", config.listen.port);
+    if trusting {
+        text += "warning: everybody on this machine may connect as any role without a password (pg_hba.conf)\n";
+    }
+    text + "ready to accept connections\n"
+}
+
+fn announce(greeting: &str, report: Option<Report>) {
+    match report {
+        Some(report) => report.ready(greeting),
+        // A terminal that is gone is no reason not to serve.
+        None => drop(io::stdout().write_all(greeting.as_bytes())),
+    }
+}

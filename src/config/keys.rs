@@ -1,0 +1,409 @@
+//! Every setting: name, type, default, range. The table of the design, in code.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::section::section;
+use super::units::{ByteSize, Span};
+
+/// Everything that can be set, with a value for each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The data directory; relative paths are relative to it.
+    pub data: PathBuf,
+    /// Where the server listens.
+    pub listen: Listen,
+    /// How many workers, and how they are recycled.
+    pub pool: Pool,
+    /// Before a session: who may come in, and how long that may take.
+    pub auth: Auth,
+    /// Encryption.
+    pub tls: Tls,
+    /// What answers SQL.
+    pub engine: Engine,
+    /// Defaults of settings that a session can change.
+    pub session: Session,
+    /// The log.
+    pub log: Log,
+    /// The metrics exporter.
+    pub metrics: Metrics,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ConfigPartial {
+    listen: ListenPartial,
+    pool: PoolPartial,
+    auth: AuthPartial,
+    tls: TlsPartial,
+    engine: EnginePartial,
+    session: BTreeMap<String, SessionDefault>,
+    log: LogPartial,
+    metrics: MetricsPartial,
+}
+
+impl ConfigPartial {
+    pub(super) fn merge(&mut self, later: Self) {
+        self.listen.merge(later.listen);
+        self.pool.merge(later.pool);
+        self.auth.merge(later.auth);
+        self.tls.merge(later.tls);
+        self.engine.merge(later.engine);
+        self.session.extend(later.session);
+        self.log.merge(later.log);
+        self.metrics.merge(later.metrics);
+    }
+
+    pub(super) fn finish(self, data: &Path) -> Config {
+        Config {
+            data: data.to_owned(),
+            listen: self.listen.finish(),
+            pool: self.pool.finish(),
+            auth: self.auth.finish(),
+            tls: self.tls.finish(),
+            engine: self.engine.finish(),
+            session: Session(self.session),
+            log: self.log.finish(),
+            metrics: self.metrics.finish(),
+        }
+    }
+}
+
+section! {
+    /// `[listen]`
+    Listen / ListenPartial {
+        /// IP addresses to listen on; one that this machine does not have is passed over with a warning as
+        /// long as another one works.
+        addresses: Vec<IpAddr> = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0u16, 0, 0, 0, 0, 0, 0, 1])],
+        /// TCP port, also part of the Unix sockets' names.
+        port: u16 = 5432,
+        /// Directories for Unix sockets.
+        socket_directories: Vec<PathBuf> = vec![PathBuf::from("/tmp")],
+        /// Connections the kernel queues; 0 is at least twice `pool.max_sessions`.
+        backlog: u32 = 0,
+        /// TCP_DEFER_ACCEPT: the kernel holds a connection back until its first byte.
+        defer_accept: bool = false,
+    }
+}
+
+/// How a client's process comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Model {
+    /// Workers are forked before clients come and accept themselves.
+    Prefork,
+    /// The postmaster accepts and forks a process per client, as PostgreSQL does.
+    ForkOnAccept,
+}
+
+/// What happens to the other sessions after a worker died of a memory fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnMemoryFault {
+    /// All sessions end and the segment is made anew.
+    Restart,
+    /// Only that session ends, unless the segment's canaries are damaged.
+    Isolate,
+}
+
+section! {
+    /// `[pool]`
+    Pool / PoolPartial {
+        /// How a client's process comes to be.
+        model: Model = Model::Prefork,
+        /// Workers forked at start.
+        start_workers: u32 = 8,
+        /// Fewer idle workers than this, and more are forked.
+        min_spare: u32 = 8,
+        /// More idle workers than this, and some retire.
+        max_spare: u32 = 40,
+        /// Sessions at one time.
+        max_sessions: u32 = 100,
+        /// Slots in the segment, the ceiling of `max_sessions` for a reload; 0 is `max_sessions` and room
+        /// for spare workers.
+        slot_limit: u32 = 0,
+        /// Of `max_sessions`, how many are kept for superusers.
+        reserved_sessions: u32 = 3,
+        /// Sessions that one process serves before it is replaced; 0 is no limit.
+        sessions_per_worker: u32 = 1,
+        /// Age at which an idle worker is replaced; 0 is never.
+        worker_lifetime: Span = Span::default(),
+        /// Private memory at which a worker is replaced after its session; 0 is no limit.
+        worker_memory_limit: ByteSize = ByteSize::default(),
+        /// A worker without a sign of life for so long is killed; 0 is never.
+        hang_timeout: Span = Span::default(),
+        /// What happens to the other sessions after a memory fault.
+        on_memory_fault: OnMemoryFault = OnMemoryFault::Restart,
+        /// How long a client waits for a free worker before it is refused.
+        queue_timeout: Span = Span::from_secs(10),
+        /// How many clients may wait.
+        queue_limit: u32 = 1000,
+    }
+}
+
+section! {
+    /// `[auth]`
+    Auth / AuthPartial {
+        /// From accept to ReadyForQuery.
+        authentication_timeout: Span = Span::from_secs(60),
+        /// Access rules.
+        hba_file: PathBuf = PathBuf::from("pg_hba.conf"),
+        /// Maps of user names.
+        ident_file: PathBuf = PathBuf::from("pg_ident.conf"),
+        /// Connections that may be on the way to a session at one time; 0 is no limit.
+        max_unauthenticated: u32 = 0,
+        /// The same, from one address.
+        max_unauthenticated_per_address: u32 = 0,
+    }
+}
+
+section! {
+    /// `[tls]`
+    Tls / TlsPartial {
+        /// The server's certificate chain.
+        cert: Option<PathBuf> = None,
+        /// Its key.
+        key: Option<PathBuf> = None,
+        /// Who signs clients' certificates.
+        client_ca: Option<PathBuf> = None,
+        /// The oldest version that is spoken.
+        min_version: Option<String> = None,
+    }
+}
+
+/// What answers SQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineKind {
+    /// The embedded engine.
+    Sqlite,
+    /// Canned rows: the cost of the front door alone.
+    Null,
+}
+
+/// `[engine]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Engine {
+    /// What answers SQL.
+    pub kind: EngineKind,
+    /// The embedded engine's own settings.
+    pub sqlite: Sqlite,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EnginePartial {
+    kind: Option<EngineKind>,
+    sqlite: SqlitePartial,
+}
+
+impl EnginePartial {
+    fn merge(&mut self, later: Self) {
+        self.kind = later.kind.or(self.kind);
+        self.sqlite.merge(later.sqlite);
+    }
+
+    fn finish(self) -> Engine {
+        Engine { kind: self.kind.unwrap_or(EngineKind::Sqlite), sqlite: self.sqlite.finish() }
+    }
+}
+
+section! {
+    /// `[engine.sqlite]`
+    Sqlite / SqlitePartial {
+        /// Page cache of one worker.
+        page_cache: ByteSize = ByteSize::from_bytes(8 << 20),
+        /// How much of a database file is mapped; 0 reads it through the page cache only.
+        mmap: ByteSize = ByteSize::default(),
+        /// Time between checkpoints.
+        checkpoint_interval: Span = Span::from_secs(60),
+        /// A WAL of this size asks for a checkpoint.
+        max_wal_size: ByteSize = ByteSize::from_bytes(256 << 20),
+        /// An idle transaction that keeps other writers waiting is ended after this (25P03); 0 is never.
+        writer_idle_timeout: Span = Span::from_secs(10),
+        /// A snapshot that holds up the checkpointer past `max_wal_size` is ended after this; 0 is never.
+        snapshot_timeout: Span = Span::default(),
+    }
+}
+
+/// `[session]`: defaults of settings that a session can change, by their PostgreSQL names. Whether a name is
+/// known and its value allowed is checked by whoever owns those settings.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Session(BTreeMap<String, SessionDefault>);
+
+impl Session {
+    /// Names and values, in order of name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &SessionDefault)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+}
+
+/// A TOML value that stands for a setting's text.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "expected a string, a number or a boolean")]
+pub enum SessionDefault {
+    /// "text"
+    Text(String),
+    /// 4
+    Integer(i64),
+    /// 0.5
+    Float(f64),
+    /// true
+    Boolean(bool),
+}
+
+impl fmt::Display for SessionDefault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Float(number) => write!(f, "{number}"),
+            Self::Boolean(true) => f.write_str("on"),
+            Self::Boolean(false) => f.write_str("off"),
+        }
+    }
+}
+
+/// What is worth a line in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// What stops a session or more.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// Starts, stops and changes.
+    Info,
+    /// For those who look for a fault.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+section! {
+    /// `[log]`
+    Log / LogPartial {
+        /// What is worth a line.
+        level: LogLevel = LogLevel::Info,
+        /// How a line looks.
+        format: LogFormat = LogFormat::Text,
+        /// The log file; standard error when it isn't set (`serve --detach` uses pgprefork.log then).
+        file: Option<PathBuf> = None,
+        /// A line for each session's start and end.
+        connections: bool = false,
+        /// Statements that take this long get a line; 0 is none.
+        min_duration: Span = Span::default(),
+    }
+}
+
+section! {
+    /// `[metrics]`
+    Metrics / MetricsPartial {
+        /// Address and port of the exporter.
+        listen: Option<String> = None,
+    }
+}
+
+/// More than this many sessions are asked for by mistake.
+const SESSIONS_MAX: u32 = 100_000;
+
+impl Config {
+    /// Ranges, and what must be true between settings.
+    pub(super) fn validate(&self) -> Result<(), String> {
+        self.validate_pool()?;
+        if self.listen.port == 0 {
+            return Err("listen.port must be between 1 and 65535".to_owned());
+        }
+        if self.listen.addresses.is_empty() && self.listen.socket_directories.is_empty() {
+            return Err(
+                "nothing to listen on: listen.addresses and listen.socket_directories are both empty".to_owned()
+            );
+        }
+        if self.auth.authentication_timeout.nonzero().is_none() {
+            return Err("auth.authentication_timeout must be more than 0".to_owned());
+        }
+        self.refuse_absent_features()
+    }
+
+    fn validate_pool(&self) -> Result<(), String> {
+        let pool = &self.pool;
+        if !(1..=SESSIONS_MAX).contains(&pool.max_sessions) {
+            return Err(format!("pool.max_sessions must be between 1 and {SESSIONS_MAX}"));
+        }
+        if pool.min_spare == 0 {
+            return Err("pool.min_spare must be at least 1".to_owned());
+        }
+        if pool.max_spare < pool.min_spare {
+            return Err(format!(
+                "pool.max_spare ({}) is less than pool.min_spare ({})",
+                pool.max_spare, pool.min_spare
+            ));
+        }
+        if pool.reserved_sessions >= pool.max_sessions {
+            return Err(format!(
+                "pool.reserved_sessions ({}) must be less than pool.max_sessions ({})",
+                pool.reserved_sessions, pool.max_sessions
+            ));
+        }
+        if pool.slot_limit != 0 && pool.slot_limit < pool.max_sessions {
+            return Err(format!(
+                "pool.slot_limit ({}) is less than pool.max_sessions ({})",
+                pool.slot_limit, pool.max_sessions
+            ));
+        }
+        if pool.slot_limit > 2 * SESSIONS_MAX {
+            return Err(format!("pool.slot_limit must be at most {}", 2 * SESSIONS_MAX));
+        }
+        Ok(())
+    }
+
+    /// A setting whose feature isn't there yet may only have its default.
+    fn refuse_absent_features(&self) -> Result<(), String> {
+        let pool = &self.pool;
+        let absent = [
+            ("tls.cert", self.tls.cert.is_some()),
+            ("tls.key", self.tls.key.is_some()),
+            ("tls.client_ca", self.tls.client_ca.is_some()),
+            ("tls.min_version", self.tls.min_version.is_some()),
+            ("metrics.listen", self.metrics.listen.is_some()),
+            ("log.format = \"json\"", self.log.format == LogFormat::Json),
+            ("log.min_duration", self.log.min_duration.nonzero().is_some()),
+            ("pool.worker_lifetime", pool.worker_lifetime.nonzero().is_some()),
+            ("pool.worker_memory_limit", pool.worker_memory_limit.nonzero().is_some()),
+            ("pool.hang_timeout", pool.hang_timeout.nonzero().is_some()),
+            ("auth.max_unauthenticated", self.auth.max_unauthenticated != 0),
+            ("auth.max_unauthenticated_per_address", self.auth.max_unauthenticated_per_address != 0),
+        ];
+        match absent.iter().find(|(_, is_set)| *is_set) {
+            Some((name, _)) => Err(format!("{name} is not supported yet")),
+            None => Ok(()),
+        }
+    }
+
+    /// Slots that the segment holds for workers: sessions up to the ceiling, spare ones beside them, and
+    /// some for those whose process is ending while its replacement starts.
+    pub fn worker_slots(&self) -> u32 {
+        let pool = &self.pool;
+        let sessions = if pool.slot_limit == 0 { pool.max_sessions } else { pool.slot_limit };
+        sessions + pool.max_spare.min(sessions) + 32
+    }
+
+    /// The listen queue's length.
+    pub fn backlog(&self) -> u32 {
+        if self.listen.backlog == 0 { (2 * self.pool.max_sessions).max(256) } else { self.listen.backlog }
+    }
+}

@@ -1,0 +1,388 @@
+//! Roles and databases: their statements carried out on `global.db`, inside the caller's write transaction.
+
+use rusqlite::{Connection, params};
+
+use super::init::create_database_file;
+use super::{Cluster, POSTGRES_DATABASE_OID, RoleRow, SUPERUSER_OID, Snapshot};
+use crate::auth::password;
+use crate::engine::sqlite::catalog::failure;
+use crate::error::{Condition, Error};
+use crate::sql::define::{Definition, RoleName, RoleOptions};
+use crate::sql::types::{TextContext, Type, Value, input};
+
+/// Who changes the cluster's catalog, and what it has to know beyond that catalog.
+pub struct Actor<'a> {
+    /// In a write transaction on `global.db`.
+    pub connection: &'a Connection,
+    /// The cluster's directory.
+    pub cluster: &'a Cluster,
+    /// current_user.
+    pub user: &'a str,
+    /// session_user.
+    pub session_user: &'a str,
+    /// The session's database.
+    pub database: &'a str,
+    /// For VALID UNTIL.
+    pub text: &'a TextContext,
+    /// Sessions in a database, by its OID, this one included.
+    pub sessions: &'a dyn Fn(u32) -> u32,
+    /// Whether a role owns something in the session's database.
+    pub owns: &'a dyn Fn(&str) -> Result<bool, Error>,
+}
+
+/// What the caller does with files once the transaction has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileChange {
+    /// Nothing.
+    None,
+    /// After COMMIT, remove this database's files; after ROLLBACK, nothing.
+    RemoveOnCommit(u32),
+    /// After ROLLBACK, remove this database's files; after COMMIT, nothing.
+    RemoveOnRollback(u32),
+}
+
+/// Carries out a definition whose scope is the cluster. Returns notices and what to do with files.
+pub fn execute(definition: &Definition, actor: &Actor<'_>) -> Result<(Vec<Error>, FileChange), Error> {
+    let snapshot = Snapshot::load(actor.connection)?;
+    let me = snapshot.role_row(actor.user).cloned().ok_or_else(|| no_role(actor.user))?;
+    let change = Change { actor, snapshot, me };
+    let mut notices = Vec::new();
+    let mut files = FileChange::None;
+    match definition {
+        Definition::CreateRole { name, options, .. } => change.create_role(name, options)?,
+        Definition::AlterRole { name, options } => change.alter_role(name, options)?,
+        Definition::RenameRole { name, to } => notices = change.rename_role(name, to)?,
+        Definition::DropRole { names, if_exists } => notices = change.drop_roles(names, *if_exists)?,
+        Definition::CreateDatabase { name, owner, connection_limit } => {
+            files = change.create_database(name, owner.as_deref(), *connection_limit)?;
+        }
+        Definition::DropDatabase { name, if_exists } => match change.drop_database(name, *if_exists)? {
+            Ok(oid) => files = FileChange::RemoveOnCommit(oid),
+            Err(notice) => notices.push(notice),
+        },
+        Definition::AlterDatabase { name, rename, owner, connection_limit, allow_connections } => {
+            change.alter_database(name, rename.as_deref(), owner.as_deref(), *connection_limit, *allow_connections)?;
+        }
+        other => return Err(Error::internal(format!("{} is not a change of the cluster's catalog", other.tag()))),
+    }
+    Ok((notices, files))
+}
+
+struct Change<'a> {
+    actor: &'a Actor<'a>,
+    snapshot: Snapshot,
+    me: RoleRow,
+}
+
+fn denied(message: &str) -> Error {
+    Error::new(Condition::InsufficientPrivilege, message)
+}
+
+fn no_role(name: &str) -> Error {
+    Error::new(Condition::UndefinedObject, format!("role \"{name}\" does not exist"))
+}
+
+impl Change<'_> {
+    fn run(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<(), Error> {
+        self.actor.connection.execute(sql, parameters).map(|_| ()).map_err(failure)
+    }
+
+    fn next_oid(&self) -> Result<u32, Error> {
+        let sql = "UPDATE pgp_meta SET value = value + 1 WHERE key = 'next_oid' RETURNING value - 1";
+        self.actor.connection.query_row(sql, [], |row| row.get(0)).map_err(failure)
+    }
+
+    fn role(&self, name: &str) -> Result<&RoleRow, Error> {
+        self.snapshot.role_row(name).ok_or_else(|| no_role(name))
+    }
+
+    fn may_manage_roles(&self) -> bool {
+        self.me.superuser || self.me.create_role
+    }
+
+    fn create_role(&self, name: &str, options: &RoleOptions) -> Result<(), Error> {
+        if !self.me.superuser {
+            for (wanted, what) in [
+                (options.superuser, "superusers"),
+                (options.replication, "replication users"),
+                (options.bypass_row_security, "bypassrls users"),
+            ] {
+                if wanted == Some(true) {
+                    return Err(denied(&format!("must be superuser to create {what}")));
+                }
+            }
+        }
+        if !self.may_manage_roles() {
+            return Err(denied("permission denied to create role"));
+        }
+        if self.snapshot.role_row(name).is_some() {
+            return Err(Error::new(Condition::DuplicateObject, format!("role \"{name}\" already exists")));
+        }
+        let mut row = RoleRow {
+            oid: self.next_oid()?,
+            name: name.to_owned(),
+            superuser: false,
+            login: false,
+            create_database: false,
+            create_role: false,
+            inherit: true,
+            replication: false,
+            bypass_row_security: false,
+            connection_limit: -1,
+            valid_until_us: None,
+            password: None,
+        };
+        self.apply(&mut row, options)?;
+        self.put(&row)?;
+        let link = |role: u32, member: u32| {
+            self.run("INSERT OR IGNORE INTO pgp_member(role, member) VALUES(?1, ?2)", [role, member])
+        };
+        for parent in &options.in_roles {
+            link(self.role(parent)?.oid, row.oid)?;
+        }
+        for member in &options.members {
+            link(row.oid, self.role(member)?.oid)?;
+        }
+        Ok(())
+    }
+
+    fn apply(&self, row: &mut RoleRow, options: &RoleOptions) -> Result<(), Error> {
+        let flags = [
+            (&mut row.superuser, options.superuser),
+            (&mut row.login, options.login),
+            (&mut row.create_database, options.create_database),
+            (&mut row.create_role, options.create_role),
+            (&mut row.inherit, options.inherit),
+            (&mut row.replication, options.replication),
+            (&mut row.bypass_row_security, options.bypass_row_security),
+        ];
+        for (flag, wanted) in flags {
+            *flag = wanted.unwrap_or(*flag);
+        }
+        row.connection_limit = options.connection_limit.unwrap_or(row.connection_limit);
+        if let Some(text) = &options.valid_until {
+            row.valid_until_us = match input(Type::Timestamptz, -1, text, self.actor.text)? {
+                Value::Int(i64::MAX) => None,
+                Value::Int(value) => Some(value),
+                _ => None,
+            };
+        }
+        if let Some(clear) = &options.password {
+            row.password = match clear {
+                Some(clear) => password::encrypt(&row.name, clear)?,
+                None => None,
+            };
+        }
+        Ok(())
+    }
+
+    fn put(&self, row: &RoleRow) -> Result<(), Error> {
+        self.run(
+            "INSERT OR REPLACE INTO pgp_role(oid, name, superuser, login, create_database, create_role, inherit, replication, bypass_row_security, connection_limit, valid_until, password) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            params![
+                row.oid,
+                row.name,
+                row.superuser,
+                row.login,
+                row.create_database,
+                row.create_role,
+                row.inherit,
+                row.replication,
+                row.bypass_row_security,
+                row.connection_limit,
+                row.valid_until_us,
+                row.password
+            ],
+        )
+    }
+
+    fn alter_role(&self, name: &RoleName, options: &RoleOptions) -> Result<(), Error> {
+        let name = match name {
+            RoleName::Named(name) => name.as_str(),
+            RoleName::CurrentUser => self.actor.user,
+            RoleName::SessionUser => self.actor.session_user,
+        };
+        let mut row = self.role(name)?.clone();
+        if !self.me.superuser {
+            if row.superuser || options.superuser.is_some() {
+                return Err(denied("must be superuser to alter superuser roles or change superuser attribute"));
+            }
+            if row.replication || options.replication.is_some() {
+                return Err(denied("must be superuser to alter replication roles or change replication attribute"));
+            }
+            if options.bypass_row_security.is_some() {
+                return Err(denied("must be superuser to change bypassrls attribute"));
+            }
+            let only_password =
+                *options == RoleOptions { password: options.password.clone(), ..RoleOptions::default() };
+            let own_password = only_password && row.name == self.me.name;
+            if !self.me.create_role && !own_password {
+                return Err(denied("permission denied"));
+            }
+        }
+        if row.oid == SUPERUSER_OID && options.superuser == Some(false) {
+            return Err(denied("permission denied to alter role")
+                .detail("The bootstrap user must have the SUPERUSER attribute."));
+        }
+        self.apply(&mut row, options)?;
+        self.put(&row)
+    }
+
+    fn rename_role(&self, name: &str, to: &str) -> Result<Vec<Error>, Error> {
+        let mut row = self.role(name)?.clone();
+        if row.name == self.actor.session_user {
+            return Err(Error::new(Condition::FeatureNotSupported, "session user cannot be renamed"));
+        }
+        if row.name == self.actor.user {
+            return Err(Error::new(Condition::FeatureNotSupported, "current user cannot be renamed"));
+        }
+        if self.snapshot.role_row(to).is_some() {
+            return Err(Error::new(Condition::DuplicateObject, format!("role \"{to}\" already exists")));
+        }
+        if row.superuser && !self.me.superuser {
+            return Err(denied("must be superuser to rename superusers"));
+        }
+        if !self.may_manage_roles() {
+            return Err(denied("permission denied to rename role"));
+        }
+        if self.owns_anything(name)? {
+            return Err(Error::unsupported("renaming a role that owns objects"));
+        }
+        row.name = to.to_owned();
+        let mut notices = Vec::new();
+        if row.password.as_deref().is_some_and(|password| password.starts_with("md5")) {
+            row.password = None;
+            notices.push(Error::new(Condition::SuccessfulCompletion, "MD5 password cleared because of role rename"));
+        }
+        self.put(&row)?;
+        Ok(notices)
+    }
+
+    /// Objects keep their owner's name, so a name that owns something stays.
+    fn owns_anything(&self, name: &str) -> Result<bool, Error> {
+        Ok(self.snapshot.databases().iter().any(|database| database.owner == name) || (self.actor.owns)(name)?)
+    }
+
+    fn drop_roles(&self, names: &[String], if_exists: bool) -> Result<Vec<Error>, Error> {
+        if !self.may_manage_roles() {
+            return Err(denied("permission denied to drop role"));
+        }
+        let mut notices = Vec::new();
+        for name in names {
+            let Some(row) = self.snapshot.role_row(name) else {
+                if !if_exists {
+                    return Err(no_role(name));
+                }
+                let message = format!("role \"{name}\" does not exist, skipping");
+                notices.push(Error::new(Condition::UndefinedObject, message));
+                continue;
+            };
+            if row.name == self.actor.user {
+                return Err(Error::new(Condition::ObjectInUse, "current user cannot be dropped"));
+            }
+            if row.name == self.actor.session_user {
+                return Err(Error::new(Condition::ObjectInUse, "session user cannot be dropped"));
+            }
+            if row.superuser && !self.me.superuser {
+                return Err(denied("must be superuser to drop superusers"));
+            }
+            if row.oid == SUPERUSER_OID || self.owns_anything(name)? {
+                let message = format!("role \"{name}\" cannot be dropped because some objects depend on it");
+                return Err(Error::new(Condition::DependentObjectsStillExist, message));
+            }
+            self.run("DELETE FROM pgp_member WHERE role = ?1 OR member = ?1", [row.oid])?;
+            self.run("DELETE FROM pgp_role WHERE oid = ?1", [row.oid])?;
+        }
+        Ok(notices)
+    }
+
+    fn create_database(&self, name: &str, owner: Option<&str>, limit: Option<i32>) -> Result<FileChange, Error> {
+        if !self.me.superuser && !self.me.create_database {
+            return Err(denied("permission denied to create database"));
+        }
+        let owner = owner.unwrap_or(self.actor.user);
+        self.role(owner)?;
+        if owner != self.actor.user && !self.me.superuser {
+            return Err(denied(&format!("must be member of role \"{owner}\"")));
+        }
+        if self.snapshot.database(name).is_some() {
+            return Err(Error::new(Condition::DuplicateDatabase, format!("database \"{name}\" already exists")));
+        }
+        let oid = self.next_oid()?;
+        create_database_file(self.actor.cluster.directory(), oid, owner)
+            .map_err(|error| Error::new(Condition::IoError, error.to_string()))?;
+        self.run(
+            "INSERT INTO pgp_database(oid, name, owner, allow_connections, connection_limit) VALUES(?1, ?2, ?3, 1, ?4)",
+            params![oid, name, owner, limit.unwrap_or(-1)],
+        )?;
+        Ok(FileChange::RemoveOnRollback(oid))
+    }
+
+    /// The dropped database's OID, or the notice that there is none.
+    fn drop_database(&self, name: &str, if_exists: bool) -> Result<Result<u32, Error>, Error> {
+        let Some(row) = self.snapshot.database(name) else {
+            if if_exists {
+                let message = format!("database \"{name}\" does not exist, skipping");
+                return Ok(Err(Error::new(Condition::InvalidCatalogName, message)));
+            }
+            return Err(Error::new(Condition::InvalidCatalogName, format!("database \"{name}\" does not exist")));
+        };
+        if !self.me.superuser && row.owner != self.actor.user {
+            return Err(denied(&format!("must be owner of database {name}")));
+        }
+        if name == self.actor.database {
+            return Err(Error::new(Condition::ObjectInUse, "cannot drop the currently open database"));
+        }
+        if row.oid == POSTGRES_DATABASE_OID {
+            // Idle workers have it open before they know their client.
+            return Err(Error::unsupported("dropping database \"postgres\""));
+        }
+        let sessions = (self.actor.sessions)(row.oid);
+        if sessions > 0 {
+            let detail = if sessions == 1 {
+                "There is 1 other session using the database.".to_owned()
+            } else {
+                format!("There are {sessions} other sessions using the database.")
+            };
+            let message = format!("database \"{name}\" is being accessed by other users");
+            return Err(Error::new(Condition::ObjectInUse, message).detail(detail));
+        }
+        self.run("DELETE FROM pgp_database WHERE oid = ?1", [row.oid])?;
+        Ok(Ok(row.oid))
+    }
+
+    fn alter_database(
+        &self,
+        name: &str,
+        rename: Option<&str>,
+        owner: Option<&str>,
+        limit: Option<i32>,
+        allow: Option<bool>,
+    ) -> Result<(), Error> {
+        let missing = || Error::new(Condition::InvalidCatalogName, format!("database \"{name}\" does not exist"));
+        let row = self.snapshot.database(name).ok_or_else(missing)?;
+        if !self.me.superuser && row.owner != self.actor.user {
+            return Err(denied(&format!("must be owner of database {name}")));
+        }
+        if let Some(to) = rename {
+            if self.snapshot.database(to).is_some() {
+                return Err(Error::new(Condition::DuplicateDatabase, format!("database \"{to}\" already exists")));
+            }
+            if name == self.actor.database {
+                return Err(Error::new(Condition::FeatureNotSupported, "current database cannot be renamed"));
+            }
+            self.run("UPDATE pgp_database SET name = ?2 WHERE oid = ?1", params![row.oid, to])?;
+        }
+        if let Some(owner) = owner {
+            self.role(owner)?;
+            self.run("UPDATE pgp_database SET owner = ?2 WHERE oid = ?1", params![row.oid, owner])?;
+        }
+        if let Some(limit) = limit {
+            self.run("UPDATE pgp_database SET connection_limit = ?2 WHERE oid = ?1", params![row.oid, limit])?;
+        }
+        if let Some(allow) = allow {
+            self.run("UPDATE pgp_database SET allow_connections = ?2 WHERE oid = ?1", params![row.oid, allow])?;
+        }
+        Ok(())
+    }
+}

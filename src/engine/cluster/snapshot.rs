@@ -1,0 +1,244 @@
+//! Roles and databases as `global.db` lists them, read whole: there are few, and every connection asks.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use rusqlite::Connection;
+
+use crate::auth::{Role, Roles};
+use crate::engine::sqlite::catalog::failure;
+use crate::error::Error;
+
+pub(super) const TABLES: &str = "
+CREATE TABLE pgp_meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE pgp_role(oid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, superuser INTEGER NOT NULL, login INTEGER NOT NULL, create_database INTEGER NOT NULL, create_role INTEGER NOT NULL, inherit INTEGER NOT NULL, replication INTEGER NOT NULL, bypass_row_security INTEGER NOT NULL, connection_limit INTEGER NOT NULL, valid_until INTEGER, password TEXT);
+CREATE TABLE pgp_member(role INTEGER NOT NULL, member INTEGER NOT NULL, PRIMARY KEY(role, member)) WITHOUT ROWID;
+CREATE TABLE pgp_database(oid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, allow_connections INTEGER NOT NULL, connection_limit INTEGER NOT NULL);
+";
+
+/// A role with all its attributes.
+#[derive(Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct RoleRow {
+    pub oid: u32,
+    pub name: String,
+    pub superuser: bool,
+    pub login: bool,
+    pub create_database: bool,
+    pub create_role: bool,
+    pub inherit: bool,
+    pub replication: bool,
+    pub bypass_row_security: bool,
+    pub connection_limit: i32,
+    /// Microseconds since 2000-01-01 UTC.
+    pub valid_until_us: Option<i64>,
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for RoleRow {
+    /// Without the password, which a log must not keep.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RoleRow").field("oid", &self.oid).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct DatabaseRow {
+    pub oid: u32,
+    pub name: String,
+    /// Name of the role that owns it.
+    pub owner: String,
+    pub allow_connections: bool,
+    pub connection_limit: i32,
+}
+
+/// All roles and databases at one version.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    version: u64,
+    roles: Vec<RoleRow>,
+    /// (role, member) OIDs.
+    members: Vec<(u32, u32)>,
+    databases: Vec<DatabaseRow>,
+}
+
+impl Snapshot {
+    /// Reads everything through a connection to `global.db`.
+    pub fn load(connection: &Connection) -> Result<Self, Error> {
+        let mut roles = connection
+            .prepare_cached("SELECT oid, name, superuser, login, create_database, create_role, inherit, replication, bypass_row_security, connection_limit, valid_until, password FROM pgp_role ORDER BY oid")
+            .map_err(failure)?;
+        let roles = roles
+            .query_map([], |row| {
+                Ok(RoleRow {
+                    oid: row.get(0)?,
+                    name: row.get(1)?,
+                    superuser: row.get(2)?,
+                    login: row.get(3)?,
+                    create_database: row.get(4)?,
+                    create_role: row.get(5)?,
+                    inherit: row.get(6)?,
+                    replication: row.get(7)?,
+                    bypass_row_security: row.get(8)?,
+                    connection_limit: row.get(9)?,
+                    valid_until_us: row.get(10)?,
+                    password: row.get(11)?,
+                })
+            })
+            .and_then(Iterator::collect)
+            .map_err(failure)?;
+        let mut members = connection.prepare_cached("SELECT role, member FROM pgp_member").map_err(failure)?;
+        let members =
+            members.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).and_then(Iterator::collect).map_err(failure)?;
+        let mut databases = connection
+            .prepare_cached(
+                "SELECT oid, name, owner, allow_connections, connection_limit FROM pgp_database ORDER BY oid",
+            )
+            .map_err(failure)?;
+        let databases = databases
+            .query_map([], |row| {
+                Ok(DatabaseRow {
+                    oid: row.get(0)?,
+                    name: row.get(1)?,
+                    owner: row.get(2)?,
+                    allow_connections: row.get(3)?,
+                    connection_limit: row.get(4)?,
+                })
+            })
+            .and_then(Iterator::collect)
+            .map_err(failure)?;
+        Ok(Self { version: stored_version(connection)?, roles, members, databases })
+    }
+
+    /// All roles, by OID.
+    pub fn roles(&self) -> &[RoleRow] {
+        &self.roles
+    }
+
+    /// Memberships as (role, member) OIDs.
+    pub fn members(&self) -> &[(u32, u32)] {
+        &self.members
+    }
+
+    /// All databases, by OID.
+    pub fn databases(&self) -> &[DatabaseRow] {
+        &self.databases
+    }
+
+    /// The role of that name with all its attributes.
+    pub fn role_row(&self, name: &str) -> Option<&RoleRow> {
+        self.roles.iter().find(|role| role.name == name)
+    }
+
+    /// The database of that name.
+    pub fn database(&self, name: &str) -> Option<&DatabaseRow> {
+        self.databases.iter().find(|database| database.name == name)
+    }
+
+    /// The version that this was read at.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Names of all roles that this one is a member of, directly or not.
+    pub fn memberships(&self, oid: u32) -> Vec<String> {
+        let mut found: Vec<u32> = Vec::new();
+        let mut waiting = vec![oid];
+        while let Some(member) = waiting.pop() {
+            for (role, _) in self.members.iter().filter(|(_, of)| *of == member) {
+                if *role != oid && !found.contains(role) {
+                    found.push(*role);
+                    waiting.push(*role);
+                }
+            }
+        }
+        self.roles.iter().filter(|role| found.contains(&role.oid)).map(|role| role.name.clone()).collect()
+    }
+}
+
+impl Roles for Snapshot {
+    fn role(&self, name: &str) -> Option<Role> {
+        self.role_row(name).map(|row| Role {
+            oid: row.oid,
+            name: row.name.clone(),
+            superuser: row.superuser,
+            login: row.login,
+            connection_limit: row.connection_limit,
+            valid_until_us: row.valid_until_us,
+            password: row.password.clone(),
+            memberships: self.memberships(row.oid),
+        })
+    }
+}
+
+fn stored_version(connection: &Connection) -> Result<u64, Error> {
+    let version: i64 = connection
+        .prepare_cached("SELECT value FROM pgp_meta WHERE key = 'catalog_version'")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map_err(failure)?;
+    Ok(version as u64)
+}
+
+/// The secret that mock authentication of unknown roles derives its salts from.
+pub fn mock_secret(connection: &Connection) -> Result<[u8; 32], Error> {
+    connection.query_row("SELECT value FROM pgp_meta WHERE key = 'mock_secret'", [], |row| row.get(0)).map_err(failure)
+}
+
+/// A process's copy of roles and databases, read again when the segment says that they changed.
+#[derive(Debug, Default)]
+pub struct Global {
+    snapshot: RefCell<Rc<Snapshot>>,
+    changed: Cell<bool>,
+}
+
+impl Global {
+    /// Reads the cluster's catalog for the first time.
+    pub fn load(connection: &Connection) -> Result<Self, Error> {
+        Ok(Self { snapshot: RefCell::new(Rc::new(Snapshot::load(connection)?)), changed: Cell::new(false) })
+    }
+
+    /// What is known.
+    pub fn snapshot(&self) -> Rc<Snapshot> {
+        Rc::clone(&self.snapshot.borrow())
+    }
+
+    /// Brings it up to date: `published` is the segment's version of the cluster's catalog (0: look).
+    pub fn refresh(&self, connection: &Connection, published: u64) -> Result<(), Error> {
+        let loaded = self.snapshot.borrow().version;
+        if !self.changed.get() && published == loaded && published != 0 {
+            return Ok(());
+        }
+        if self.changed.get() || stored_version(connection)? != loaded {
+            *self.snapshot.borrow_mut() = Rc::new(Snapshot::load(connection)?);
+        }
+        Ok(())
+    }
+
+    /// After a change by [`super::execute`] on this connection, committed or not.
+    pub fn note_change(&self) {
+        self.changed.set(true);
+    }
+
+    /// Before COMMIT of a transaction that changed the cluster's catalog: stores and returns the next version, for
+    /// the segment.
+    pub fn prepare_commit(&self, connection: &Connection, published: u64) -> Result<Option<u64>, Error> {
+        if !self.changed.get() {
+            return Ok(None);
+        }
+        let next = stored_version(connection)?.max(published) + 1;
+        connection
+            .execute("UPDATE pgp_meta SET value = ?1 WHERE key = 'catalog_version'", [next as i64])
+            .map_err(failure)?;
+        Ok(Some(next))
+    }
+
+    /// After COMMIT or ROLLBACK.
+    pub fn transaction_ended(&self, connection: &Connection) -> Result<(), Error> {
+        if self.changed.replace(false) {
+            *self.snapshot.borrow_mut() = Rc::new(Snapshot::load(connection)?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,538 @@
+//! CREATE TABLE, TABLE AS, INDEX, VIEW and SEQUENCE.
+
+use std::rc::Rc;
+
+use super::storage::{rowid_column, storage_name};
+use super::{Definer, column_index, is_table, wrong_kind};
+use crate::engine::sqlite::catalog::failure;
+use crate::error::{Condition, Error};
+use crate::sql::catalog::{ColumnDefinition, Index, IndexKey, Partitioning, Relation, RelationKind};
+use crate::sql::define::partition::quoted;
+use crate::sql::define::{
+    BoundClause, ColumnClause, ConstraintClause, ConstraintClauseKind, CreateIndex, CreateSequence, CreateTable,
+    CreateTableAs, CreateView, Generated, Name, OnCommit, SequenceOptions,
+};
+use crate::sql::types::Type;
+
+/// PostgreSQL's MaxHeapAttributeNumber.
+const COLUMNS_MAX: usize = 1600;
+
+impl Definer<'_> {
+    pub(super) fn create_table(&mut self, table: &CreateTable) -> Result<(), Error> {
+        let schema = self.creation_schema(&table.name, table.temporary)?;
+        if !self.name_is_free(&schema, &table.name.name, table.if_not_exists)? {
+            return Ok(());
+        }
+        if table.on_commit != OnCommit::PreserveRows {
+            return Err(Error::unsupported("ON COMMIT DELETE ROWS or DROP"));
+        }
+        check_options(&table.options)?;
+        if let Some((parent, bound)) = &table.partition_of {
+            return self.create_partition(table, schema, parent, bound);
+        }
+        let mut relation = self.new_relation(&table.name.name, schema, table.temporary)?;
+        relation.unlogged = table.unlogged;
+        relation.options = table.options.clone();
+        let mut constraints = Vec::new();
+        for (source, defaults, indexes) in &table.like {
+            self.copy_like(&mut relation, source, *defaults, *indexes, &mut constraints)?;
+        }
+        for column in &table.columns {
+            let definition = self.column_definition(&relation, column)?;
+            relation.columns.push(definition);
+            constraints.extend(column.constraints.iter().cloned());
+        }
+        check_columns(&relation)?;
+        if let Some((strategy, names)) = &table.partition_by {
+            let columns = names.iter().map(|name| partition_column(&relation, name)).collect::<Result<_, _>>()?;
+            relation.kind =
+                RelationKind::Partitioned(Partitioning { strategy: *strategy, columns, partitions: Vec::new() });
+        }
+        constraints.extend(table.constraints.iter().cloned());
+        // Keys first: a foreign key may refer to its own table.
+        constraints.sort_by_key(|constraint| matches!(constraint.kind, ConstraintClauseKind::ForeignKey { .. }));
+        for constraint in &constraints {
+            self.add_constraint(&mut relation, constraint)?;
+        }
+        self.store_new_table(&mut relation)
+    }
+
+    /// Creates storage, indexes and triggers of a new table and stores its entry.
+    fn store_new_table(&self, relation: &mut Relation) -> Result<(), Error> {
+        relation.rowid_column = rowid_column(relation);
+        for index in &mut relation.indexes {
+            if index.primary && relation.rowid_column.is_some() {
+                index.storage = None;
+            }
+        }
+        self.create_storage(relation)?;
+        for index in &relation.indexes {
+            self.create_index_storage(relation, index)?;
+        }
+        self.writer().put(relation)?;
+        self.renew_triggers_around(relation)
+    }
+
+    /// A relation without columns.
+    pub(super) fn new_relation(&self, name: &str, schema: String, temporary: bool) -> Result<Relation, Error> {
+        let oid = self.writer().next_oid(temporary)?;
+        Ok(Relation {
+            oid,
+            schema,
+            name: name.to_owned(),
+            kind: RelationKind::Table,
+            columns: Vec::new(),
+            constraints: Vec::new(),
+            indexes: Vec::new(),
+            owner: self.context.user.to_owned(),
+            storage: storage_name(name, oid),
+            rowid_column: None,
+            unlogged: false,
+            temporary,
+            options: Vec::new(),
+        })
+    }
+
+    /// A column as the catalog has it; its sequence is made when it has one.
+    pub(super) fn column_definition(
+        &mut self,
+        relation: &Relation,
+        clause: &ColumnClause,
+    ) -> Result<ColumnDefinition, Error> {
+        if clause.type_.is_pseudo() || clause.type_ == Type::Unknown {
+            let message = format!("column \"{}\" has pseudo-type {}", clause.name, clause.type_.name());
+            return Err(Error::new(Condition::InvalidTableDefinition, message));
+        }
+        let default = match clause.generated {
+            None => clause.default.clone(),
+            Some(Generated::IdentityAlways) => return Err(Error::unsupported("GENERATED ALWAYS AS IDENTITY")),
+            Some(Generated::Serial | Generated::IdentityByDefault) => Some(self.column_sequence(relation, clause)?),
+        };
+        if let (Some(text), None) = (&default, clause.generated) {
+            self.context.binder.expression(&no_columns(relation), text, Some((clause.type_, clause.typmod)))?;
+        }
+        Ok(ColumnDefinition {
+            name: clause.name.clone(),
+            type_: clause.type_,
+            typmod: clause.typmod,
+            not_null: clause.not_null,
+            default,
+            dropped: false,
+        })
+    }
+
+    /// Makes the sequence of a serial column and yields the default that takes from it.
+    fn column_sequence(&mut self, relation: &Relation, clause: &ColumnClause) -> Result<String, Error> {
+        let name = super::constraint::object_name(&relation.name, &clause.name, "seq");
+        let sequence = CreateSequence {
+            name: Name { schema: Some(relation.schema.clone()), name: name.clone(), position: 1 },
+            if_not_exists: false,
+            temporary: relation.temporary,
+            options: SequenceOptions { maximum: type_maximum(clause.type_), ..SequenceOptions::default() },
+        };
+        self.create_sequence(&sequence)?;
+        Ok(format!("nextval('{}.{}'::regclass)", quoted(&relation.schema), quoted(&name)).replace("\"\"", "\""))
+    }
+
+    fn copy_like(
+        &mut self,
+        relation: &mut Relation,
+        source: &Name,
+        defaults: bool,
+        indexes: bool,
+        constraints: &mut Vec<ConstraintClause>,
+    ) -> Result<(), Error> {
+        let source: Rc<Relation> = self.require(source)?;
+        for column in source.columns.iter().filter(|column| !column.dropped) {
+            let default = if defaults { column.default.clone() } else { None };
+            relation.columns.push(ColumnDefinition { default, ..column.clone() });
+        }
+        if !indexes {
+            return Ok(());
+        }
+        let names = |columns: &[usize]| {
+            columns.iter().filter_map(|index| source.columns.get(*index)).map(|column| column.name.clone()).collect()
+        };
+        for constraint in &source.constraints {
+            use crate::sql::catalog::ConstraintKind;
+            let kind = match &constraint.kind {
+                ConstraintKind::PrimaryKey { columns } => ConstraintClauseKind::PrimaryKey { columns: names(columns) },
+                ConstraintKind::Unique { columns } => ConstraintClauseKind::Unique { columns: names(columns) },
+                ConstraintKind::Check { expression } => ConstraintClauseKind::Check { expression: expression.clone() },
+                ConstraintKind::ForeignKey { .. } => continue,
+            };
+            constraints.push(ConstraintClause { name: None, kind, not_valid: false });
+        }
+        Ok(())
+    }
+
+    /// A partition has no storage of its own: it is a slice of its root's.
+    fn create_partition(
+        &mut self,
+        table: &CreateTable,
+        schema: String,
+        parent: &Name,
+        bound: &BoundClause,
+    ) -> Result<(), Error> {
+        let root = self.require_table(parent)?;
+        if !matches!(root.kind, RelationKind::Partitioned(_)) {
+            return Err(Error::new(Condition::WrongObjectType, format!("\"{}\" is not partitioned", root.name)));
+        }
+        if table.partition_by.is_some() {
+            return Err(Error::unsupported("a partition that is partitioned itself"));
+        }
+        if table.temporary != root.temporary {
+            let message = format!(
+                "cannot create a {} relation as partition of {} relation \"{}\"",
+                if table.temporary { "temporary" } else { "permanent" },
+                if root.temporary { "temporary" } else { "permanent" },
+                root.name
+            );
+            return Err(Error::new(Condition::WrongObjectType, message));
+        }
+        let bound = self.resolve_bound(&root, &table.name.name, bound)?;
+        let mut partition = self.new_relation(&table.name.name, schema, root.temporary)?;
+        partition.unlogged = table.unlogged;
+        partition.options = table.options.clone();
+        partition.kind = RelationKind::Partition { parent: root.oid, bound };
+        partition.columns = root.columns.clone();
+        partition.storage = root.storage.clone();
+        let mut changed = (*root).clone();
+        if let RelationKind::Partitioned(partitioning) = &mut changed.kind {
+            partitioning.partitions.push(partition.oid);
+        }
+        for index in &root.indexes {
+            self.add_partition_index(&root, &mut partition, index)?;
+        }
+        partition.rowid_column = root.rowid_column;
+        self.writer().put(&partition)?;
+        self.writer().put(&changed)?;
+        self.renew_triggers(root.oid)
+    }
+
+    /// A partition's share of its root's index, under a name of its own; the rows are in the root's.
+    pub(super) fn add_partition_index(
+        &self,
+        root: &Relation,
+        partition: &mut Relation,
+        index: &Index,
+    ) -> Result<(), Error> {
+        use crate::sql::catalog::{Constraint, ConstraintKind};
+        let columns: Vec<usize> = index.keys.iter().filter_map(|key| key.column).collect();
+        let of_constraint = root.constraints.iter().find(|constraint| constraint.name == index.name);
+        let names: Vec<&str> =
+            columns.iter().filter_map(|index| root.columns.get(*index)).map(|column| column.name.as_str()).collect();
+        let (column, label) = match (index.primary, of_constraint) {
+            (true, _) => (String::new(), "pkey"),
+            (false, Some(_)) => (names.join("_"), "key"),
+            (false, None) => (names.join("_"), "idx"),
+        };
+        let name = self.free_name(partition, &column, label, true)?;
+        let oid = self.writer().next_oid(partition.temporary)?;
+        partition.indexes.push(Index { oid, name: name.clone(), storage: None, ..index.clone() });
+        if of_constraint.is_some() {
+            let kind =
+                if index.primary { ConstraintKind::PrimaryKey { columns } } else { ConstraintKind::Unique { columns } };
+            partition.constraints.push(Constraint { oid: self.writer().next_oid(partition.temporary)?, name, kind });
+        }
+        Ok(())
+    }
+
+    pub(super) fn create_table_as(&mut self, table: &CreateTableAs) -> Result<(), Error> {
+        let schema = self.creation_schema(&table.name, table.temporary)?;
+        if !self.name_is_free(&schema, &table.name.name, table.if_not_exists)? {
+            return Ok(());
+        }
+        let columns = self.context.binder.query_columns(&table.query)?;
+        if table.columns.len() > columns.len() {
+            return Err(Error::new(Condition::SyntaxError, "too many column names were specified"));
+        }
+        let mut relation = self.new_relation(&table.name.name, schema, table.temporary)?;
+        relation.unlogged = table.unlogged;
+        relation.options = table.options.clone();
+        for (index, column) in columns.iter().enumerate() {
+            let type_ = if column.type_ == Type::Unknown { Type::Text } else { column.type_ };
+            relation.columns.push(ColumnDefinition {
+                name: table.columns.get(index).unwrap_or(&column.name).clone(),
+                type_,
+                typmod: column.typmod,
+                not_null: false,
+                default: None,
+                dropped: false,
+            });
+        }
+        check_columns(&relation)?;
+        self.store_new_table(&mut relation)?;
+        if table.with_data {
+            self.outcome.then =
+                Some(format!("INSERT INTO {}.{} {}", quoted(&relation.schema), quoted(&relation.name), table.query));
+        }
+        Ok(())
+    }
+
+    pub(super) fn create_view(&mut self, view: &CreateView) -> Result<(), Error> {
+        let schema = self.creation_schema(&view.name, view.temporary)?;
+        let old = self.catalog_relation(&schema, &view.name.name)?;
+        if let Some(old) = &old {
+            if !view.or_replace {
+                return Err(Error::new(
+                    Condition::DuplicateTable,
+                    format!("relation \"{}\" already exists", view.name.name),
+                ));
+            }
+            if !matches!(old.kind, RelationKind::View { .. }) {
+                return Err(wrong_kind(old, "a view"));
+            }
+            self.require_owner(old)?;
+        } else {
+            self.name_is_free(&schema, &view.name.name, false)?;
+        }
+        let columns = self.context.binder.query_columns(&view.query)?;
+        let mut relation = self.new_relation(&view.name.name, schema, view.temporary)?;
+        relation.storage = String::new();
+        relation.kind = RelationKind::View { query: view.query.clone() };
+        for (index, column) in columns.iter().enumerate() {
+            relation.columns.push(ColumnDefinition {
+                name: view.columns.get(index).unwrap_or(&column.name).clone(),
+                type_: if column.type_ == Type::Unknown { Type::Text } else { column.type_ },
+                typmod: column.typmod,
+                not_null: false,
+                default: None,
+                dropped: false,
+            });
+        }
+        check_columns(&relation)?;
+        if let Some(old) = old {
+            same_columns(&old, &relation)?;
+            relation.oid = old.oid;
+            relation.owner.clone_from(&old.owner);
+        }
+        self.writer().put(&relation)
+    }
+
+    pub(super) fn create_sequence(&mut self, sequence: &CreateSequence) -> Result<(), Error> {
+        let schema = self.creation_schema(&sequence.name, sequence.temporary)?;
+        if !self.name_is_free(&schema, &sequence.name.name, sequence.if_not_exists)? {
+            return Ok(());
+        }
+        let mut relation = self.new_relation(&sequence.name.name, schema, sequence.temporary)?;
+        relation.kind = RelationKind::Sequence;
+        relation.storage = String::new();
+        for (name, type_) in [("last_value", Type::Int8), ("log_cnt", Type::Int8), ("is_called", Type::Bool)] {
+            relation.columns.push(ColumnDefinition {
+                name: name.to_owned(),
+                type_,
+                typmod: -1,
+                not_null: true,
+                default: None,
+                dropped: false,
+            });
+        }
+        let options = &sequence.options;
+        let increment = options.increment.unwrap_or(1);
+        if increment == 0 {
+            return Err(Error::new(Condition::InvalidParameterValue, "INCREMENT must not be zero"));
+        }
+        let minimum = options.minimum.unwrap_or(if increment > 0 { 1 } else { i64::MIN });
+        let maximum = options.maximum.unwrap_or(if increment > 0 { i64::MAX } else { -1 });
+        if minimum >= maximum {
+            let message = format!("MINVALUE ({minimum}) must be less than MAXVALUE ({maximum})");
+            return Err(Error::new(Condition::InvalidParameterValue, message));
+        }
+        let start = options.start.unwrap_or(if increment > 0 { minimum } else { maximum });
+        if !(minimum..=maximum).contains(&start) {
+            let message = format!("START value ({start}) cannot be outside MINVALUE..MAXVALUE");
+            return Err(Error::new(Condition::InvalidParameterValue, message));
+        }
+        self.writer().put(&relation)?;
+        let database = if relation.temporary { "temp" } else { "main" };
+        let sql = format!("INSERT INTO {database}.pgp_sequence VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?2, 0)");
+        let parameters = rusqlite::params![relation.oid, start, increment, minimum, maximum, options.cycle];
+        self.context.connection.execute(&sql, parameters).map_err(failure)?;
+        Ok(())
+    }
+
+    pub(super) fn create_index(&mut self, clause: &CreateIndex) -> Result<(), Error> {
+        let relation = self.require(&clause.table)?;
+        if !is_table(&relation) {
+            return Err(wrong_kind(&relation, "a table"));
+        }
+        self.require_owner(&relation)?;
+        if matches!(relation.kind, RelationKind::Partition { .. }) {
+            return Err(Error::unsupported("an index on a single partition"));
+        }
+        if let Some(name) = &clause.name
+            && !self.name_is_free(&relation.schema, name, clause.if_not_exists)?
+        {
+            return Ok(());
+        }
+        let mut changed = (*relation).clone();
+        let index = self.resolve_index(&changed, clause)?;
+        self.create_index_storage(&changed, &index)?;
+        changed.indexes.push(index.clone());
+        self.writer().put(&changed)?;
+        if let RelationKind::Partitioned(partitioning) = &changed.kind {
+            for oid in &partitioning.partitions {
+                use crate::sql::catalog::Catalog;
+                if let Some(partition) = self.catalog().relation_by_oid(*oid)? {
+                    let mut partition = (*partition).clone();
+                    self.add_partition_index(&changed, &mut partition, &index)?;
+                    self.writer().put(&partition)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve_index(&self, relation: &Relation, clause: &CreateIndex) -> Result<Index, Error> {
+        let mut keys = Vec::new();
+        let mut names = Vec::new();
+        for key in &clause.keys {
+            let column = match &key.column {
+                Some(name) => Some(column_index(relation, name).map_err(|_| {
+                    Error::new(Condition::UndefinedColumn, format!("column \"{name}\" does not exist"))
+                })?),
+                None => None,
+            };
+            names.push(key.column.clone().unwrap_or_else(|| "expr".to_owned()));
+            if let Some(text) = &key.expression {
+                self.context.binder.expression(relation, text, None)?;
+            }
+            keys.push(IndexKey {
+                column,
+                expression: key.expression.clone(),
+                descending: key.descending,
+                nulls_first: key.nulls_first,
+            });
+        }
+        if let RelationKind::Partitioned(partitioning) = &relation.kind
+            && clause.unique
+            && !partitioning.columns.iter().all(|column| keys.iter().any(|key| key.column == Some(*column)))
+        {
+            let message = "unique constraint on partitioned table must include all partitioning columns";
+            return Err(Error::new(Condition::FeatureNotSupported, message));
+        }
+        let name = match &clause.name {
+            Some(name) => name.clone(),
+            None => self.free_name(relation, &names.join("_"), "idx", true)?,
+        };
+        let oid = self.writer().next_oid(relation.temporary)?;
+        Ok(Index {
+            oid,
+            storage: Some(storage_name(&name, oid)),
+            name,
+            unique: clause.unique,
+            primary: false,
+            keys,
+            predicate: clause.predicate.clone(),
+        })
+    }
+
+    fn catalog_relation(&self, schema: &str, name: &str) -> Result<Option<Rc<Relation>>, Error> {
+        use crate::sql::catalog::Catalog;
+        self.catalog().relation(Some(schema), name)
+    }
+}
+
+/// CREATE OR REPLACE VIEW may only add columns at the end.
+fn same_columns(old: &Relation, new: &Relation) -> Result<(), Error> {
+    if new.columns.len() < old.columns.len() {
+        return Err(Error::new(Condition::InvalidTableDefinition, "cannot drop columns from view"));
+    }
+    for (old, new) in old.columns.iter().zip(&new.columns) {
+        if old.name != new.name {
+            let message = format!("cannot change name of view column \"{}\" to \"{}\"", old.name, new.name);
+            return Err(Error::new(Condition::InvalidTableDefinition, message));
+        }
+        if (old.type_, old.typmod) != (new.type_, new.typmod) {
+            let message = format!("cannot change data type of view column \"{}\"", old.name);
+            return Err(Error::new(Condition::InvalidTableDefinition, message));
+        }
+    }
+    Ok(())
+}
+
+/// The relation as a DEFAULT sees it: no column can be named there.
+fn no_columns(relation: &Relation) -> Relation {
+    Relation { columns: Vec::new(), ..relation.clone() }
+}
+
+fn type_maximum(type_: Type) -> Option<i64> {
+    match type_ {
+        Type::Int2 => Some(i64::from(i16::MAX)),
+        Type::Int4 => Some(i64::from(i32::MAX)),
+        _ => None,
+    }
+}
+
+fn partition_column(relation: &Relation, name: &str) -> Result<usize, Error> {
+    column_index(relation, name).map_err(|_| {
+        let message = format!("column \"{name}\" named in partition key does not exist");
+        Error::new(Condition::UndefinedColumn, message)
+    })
+}
+
+/// Names that are there once, are not the system's, and differ by more than case (SQLite's names do not).
+pub(super) fn check_columns(relation: &Relation) -> Result<(), Error> {
+    let live: Vec<&str> =
+        relation.columns.iter().filter(|column| !column.dropped).map(|column| column.name.as_str()).collect();
+    if relation.columns.len() > COLUMNS_MAX {
+        return Err(Error::new(Condition::TooManyColumns, format!("tables can have at most {COLUMNS_MAX} columns")));
+    }
+    let mut lower = std::collections::HashSet::new();
+    for (index, name) in live.iter().enumerate() {
+        if ["tableoid", "xmin", "xmax", "cmin", "cmax", "ctid"].contains(name) {
+            let message = format!("column name \"{name}\" conflicts with a system column name");
+            return Err(Error::new(Condition::DuplicateColumn, message));
+        }
+        if !lower.insert(name.to_ascii_lowercase()) {
+            if live.iter().take(index).any(|other| other == name) {
+                return Err(Error::new(
+                    Condition::DuplicateColumn,
+                    format!("column \"{name}\" specified more than once"),
+                ));
+            }
+            return Err(Error::unsupported(format!("a column \"{name}\" that differs from another one by case only")));
+        }
+    }
+    Ok(())
+}
+
+/// Storage parameters: fillfactor and the autovacuum family are kept and shown, without effect.
+pub(super) fn check_options(options: &[String]) -> Result<(), Error> {
+    for option in options {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let known = name == "fillfactor"
+            || name == "parallel_workers"
+            || name.trim_start_matches("toast.").starts_with("autovacuum_");
+        let known = known
+            || [
+                "toast_tuple_target",
+                "vacuum_truncate",
+                "vacuum_index_cleanup",
+                "user_catalog_table",
+                "log_autovacuum_min_duration",
+            ]
+            .contains(&name);
+        if !known {
+            return Err(Error::new(Condition::InvalidParameterValue, format!("unrecognized parameter \"{name}\"")));
+        }
+        if name == "fillfactor" {
+            match value.parse::<i64>() {
+                Ok(10..=100) => {}
+                Ok(number) => {
+                    let error = Error::new(
+                        Condition::InvalidParameterValue,
+                        format!("value {number} out of bounds for option \"fillfactor\""),
+                    );
+                    return Err(error.detail("Valid values are between \"10\" and \"100\"."));
+                }
+                Err(_) => {
+                    let message = format!("invalid value for integer option \"fillfactor\": {value}");
+                    return Err(Error::new(Condition::InvalidParameterValue, message));
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,364 @@
+//! Carries definitions out: resolves their names against the catalog, changes SQLite's tables, and stores the
+//! new catalog entries, all inside the caller's write transaction.
+//!
+//! Owns the mapping from relations to SQLite tables, indexes and triggers. It neither begins nor ends
+//! transactions and knows no session beyond its [`Context`].
+
+mod alter;
+mod constraint;
+mod create;
+mod partition;
+mod remove;
+mod storage;
+mod trigger;
+mod violation;
+
+use std::rc::Rc;
+
+use rusqlite::Connection;
+use rusqlite::fallible_iterator::FallibleIterator;
+
+use super::catalog::{Cache, StoredCatalog, TEMPORARY_SCHEMA, Writer};
+use crate::error::{Condition, Error};
+use crate::sql::catalog::{Catalog, Relation, RelationKind};
+use crate::sql::define::{Definition, Name, ObjectKind};
+use crate::sql::plan::Column;
+use crate::sql::types::Type;
+
+pub use partition::register as register_partition_hash;
+pub use violation::{not_null, unique_detail, violated, violated_in};
+
+/// What the planner does for definitions: expressions and queries inside them are its business.
+pub trait ExpressionBinder {
+    /// An expression over the relation's columns (bare names, no subquery, no aggregate), as SQLite SQL whose
+    /// columns are bare quoted names. `target` coerces the result by assignment; `None` takes it as it is.
+    fn expression(&self, relation: &Relation, text: &str, target: Option<(Type, i32)>) -> Result<String, Error>;
+
+    /// The columns that a query yields: of a view, of CREATE TABLE AS.
+    fn query_columns(&self, text: &str) -> Result<Vec<Column>, Error>;
+
+    /// Whether SQLite's message says that a function is missing which the connection has been given now.
+    fn provide_missing(&self, message: &str) -> bool {
+        let _ = message;
+        false
+    }
+}
+
+/// Where and for whom a definition is carried out.
+pub struct Context<'a> {
+    /// In a write transaction.
+    pub connection: &'a Connection,
+    /// The process's cache of this database's catalog.
+    pub cache: &'a Cache,
+    /// The session's search_path, `"$user"` resolved.
+    pub search_path: &'a [String],
+    /// current_user: owns what is created.
+    pub user: &'a str,
+    /// Superusers may change everything.
+    pub superuser: bool,
+    /// Binds the expressions.
+    pub binder: &'a dyn ExpressionBinder,
+}
+
+/// What carrying out a definition leaves for the caller.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Notices for the client, each with its severity.
+    pub notices: Vec<(&'static str, Error)>,
+    /// A statement of PostgreSQL's to run next, in the same transaction: CREATE TABLE AS fills its table so.
+    pub then: Option<String>,
+}
+
+/// Carries out a definition whose scope is the database, or checks one of maintenance (whose work is SQLite's own
+/// or none: `maintenance` below says what to run outside of a transaction).
+pub fn execute(definition: &Definition, context: &Context<'_>) -> Result<Outcome, Error> {
+    let mut definer = Definer { context, outcome: Outcome::default() };
+    definer.run(definition)?;
+    Ok(definer.outcome)
+}
+
+/// One definition being carried out.
+struct Definer<'a> {
+    context: &'a Context<'a>,
+    outcome: Outcome,
+}
+
+impl<'a> Definer<'a> {
+    fn run(&mut self, definition: &Definition) -> Result<(), Error> {
+        match definition {
+            Definition::CreateTable(table) => self.create_table(table),
+            Definition::CreateTableAs(table) => self.create_table_as(table),
+            Definition::CreateIndex(index) => self.create_index(index),
+            Definition::CreateView(view) => self.create_view(view),
+            Definition::CreateSequence(sequence) => self.create_sequence(sequence),
+            Definition::CreateSchema { name, if_not_exists } => self.create_schema(name, *if_not_exists),
+            Definition::Drop { object, names, if_exists, cascade } => self.drop(*object, names, *if_exists, *cascade),
+            Definition::Truncate { tables, cascade, restart_identity } => {
+                self.truncate(tables, *cascade, *restart_identity)
+            }
+            Definition::AlterTable { table, object, if_exists, actions } => {
+                self.alter(table, *object, *if_exists, actions)
+            }
+            Definition::Comment { object, name, column, text } => {
+                self.comment(object, name, column.as_deref(), text.as_deref())
+            }
+            Definition::Vacuum { tables, .. } | Definition::Analyze { tables } => self.check_tables(tables),
+            Definition::Reindex { object, name } => self.reindex(*object, name.as_ref()),
+            Definition::Checkpoint => Ok(()),
+            other => Err(Error::internal(format!("{} is not a change of the database's catalog", other.tag()))),
+        }
+    }
+
+    fn catalog(&self) -> StoredCatalog<'a> {
+        let context = self.context;
+        StoredCatalog { connection: context.connection, cache: context.cache, search_path: context.search_path }
+    }
+
+    fn writer(&self) -> Writer<'a> {
+        Writer::new(self.context.connection, self.context.cache)
+    }
+
+    fn notice(&mut self, condition: Condition, message: String) {
+        self.outcome.notices.push(("NOTICE", Error::new(condition, message)));
+    }
+
+    /// Runs SQLite statements that cannot fail on account of rows.
+    fn storage(&self, sql: &str) -> Result<(), Error> {
+        self.run_storage(sql).map_err(super::catalog::failure)
+    }
+
+    /// Runs statements of SQLite's own dialect that change storage. Stored expressions call functions of ours that
+    /// the connection may not know yet: SQLite says so before it has changed anything.
+    fn run_storage(&self, sql: &str) -> rusqlite::Result<()> {
+        let missing = |error: &rusqlite::Error| self.context.binder.provide_missing(&error.to_string());
+        let mut batch = rusqlite::Batch::new(self.context.connection, sql);
+        loop {
+            let mut statement = match batch.next() {
+                Err(error) if missing(&error) => continue,
+                other => match other? {
+                    Some(statement) => statement,
+                    None => return Ok(()),
+                },
+            };
+            loop {
+                let run = statement.query(()).and_then(|mut rows| {
+                    while rows.next()?.is_some() {}
+                    Ok(())
+                });
+                match run {
+                    Err(error) if missing(&error) => {}
+                    other => break other?,
+                }
+            }
+        }
+    }
+
+    /// The relation of that name, or `None`.
+    fn find(&self, name: &Name) -> Result<Option<Rc<Relation>>, Error> {
+        self.catalog().relation(name.schema.as_deref(), &name.name)
+    }
+
+    /// The relation of that name, or 42P01.
+    fn require(&self, name: &Name) -> Result<Rc<Relation>, Error> {
+        self.find(name)?.ok_or_else(|| {
+            let error = Error::new(Condition::UndefinedTable, format!("relation \"{name}\" does not exist"));
+            error.position(name.position)
+        })
+    }
+
+    /// The table of that name, to be changed by its owner.
+    fn require_table(&self, name: &Name) -> Result<Rc<Relation>, Error> {
+        let relation = self.require(name)?;
+        if !is_table(&relation) {
+            return Err(wrong_kind(&relation, "a table"));
+        }
+        self.require_owner(&relation)?;
+        Ok(relation)
+    }
+
+    /// Only its owner and superusers change a relation.
+    fn require_owner(&self, relation: &Relation) -> Result<(), Error> {
+        if relation.kind == RelationKind::System {
+            let message = format!("permission denied: \"{}\" is a system catalog", relation.name);
+            return Err(Error::new(Condition::InsufficientPrivilege, message));
+        }
+        if self.context.superuser || relation.owner == self.context.user {
+            return Ok(());
+        }
+        let message = format!("must be owner of {} {}", kind_name(relation), relation.name);
+        Err(Error::new(Condition::InsufficientPrivilege, message))
+    }
+
+    /// The schema in which a new object goes.
+    fn creation_schema(&self, name: &Name, temporary: bool) -> Result<String, Error> {
+        if temporary {
+            return match name.schema.as_deref() {
+                None | Some(TEMPORARY_SCHEMA) => Ok(TEMPORARY_SCHEMA.to_owned()),
+                Some(_) => Err(Error::new(
+                    Condition::InvalidTableDefinition,
+                    "cannot create temporary relation in non-temporary schema",
+                )
+                .position(name.position)),
+            };
+        }
+        match name.schema.as_deref() {
+            Some(schema @ ("pg_catalog" | "information_schema" | "pgprefork")) => {
+                let message = format!("permission denied to create \"{schema}.{}\"", name.name);
+                Err(Error::new(Condition::InsufficientPrivilege, message)
+                    .detail("System catalog modifications are currently disallowed."))
+            }
+            Some(schema) if self.catalog().schema_exists(schema)? => Ok(schema.to_owned()),
+            Some(schema) => Err(missing_schema(schema).position(name.position)),
+            None => self.catalog().search_path().into_iter().find(|schema| schema != "pg_catalog").ok_or_else(|| {
+                Error::new(Condition::InvalidSchemaName, "no schema has been selected to create in")
+                    .position(name.position)
+            }),
+        }
+    }
+
+    /// Whether a new relation's name is free; with IF NOT EXISTS a taken one is a notice.
+    fn name_is_free(&mut self, schema: &str, name: &str, if_not_exists: bool) -> Result<bool, Error> {
+        if !self.catalog().name_taken(schema, name)? {
+            return Ok(true);
+        }
+        if if_not_exists {
+            self.notice(Condition::DuplicateTable, format!("relation \"{name}\" already exists, skipping"));
+            return Ok(false);
+        }
+        Err(Error::new(Condition::DuplicateTable, format!("relation \"{name}\" already exists")))
+    }
+
+    fn create_schema(&mut self, name: &str, if_not_exists: bool) -> Result<(), Error> {
+        if name.starts_with("pg_") {
+            return Err(Error::new(Condition::ReservedName, format!("unacceptable schema name \"{name}\""))
+                .detail("The prefix \"pg_\" is reserved for system schemas."));
+        }
+        if self.catalog().schema_exists(name)? {
+            if if_not_exists {
+                self.notice(Condition::DuplicateSchema, format!("schema \"{name}\" already exists, skipping"));
+                return Ok(());
+            }
+            return Err(Error::new(Condition::DuplicateSchema, format!("schema \"{name}\" already exists")));
+        }
+        self.writer().add_schema(name, self.context.user)
+    }
+
+    fn comment(&mut self, object: &str, name: &Name, column: Option<&str>, text: Option<&str>) -> Result<(), Error> {
+        let relation = match object {
+            "table" | "view" | "column" | "sequence" => self.require(name)?,
+            "index" | "database" | "schema" | "role" | "extension" => return Ok(()),
+            other => return Err(Error::unsupported(format!("COMMENT ON {}", other.to_uppercase()))),
+        };
+        self.require_owner(&relation)?;
+        let attribute = match column {
+            Some(column) => column_index(&relation, column)? + 1,
+            None => 0,
+        };
+        self.writer().comment(&relation, attribute, text)
+    }
+
+    fn check_tables(&mut self, tables: &[Name]) -> Result<(), Error> {
+        for table in tables {
+            self.require(table)?;
+        }
+        Ok(())
+    }
+
+    fn reindex(&mut self, object: ObjectKind, name: Option<&Name>) -> Result<(), Error> {
+        let Some(name) = name else { return Ok(()) };
+        if object == ObjectKind::Table {
+            let relation = self.require_table(name)?;
+            return self.storage(&format!("REINDEX {}", storage::quoted(&relation.storage)));
+        }
+        let relation = self.catalog().relation_of_index(name.schema.as_deref(), &name.name)?;
+        let relation = relation.ok_or_else(|| missing(ObjectKind::Index, name))?;
+        self.require_owner(&relation)?;
+        self.storage(&format!("REINDEX {}", storage::quoted(&relation.storage)))
+    }
+}
+
+/// SQLite statements for VACUUM, ANALYZE and CHECKPOINT. They run outside of a transaction block; ANALYZE needs
+/// the writer lock. Nothing is rewritten: SQLite reuses free pages by itself.
+pub fn maintenance(definition: &Definition, catalog: &dyn Catalog) -> Result<Vec<String>, Error> {
+    let (tables, analyze) = match definition {
+        Definition::Vacuum { tables, analyze } => (tables, *analyze),
+        Definition::Analyze { tables } => (tables, true),
+        _ => return Ok(Vec::new()),
+    };
+    let mut statements = Vec::new();
+    for table in tables {
+        let relation = catalog.relation(table.schema.as_deref(), &table.name)?.ok_or_else(|| {
+            let message = format!("relation \"{table}\" does not exist");
+            Error::new(Condition::UndefinedTable, message).position(table.position)
+        })?;
+        if analyze && is_table(&relation) {
+            statements.push(format!("ANALYZE {}", storage::quoted(&relation.storage)));
+        }
+    }
+    if analyze && tables.is_empty() {
+        statements.push("ANALYZE".to_owned());
+    }
+    if !statements.is_empty() {
+        // A sample of each index is enough for the planner, and keeps the writer lock short.
+        statements.insert(0, "PRAGMA analysis_limit = 1000".to_owned());
+    }
+    Ok(statements)
+}
+
+/// Drops everything temporary, catalog included: the session that made it is over.
+pub fn drop_temporary(connection: &Connection) -> Result<(), Error> {
+    let names: Vec<String> = connection
+        .prepare("SELECT name FROM temp.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+        .and_then(|mut statement| statement.query_map((), |row| row.get(0))?.collect())
+        .map_err(super::catalog::failure)?;
+    for name in names {
+        let sql = format!("DROP TABLE temp.{}", storage::quoted(&name));
+        connection.execute_batch(&sql).map_err(super::catalog::failure)?;
+    }
+    Ok(())
+}
+
+/// Whether it holds rows of its own.
+fn is_table(relation: &Relation) -> bool {
+    matches!(relation.kind, RelationKind::Table | RelationKind::Partitioned(_) | RelationKind::Partition { .. })
+}
+
+fn kind_name(relation: &Relation) -> &'static str {
+    match relation.kind {
+        RelationKind::View { .. } | RelationKind::System => "view",
+        RelationKind::Sequence => "sequence",
+        _ => "table",
+    }
+}
+
+fn wrong_kind(relation: &Relation, wanted: &str) -> Error {
+    Error::new(Condition::WrongObjectType, format!("\"{}\" is not {wanted}", relation.name))
+}
+
+fn missing_schema(name: &str) -> Error {
+    Error::new(Condition::InvalidSchemaName, format!("schema \"{name}\" does not exist"))
+}
+
+/// The error of DROP and ALTER for an object that is not there.
+fn missing(object: ObjectKind, name: &Name) -> Error {
+    let (condition, kind) = match object {
+        ObjectKind::Table => (Condition::UndefinedTable, "table"),
+        ObjectKind::View => (Condition::UndefinedTable, "view"),
+        ObjectKind::Sequence => (Condition::UndefinedTable, "sequence"),
+        ObjectKind::Index => (Condition::UndefinedObject, "index"),
+        ObjectKind::Schema => (Condition::InvalidSchemaName, "schema"),
+        ObjectKind::Database => (Condition::InvalidCatalogName, "database"),
+    };
+    Error::new(condition, format!("{kind} \"{name}\" does not exist"))
+}
+
+/// The index of a live column, or 42703.
+fn column_index(relation: &Relation, name: &str) -> Result<usize, Error> {
+    relation.columns.iter().position(|column| !column.dropped && column.name == name).ok_or_else(|| {
+        let message = format!("column \"{name}\" of relation \"{}\" does not exist", relation.name);
+        Error::new(Condition::UndefinedColumn, message)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! PostgreSQL's functions, aggregates and collations made known to a connection of SQLite.
+//!
+//! Owns the way of a rich error around SQLite, which carries text only: it waits in a cell of the thread until
+//! whoever ran the statement takes it. What functions do is `sql::functions`' business.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use rusqlite::functions::{Aggregate as SqliteAggregate, Context, FunctionFlags};
+use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
+use rusqlite::{Connection, Result};
+use smallvec::SmallVec;
+
+use super::session::Session;
+use crate::error::{Condition, Error};
+use crate::sql::functions::aggregates::{Aggregate, State};
+use crate::sql::functions::{Registration, registration};
+use crate::sql::types::{Datum, Value, interval, numeric};
+
+thread_local! {
+    /// The error of the function that stopped the statement under way.
+    static ERROR: Cell<Option<Error>> = const { Cell::new(None) };
+}
+
+/// The error that a function of ours stopped the statement with, once.
+pub fn take_error() -> Option<Error> {
+    ERROR.take()
+}
+
+/// Which functions a connection knows already: registering one anew would make it forget its prepared statements.
+#[derive(Debug, Default)]
+pub struct Registry {
+    known: RefCell<HashSet<&'static str>>,
+}
+
+impl Registry {
+    /// Makes functions known to the connection, by their call names, unless they are.
+    pub fn provide(
+        &self,
+        connection: &Connection,
+        calls: &[&'static str],
+        session: &Arc<Session>,
+    ) -> Result<(), Error> {
+        for call in calls {
+            if !self.known.borrow().contains(call) {
+                register(connection, call, session)?;
+                self.known.borrow_mut().insert(call);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether SQLite's message says that a function of ours is missing, and it is known now: stored expressions
+    /// (CHECK, indexes, triggers) call functions that a plan does not name.
+    pub fn provide_missing(&self, connection: &Connection, message: &str, session: &Arc<Session>) -> bool {
+        let marker = ["no such function: ", "unknown function: "].into_iter().find_map(|marker| {
+            let at = message.find(marker)?;
+            message.get(at + marker.len()..)
+        });
+        let name = marker.and_then(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next());
+        let Some(name) = name else { return false };
+        if self.known.borrow().contains(name) {
+            return false;
+        }
+        match register(connection, name, session) {
+            // Names come from the planner, so there are few; keeping them costs nothing.
+            Ok(()) => self.known.borrow_mut().insert(Box::leak(name.to_owned().into_boxed_str())),
+            Err(_) => false,
+        }
+    }
+}
+
+/// Makes the collations known that stored types are ordered by, and the hash of partitions.
+pub fn register_at_open(connection: &Connection) -> Result<()> {
+    connection.create_collation("pg_numeric", numeric::compare)?;
+    connection.create_collation("pg_interval", interval::compare)?;
+    super::define::register_partition_hash(connection)
+}
+
+fn register(connection: &Connection, call: &str, session: &Arc<Session>) -> Result<(), Error> {
+    let session = Arc::clone(session);
+    let done = if let Some(aggregate) = Aggregate::by_call(call) {
+        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
+        connection.create_aggregate_function(call, -1, flags, Gathering { aggregate, session })
+    } else if let Some(found) = registration(call) {
+        scalar(connection, call, found, session)
+    } else {
+        return Err(Error::internal(format!("function {call} has no implementation")));
+    };
+    done.map_err(|error| Error::internal(format!("function {call} could not be registered: {error}")))
+}
+
+fn scalar(connection: &Connection, call: &str, found: Registration, session: Arc<Session>) -> Result<()> {
+    let mut flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
+    if found.deterministic {
+        flags |= FunctionFlags::SQLITE_DETERMINISTIC;
+    }
+    connection.create_scalar_function(call, -1, flags, move |context| {
+        let arguments = data(context)?;
+        if found.strict && arguments.contains(&Datum::Null) {
+            return Ok(ToSqlOutput::Borrowed(ValueRef::Null));
+        }
+        (found.implementation)(session.as_ref(), &arguments).map(output).map_err(stop)
+    })
+}
+
+/// An aggregate of ours over the rows of one group.
+struct Gathering {
+    aggregate: Aggregate,
+    session: Arc<Session>,
+}
+
+impl SqliteAggregate<AssertUnwindSafe<State>, ToSqlOutput<'static>> for Gathering {
+    fn init(&self, _: &mut Context<'_>) -> Result<AssertUnwindSafe<State>> {
+        Ok(AssertUnwindSafe(State::default()))
+    }
+
+    fn step(&self, context: &mut Context<'_>, state: &mut AssertUnwindSafe<State>) -> Result<()> {
+        let arguments = data(context)?;
+        self.aggregate.step(self.session.as_ref(), &mut state.0, &arguments).map_err(stop)
+    }
+
+    fn finalize(&self, _: &mut Context<'_>, state: Option<AssertUnwindSafe<State>>) -> Result<ToSqlOutput<'static>> {
+        let state = state.map_or_else(State::default, |state| state.0);
+        self.aggregate.finish(state).map(output).map_err(stop)
+    }
+}
+
+fn data<'a>(context: &'a Context<'_>) -> Result<SmallVec<[Datum<'a>; 4]>> {
+    (0..context.len())
+        .map(|index| {
+            Ok(match context.get_raw(index) {
+                ValueRef::Null => Datum::Null,
+                ValueRef::Integer(value) => Datum::Int(value),
+                ValueRef::Real(value) => Datum::Float(value),
+                ValueRef::Text(bytes) => Datum::Text(
+                    std::str::from_utf8(bytes)
+                        .map_err(|_| stop(Error::new(Condition::DataCorrupted, "a stored text is not valid UTF-8")))?,
+                ),
+                ValueRef::Blob(bytes) => Datum::Bytes(bytes),
+            })
+        })
+        .collect()
+}
+
+fn output(value: Value) -> ToSqlOutput<'static> {
+    ToSqlOutput::Owned(match value {
+        Value::Null => SqliteValue::Null,
+        Value::Int(value) => SqliteValue::Integer(value),
+        Value::Float(value) => SqliteValue::Real(value),
+        Value::Text(value) => SqliteValue::Text(value),
+        Value::Bytes(value) => SqliteValue::Blob(value),
+    })
+}
+
+/// Leaves the error where [`take_error`] finds it, and stops the statement.
+pub(super) fn stop(error: Error) -> rusqlite::Error {
+    let message = error.fields().message.clone();
+    ERROR.set(Some(error));
+    rusqlite::Error::UserFunctionError(message.into())
+}

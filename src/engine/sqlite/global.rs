@@ -1,0 +1,328 @@
+//! The cluster's catalog beside a session's database: roles and databases, read by all, changed by few.
+//!
+//! Owns the second connection of a process, on `global.db`, and how its transaction goes with the session's. SQLite
+//! cannot commit two files atomically, so a transaction that writes both is refused.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use shm::{Interrupt, Owner, Segment, SlotKind, SlotState};
+
+use super::attachment::Attachment;
+use super::catalog::StoredCatalog;
+use super::connection::Options;
+use super::database;
+use super::engine::Sqlite;
+use super::ffi::vfs;
+use super::interrupts;
+use super::store::Store;
+use super::transaction::{Access, Characteristics, Span};
+use crate::engine::RowSink;
+use crate::engine::cluster::{self, Actor, Cluster, FileChange, Snapshot};
+use crate::error::{Condition, Error};
+use crate::sql::define::Definition;
+
+/// The cluster catalog's number in the segment; databases have OIDs that are not it.
+pub const GLOBAL_OID: u32 = 1;
+
+/// Pages of `global.db` kept in memory: it is small and rarely read.
+const PAGE_CACHE_BYTES: u64 = 64 << 10;
+
+/// This process's view of `global.db`.
+pub(super) struct Global {
+    pub(super) store: Store,
+    /// Roles and databases, shared with the system views.
+    pub(super) catalog: Rc<cluster::Global>,
+    /// What keeps unknown roles from being told apart.
+    pub(super) mock_secret: [u8; 32],
+    /// What the open transaction leaves to be done with files.
+    files: Vec<FileChange>,
+    attachment: Arc<Attachment>,
+}
+
+impl Global {
+    /// Opens `global.db` of a cluster.
+    pub(super) fn open(
+        segment: Segment,
+        owner: Owner,
+        path: &Path,
+        checkpoint_bytes: u64,
+        interrupts: interrupts::Shared,
+    ) -> Result<Self, Error> {
+        let attachment = Attachment::new(segment, owner, GLOBAL_OID, path, checkpoint_bytes)
+            .ok_or_else(|| Error::internal("the segment has no room for the cluster's catalog"))?;
+        let attachment = Arc::new(attachment);
+        if !vfs::attach(Arc::clone(&attachment)) {
+            return Err(Error::internal("the cluster's catalog is open already"));
+        }
+        let options = Options { page_cache_bytes: PAGE_CACHE_BYTES, mmap_bytes: 0, statements: 16 };
+        let opened = Self::open_attached(Arc::clone(&attachment), &options, interrupts);
+        if opened.is_err() {
+            vfs::detach(&attachment);
+        }
+        opened
+    }
+
+    fn open_attached(
+        attachment: Arc<Attachment>,
+        options: &Options,
+        interrupts: interrupts::Shared,
+    ) -> Result<Self, Error> {
+        let store = Store::open(Arc::clone(&attachment), options, interrupts)?;
+        let catalog = Rc::new(cluster::Global::load(store.connection())?);
+        let mock_secret = cluster::mock_secret(store.connection())?;
+        // A fresh segment knows no version yet; without one every look would read the file.
+        let shared = store.attachment().database();
+        if shared.catalog_version() == 0 {
+            shared.publish_catalog_version(catalog.snapshot().version());
+        }
+        Ok(Self { store, catalog, mock_secret, files: Vec::new(), attachment })
+    }
+
+    /// Roles and databases as of now.
+    pub(super) fn snapshot(&self) -> Result<Rc<Snapshot>, Error> {
+        let published = self.store.attachment().database().catalog_version();
+        self.catalog.refresh(self.store.connection(), published)?;
+        Ok(self.catalog.snapshot())
+    }
+
+    /// Carries a definition out and keeps its changes of files for the transaction's end.
+    fn change(&mut self, definition: &Definition, actor: &Surroundings<'_>) -> Result<Vec<Error>, Error> {
+        let segment = self.store.attachment().segment();
+        let (notices, files) = cluster::execute(
+            definition,
+            &Actor {
+                connection: self.store.connection(),
+                cluster: actor.cluster,
+                user: actor.user,
+                session_user: actor.user,
+                database: actor.database,
+                text: actor.text,
+                sessions: &|oid| sessions_in(segment, oid),
+                owns: actor.owns,
+            },
+        )?;
+        self.catalog.note_change();
+        if let FileChange::RemoveOnRollback(oid) = files
+            && segment.open_database(oid).is_none()
+        {
+            // The region must be there before anybody can find the database.
+            self.files.push(files);
+            return Err(Error::new(Condition::ProgramLimitExceeded, "too many databases")
+                .detail("Regions of dropped databases are free again after a restart."));
+        }
+        self.files.push(files);
+        Ok(notices)
+    }
+
+    /// Before the commit of changed roles or databases: their version, stored and published.
+    fn publish(&self) -> Result<(), Error> {
+        let shared = self.store.attachment().database();
+        if let Some(version) = self.catalog.prepare_commit(self.store.connection(), shared.catalog_version())? {
+            shared.publish_catalog_version(version);
+            self.store.attachment().segment().pool().bump_roles_version();
+        }
+        Ok(())
+    }
+
+    /// After the transaction's end: files that are not needed go, and the checkpointer hears of new ones.
+    fn ended(&mut self, committed: bool, data_directory: &Path) -> Result<(), Error> {
+        let files = std::mem::take(&mut self.files);
+        let known = self.catalog.transaction_ended(self.store.connection());
+        for change in files {
+            let gone = match change {
+                FileChange::RemoveOnCommit(oid) if committed => oid,
+                FileChange::RemoveOnRollback(oid) if !committed => oid,
+                FileChange::RemoveOnRollback(_) => {
+                    reload_checkpointer(self.store.attachment().segment());
+                    continue;
+                }
+                _ => continue,
+            };
+            // What stays is removed at the next start, as no database is listed for it.
+            if let Err(error) = database::remove(&super::engine::database_path(data_directory, gone)) {
+                log::warn!("{error}");
+            }
+            reload_checkpointer(self.store.attachment().segment());
+        }
+        known
+    }
+
+    /// Ends the transaction that a block opened here, as the block ended.
+    fn end(&mut self, commit: bool, data_directory: &Path) -> Result<(), Error> {
+        if self.store.span() == Span::Statement {
+            return Ok(());
+        }
+        let result = if commit {
+            self.publish().and_then(|()| self.store.commit(false)).map(|_| ())
+        } else {
+            self.store.rollback(false).map(|_| ())
+        };
+        if result.is_err() {
+            // Only what could not be committed is left; it must not outlive its block.
+            let _ = self.store.rollback(false);
+        }
+        self.ended(commit && result.is_ok(), data_directory)?;
+        result
+    }
+}
+
+impl Drop for Global {
+    fn drop(&mut self) {
+        // Open files keep their attachment.
+        vfs::detach(&self.attachment);
+    }
+}
+
+/// Removes files of databases that are not listed: left by a CREATE or DROP DATABASE that was cut short. Holding the
+/// writer lock of the cluster's catalog, without which no database comes or goes.
+pub fn remove_orphans(
+    segment: Segment,
+    owner: Owner,
+    data_directory: &Path,
+    checkpoint_bytes: u64,
+    interrupts: interrupts::Shared,
+) -> Result<(), Error> {
+    let cluster = Cluster::open(data_directory).map_err(|error| Error::internal(error.to_string()))?;
+    let mut global = Global::open(segment, owner, &cluster.global_file(), checkpoint_bytes, interrupts)?;
+    global.store.before_statement(Access::Write, "START")?;
+    let removed = Snapshot::load(global.store.connection())
+        .and_then(|snapshot| cluster.remove_orphans(&snapshot).map_err(|error| Error::internal(error.to_string())));
+    global.store.after_statement(false)?;
+    removed
+}
+
+/// What a statement about roles or databases knows of its session.
+struct Surroundings<'a> {
+    cluster: &'a Cluster,
+    user: &'a str,
+    database: &'a str,
+    text: &'a crate::sql::types::TextContext,
+    owns: &'a dyn Fn(&str) -> Result<bool, Error>,
+}
+
+/// Sessions that use the database now.
+pub(super) fn sessions_in(segment: Segment, oid: u32) -> u32 {
+    let using = segment.slots().filter(|(_, slot)| {
+        matches!(slot.state(), SlotState::Connecting | SlotState::Serving) && slot.activity().database_oid() == oid
+    });
+    u32::try_from(using.count()).unwrap_or(u32::MAX)
+}
+
+/// Has the checkpointer look at which databases there are.
+fn reload_checkpointer(segment: Segment) {
+    for (_, slot) in segment.slots() {
+        if slot.kind() == SlotKind::Checkpointer && slot.state() != SlotState::Free {
+            slot.raise(Interrupt::Reload);
+        }
+    }
+}
+
+impl Sqlite {
+    /// CREATE, ALTER and DROP of roles and databases.
+    pub(super) fn define_in_cluster(&mut self, definition: &Definition, sink: &mut dyn RowSink) -> Result<u64, Error> {
+        match self.run_in_cluster(definition) {
+            Ok(notices) => {
+                for notice in notices {
+                    sink.notice("NOTICE", notice);
+                }
+                Ok(0)
+            }
+            Err(error) => {
+                if let Ok(database) = self.database() {
+                    database.failed();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn run_in_cluster(&mut self, definition: &Definition) -> Result<Vec<Error>, Error> {
+        let identity = self.session.identity();
+        let default_read_only = self.session.default_modes().read_only == Some(true);
+        let text = self.session.text_context();
+        let data_directory = self.configuration.data_directory.clone();
+        let cluster = Cluster::open(&data_directory).map_err(|error| Error::internal(error.to_string()))?;
+        let (global, database) = self.both()?;
+        if database.store.is_writing() {
+            return Err(mixed());
+        }
+        if database.store.has_savepoints() {
+            return Err(Error::unsupported(format!("{} after SAVEPOINT", definition.tag())));
+        }
+        // In the session's own transaction it counts as a statement; that one has nothing to lock for it.
+        database.store.before_statement(Access::Read, definition.tag())?;
+        if default_read_only && database.store.span() == Span::Statement {
+            let message = format!("cannot execute {} in a read-only transaction", definition.tag());
+            return Err(Error::new(Condition::ReadOnlySqlTransaction, message));
+        }
+        let single = database.store.span() == Span::Statement;
+        if !single && global.store.span() == Span::Statement {
+            let read_only = database.store.characteristics().read_only;
+            global.store.begin(Characteristics { read_only, ..Characteristics::default() })?;
+        }
+        global.store.before_statement(Access::Write, definition.tag())?;
+        let catalog = StoredCatalog {
+            connection: database.store.connection(),
+            cache: &database.catalog,
+            search_path: &database.search_path,
+        };
+        let owns = |role: &str| {
+            let relations = catalog.relations()?;
+            Ok(relations.iter().any(|relation| relation.owner == role)
+                || catalog.schemas()?.iter().any(|schema| schema.owner == role))
+        };
+        let actor = Surroundings {
+            cluster: &cluster,
+            user: &identity.user,
+            database: &identity.database,
+            text: &text,
+            owns: &owns,
+        };
+        let mut changed = global.change(definition, &actor);
+        if single {
+            if changed.is_ok()
+                && let Err(error) = global.publish()
+            {
+                changed = Err(error);
+            }
+            let ended = global.store.after_statement(changed.is_ok());
+            global.ended(changed.is_ok() && ended.is_ok(), &data_directory)?;
+            ended?;
+        } else if changed.is_err() {
+            global.store.statement_failed();
+        }
+        let notices = changed?;
+        database.store.after_statement(true)?;
+        Ok(notices)
+    }
+
+    /// Ends what the session's transaction changed in the cluster's catalog, as that transaction ended.
+    pub(super) fn end_cluster_transaction(&mut self, commit: bool) -> Result<(), Error> {
+        match &mut self.global {
+            Some(global) if global.store.span() != Span::Statement => {
+                global.end(commit, &self.configuration.data_directory)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// 0A000 where the transaction has changed roles or databases already.
+    pub(super) fn refuse_mixed_writes(&self) -> Result<(), Error> {
+        match &self.global {
+            Some(global) if global.store.is_writing() => Err(mixed()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the open transaction changes the cluster's catalog.
+    pub(super) fn writes_cluster(&self) -> bool {
+        self.global.as_ref().is_some_and(|global| global.store.is_writing())
+    }
+}
+
+fn mixed() -> Error {
+    Error::unsupported("a transaction that changes a database as well as roles or databases")
+        .hint("Use two transactions.")
+}

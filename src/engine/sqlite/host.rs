@@ -1,0 +1,105 @@
+//! What SQL functions ask of the session and the server.
+//!
+//! Owns who may signal whose session. Everything else is passed on to where it is known.
+
+use shm::Interrupt;
+
+use super::session::{Session, microseconds};
+use super::views;
+use crate::error::{Condition, Error};
+use crate::sql::functions::Host;
+use crate::sql::types::{Datum, TextContext, Value};
+
+impl Host for Session {
+    fn current_user(&self) -> String {
+        self.identity().user
+    }
+
+    fn session_user(&self) -> String {
+        self.identity().user
+    }
+
+    fn current_database(&self) -> String {
+        self.identity().database
+    }
+
+    fn current_schemas(&self, include_implicit: bool) -> Vec<String> {
+        let mut schemas = views::existing_schemas(&self.search_path());
+        if include_implicit && !schemas.iter().any(|schema| schema == "pg_catalog") {
+            schemas.insert(0, "pg_catalog".to_owned());
+        }
+        schemas
+    }
+
+    fn backend_pid(&self) -> i32 {
+        self.segment().slot(self.owner().slot).pid()
+    }
+
+    fn transaction_timestamp(&self) -> i64 {
+        Session::transaction_timestamp(self)
+    }
+
+    fn statement_timestamp(&self) -> i64 {
+        Session::statement_timestamp(self)
+    }
+
+    fn clock_timestamp(&self) -> i64 {
+        microseconds(std::time::SystemTime::now())
+    }
+
+    fn setting(&self, name: &str, missing_ok: bool) -> Result<Option<String>, Error> {
+        let Some(settings) = self.settings() else { return Ok(None) };
+        let settings = settings.lock();
+        match settings.show(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(_) if missing_ok => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn set_setting(&self, name: &str, value: &str, local: bool) -> Result<String, Error> {
+        match self.settings() {
+            Some(settings) => settings.lock().set_text(name, value, local),
+            None => Err(Error::internal("there is no session to change a setting of")),
+        }
+    }
+
+    fn text_context(&self) -> TextContext {
+        Session::text_context(self)
+    }
+
+    fn sleep(&self, seconds: f64) -> Result<(), Error> {
+        Session::sleep(self, seconds)
+    }
+
+    /// As in PostgreSQL: superusers may signal everybody's session, everybody else their own role's (roles are not
+    /// looked up by membership here), and only superusers a superuser's.
+    fn signal_backend(&self, pid: i32, terminate: bool) -> Result<bool, Error> {
+        let target = self.segment().slots().find(|(_, slot)| slot.pid() == pid && slot.activity().database_oid() != 0);
+        let Some((_, slot)) = target.filter(|_| pid > 0) else { return Ok(false) };
+        let identity = self.identity();
+        let session = slot.session_generation();
+        let user_oid = slot.activity().user_oid();
+        if !identity.superuser && user_oid != identity.user_oid {
+            let verb = if terminate { "terminate process" } else { "cancel query" };
+            let message = match views::is_superuser(user_oid) {
+                true => format!("must be a superuser to {verb}"),
+                false => "must be a member of the role whose query is being canceled or member of pg_signal_backend"
+                    .to_string(),
+            };
+            return Err(Error::new(Condition::InsufficientPrivilege, message));
+        }
+        if terminate {
+            slot.raise(Interrupt::Terminate);
+            self.signal_others();
+            return Ok(true);
+        }
+        let asked = slot.request_cancel(session);
+        self.signal_others();
+        Ok(asked)
+    }
+
+    fn catalog_function(&self, name: &str, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+        views::function(name, arguments)
+    }
+}

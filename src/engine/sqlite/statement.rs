@@ -1,0 +1,302 @@
+//! Statements that are no queries: transactions, definitions, EXPLAIN.
+//!
+//! Owns which of the store's and the catalog's steps each one takes. What they mean is theirs.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::catalog::StoredCatalog;
+use super::define::{self, Context, ExpressionBinder};
+use super::engine::{Database, Sqlite};
+use super::execute;
+use super::session::{Session, microseconds};
+use super::store::Store;
+use super::transaction::{Access, Ended, Span};
+use crate::engine::{Engine, RowSink, TransactionStatus};
+use crate::error::{Condition, Error};
+use crate::sql::bind::{self, Environment};
+use crate::sql::catalog::Relation;
+use crate::sql::define::{Definition, Scope};
+use crate::sql::plan::{Action, Column, Plan, Transaction};
+use crate::sql::types::{TextContext, Type};
+
+impl Sqlite {
+    /// BEGIN, COMMIT, SAVEPOINT and their like.
+    pub(super) fn run_transaction(&mut self, transaction: &Transaction, sink: &mut dyn RowSink) -> Result<(), Error> {
+        let warning = match transaction {
+            Transaction::Begin(modes) => {
+                let characteristics = self.characteristics(modes);
+                let database = self.database()?;
+                let warning = database.store.begin(characteristics)?;
+                let started = microseconds(database.store.started());
+                self.session.set_timestamps(started, started);
+                warning
+            }
+            Transaction::Commit(chain) => self.end_block(|store| store.commit(*chain))?,
+            Transaction::Rollback(chain) => self.end_block(|store| store.rollback(*chain))?,
+            Transaction::Savepoint(name) => {
+                if self.writes_cluster() {
+                    self.fail();
+                    return Err(Error::unsupported("SAVEPOINT after a change of roles or databases"));
+                }
+                self.database()?.store.savepoint(name).map(|()| None)?
+            }
+            Transaction::Release(name) => self.database()?.store.release(name).map(|()| None)?,
+            Transaction::RollbackTo(name) => {
+                let database = self.database()?;
+                database.store.rollback_to(name)?;
+                database.after_rollback_to()?;
+                None
+            }
+            Transaction::Set(modes) => {
+                if self.transaction_status() == TransactionStatus::Idle {
+                    let message = "SET TRANSACTION can only be used in transaction blocks";
+                    sink.notice("WARNING", Error::new(Condition::NoActiveSqlTransaction, message));
+                    return Ok(());
+                }
+                let characteristics = self.characteristics_over(modes);
+                self.database()?.store.set_characteristics(characteristics).map(|()| None)?
+            }
+        };
+        if self.transaction_status() == TransactionStatus::Idle {
+            self.session.set_timestamps(0, 0);
+        }
+        if let Some(warning) = warning {
+            sink.notice("WARNING", warning);
+        }
+        Ok(())
+    }
+
+    /// COMMIT or ROLLBACK, here and in the cluster's catalog.
+    fn end_block(
+        &mut self,
+        end: impl FnOnce(&mut Store) -> Result<(Ended, Option<Error>), Error>,
+    ) -> Result<Option<Error>, Error> {
+        let ended = self.database()?.ending(end);
+        let committed = matches!(ended, Ok((Ended::Committed, _)));
+        self.end_cluster_transaction(committed)?;
+        ended.map(|(_, warning)| warning)
+    }
+
+    /// The block's characteristics with what SET TRANSACTION states changed.
+    fn characteristics_over(&self, modes: &crate::sql::plan::Modes) -> super::transaction::Characteristics {
+        let now = self.transaction_modes();
+        self.characteristics(&crate::sql::plan::Modes {
+            isolation: modes.isolation.or(now.isolation),
+            read_only: modes.read_only.or(now.read_only),
+            deferrable: modes.deferrable.or(now.deferrable),
+        })
+    }
+
+    /// CREATE, ALTER, DROP, VACUUM and their like. Returns the rows that CREATE TABLE AS stored.
+    pub(super) fn run_definition(&mut self, definition: &Definition, sink: &mut dyn RowSink) -> Result<u64, Error> {
+        self.refresh()?;
+        if let Some(name) = definition.refused_in_transaction() {
+            self.refuse_in_transaction(name)?;
+        }
+        match definition.scope() {
+            Scope::Database => self.define(definition, sink),
+            Scope::Maintenance => self.maintain(definition, sink),
+            Scope::Cluster => self.define_in_cluster(definition, sink),
+        }
+    }
+
+    /// 25001 for statements that cannot be rolled back.
+    fn refuse_in_transaction(&mut self, name: &str) -> Result<(), Error> {
+        let database = self.database()?;
+        if database.store.span() == Span::Block || database.store.is_writing() {
+            database.failed();
+            let message = format!("{name} cannot run inside a transaction block");
+            return Err(Error::new(Condition::ActiveSqlTransaction, message));
+        }
+        Ok(())
+    }
+
+    fn define(&mut self, definition: &Definition, sink: &mut dyn RowSink) -> Result<u64, Error> {
+        let session = Arc::clone(&self.session);
+        let identity = session.identity();
+        let context = session.text_context();
+        let access = if definition.is_temporary() { Access::Temporary } else { Access::Write };
+        self.start(access, definition.tag())?;
+        let database = self.database()?;
+        let published = database.store.attachment().database().catalog_version();
+        let defined = database.catalog.refresh(database.store.connection(), published).and_then(|()| {
+            let binder = Binder { database, session: &session, context: &context };
+            let outcome = define::execute(
+                definition,
+                &Context {
+                    connection: database.store.connection(),
+                    cache: &database.catalog,
+                    search_path: &database.search_path,
+                    user: &identity.user,
+                    superuser: identity.superuser,
+                    binder: &binder,
+                },
+            );
+            outcome.map_err(|error| super::functions::take_error().unwrap_or(error))
+        });
+        let outcome = match defined {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                database.failed();
+                return Err(error);
+            }
+        };
+        for (severity, notice) in outcome.notices {
+            sink.notice(severity, notice);
+        }
+        let mut rows = 0;
+        if let Some(text) = outcome.then {
+            // Inside the same transaction: the statement is not over yet.
+            rows = self.run_inside(&text)?;
+        }
+        self.database()?.finish(&session)?;
+        Ok(rows)
+    }
+
+    /// Runs a data change that is a part of another statement, whose transaction is open.
+    fn run_inside(&mut self, text: &str) -> Result<u64, Error> {
+        let result = (|| {
+            let mut statements = self.split(text)?;
+            let (_, raw) = statements.pop().ok_or_else(|| Error::internal("an empty part of a statement"))?;
+            let prepared = self.prepare(text, raw, &[])?;
+            let Action::Query(query) = &prepared.plan().action else {
+                return Err(Error::internal("a part of a statement is no query"));
+            };
+            self.run_part(&prepared, query)
+        })();
+        if result.is_err() {
+            self.fail();
+        }
+        result
+    }
+
+    /// CHECKPOINT: as much as readers allow now, and the checkpointer goes on with the rest.
+    fn checkpoint(&mut self) -> Result<u64, Error> {
+        let database = self.database()?;
+        database.store.before_statement(Access::Read, "CHECKPOINT")?;
+        if database.store.span() == Span::Statement {
+            let moved = database.store.connection().query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()));
+            moved.map_err(|error| database.store.describe(&error, &()))?;
+        }
+        database.store.after_statement(true)?;
+        Ok(0)
+    }
+
+    /// VACUUM, ANALYZE, REINDEX, CHECKPOINT. SQLite keeps its free pages and needs no statistics for what is run
+    /// here; the names are checked as PostgreSQL does.
+    fn maintain(&mut self, definition: &Definition, sink: &mut dyn RowSink) -> Result<u64, Error> {
+        let session = Arc::clone(&self.session);
+        let identity = session.identity();
+        if matches!(definition, Definition::Checkpoint) {
+            if !identity.superuser {
+                let message = "must be superuser or have privileges of pg_checkpointer to do CHECKPOINT";
+                return Err(Error::new(Condition::InsufficientPrivilege, message));
+            }
+            return self.checkpoint();
+        }
+        let context = session.text_context();
+        let database = self.database()?;
+        let work = define::maintenance(definition, &database.catalog())?;
+        let writes = !work.is_empty() || matches!(definition, Definition::Reindex { .. });
+        let access = if writes { Access::Write } else { Access::Read };
+        self.start(access, definition.tag())?;
+        let database = self.database()?;
+        let outcome = {
+            let binder = Binder { database, session: &session, context: &context };
+            define::execute(
+                definition,
+                &Context {
+                    connection: database.store.connection(),
+                    cache: &database.catalog,
+                    search_path: &database.search_path,
+                    user: &identity.user,
+                    superuser: identity.superuser,
+                    binder: &binder,
+                },
+            )
+        };
+        match outcome {
+            Ok(outcome) => {
+                for (severity, notice) in outcome.notices {
+                    sink.notice(severity, notice);
+                }
+                for sql in work {
+                    if let Err(error) = database.store.connection().execute_batch(&sql) {
+                        let error = database.describe(&error, &[]);
+                        database.failed();
+                        return Err(error);
+                    }
+                }
+                database.finish(&session)?;
+                Ok(0)
+            }
+            Err(error) => {
+                database.failed();
+                Err(error)
+            }
+        }
+    }
+
+    /// EXPLAIN: SQLite's own plan of the emitted SQL.
+    pub(super) fn explain(&mut self, plan: &Rc<Plan>, sink: &mut dyn RowSink) -> Result<u64, Error> {
+        let Action::Query(query) = &plan.action else {
+            sink.row(&[crate::sql::types::Datum::Text("Utility Statement")])?;
+            return Ok(1);
+        };
+        self.refresh()?;
+        let session = Arc::clone(&self.session);
+        let database = self.database()?;
+        database.store.before_statement(Access::Read, "EXPLAIN")?;
+        let explained = database.provide(query, &session).and_then(|()| {
+            execute::explain(database.store.connection(), &query.sql, sink)
+                .unwrap_or_else(|error| Err(database.describe(&error, &[])))
+        });
+        match explained {
+            Ok(rows) => {
+                database.finish(&session)?;
+                Ok(rows)
+            }
+            Err(error) => {
+                database.failed();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Database {
+    /// Catalog changes made after the savepoint are gone; those before it may be there still.
+    fn after_rollback_to(&mut self) -> Result<(), Error> {
+        if self.catalog.is_changed() {
+            let still = self.store.is_writing();
+            self.catalog.rolled_back(self.store.connection(), still)?;
+        }
+        Ok(())
+    }
+}
+
+/// The planner at the service of definitions.
+struct Binder<'a> {
+    database: &'a Database,
+    session: &'a Arc<Session>,
+    context: &'a TextContext,
+}
+
+impl ExpressionBinder for Binder<'_> {
+    fn expression(&self, relation: &Relation, text: &str, target: Option<(Type, i32)>) -> Result<String, Error> {
+        let catalog: StoredCatalog<'_> = self.database.catalog();
+        let environment = Environment { catalog: &catalog, text_context: self.context };
+        bind::expression_sql(&environment, Some(relation), text, target).map(|(sql, _)| sql)
+    }
+
+    fn query_columns(&self, text: &str) -> Result<Vec<Column>, Error> {
+        let catalog: StoredCatalog<'_> = self.database.catalog();
+        let environment = Environment { catalog: &catalog, text_context: self.context };
+        bind::query_columns(&environment, text)
+    }
+
+    fn provide_missing(&self, message: &str) -> bool {
+        self.database.functions.provide_missing(self.database.store.connection(), message, self.session)
+    }
+}

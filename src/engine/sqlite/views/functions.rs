@@ -1,0 +1,220 @@
+//! Functions that look things up in the catalog: their names are PostgreSQL's, their answers the catalog's.
+
+use super::catalog::bound_text;
+use crate::engine::cluster::Snapshot;
+use crate::engine::sqlite::catalog::StoredCatalog;
+use crate::error::{Condition, Error};
+use crate::sql::catalog::{Catalog, Constraint, ConstraintKind, Index, ReferentialAction, Relation, RelationKind};
+use crate::sql::define::fold_name;
+use crate::sql::types::{Datum, Type, Value, format_type};
+
+/// Answers `functions::Host::catalog_function`.
+pub fn call(
+    catalog: &StoredCatalog<'_>,
+    cluster: &Snapshot,
+    name: &str,
+    arguments: &[Datum<'_>],
+) -> Result<Value, Error> {
+    let oid = match arguments.first() {
+        Some(Datum::Int(oid)) => u32::try_from(*oid).unwrap_or(0),
+        _ => 0,
+    };
+    let text = |value: Option<String>| Ok(value.map_or(Value::Null, Value::Text));
+    match name {
+        "format_type" => {
+            let typmod = if let Some(Datum::Int(typmod)) = arguments.get(1) { *typmod as i32 } else { -1 };
+            text(Some(Type::from_oid(oid).map_or_else(|| "???".to_owned(), |type_| format_type(type_, typmod))))
+        }
+        "pg_get_userbyid" => {
+            let role = cluster.roles().iter().find(|role| role.oid == oid).map(|role| role.name.clone());
+            text(Some(role.unwrap_or_else(|| format!("unknown (OID={oid})"))))
+        }
+        "pg_encoding_to_char" => text(Some(if oid == 6 { "UTF8" } else { "" }.to_owned())),
+        "pg_table_is_visible" => visible(catalog, oid),
+        "pg_type_is_visible" | "pg_function_is_visible" => Ok(Value::Int(1)),
+        "obj_description" | "col_description" | "shobj_description" => {
+            let attribute =
+                if let ("col_description", Some(Datum::Int(number))) = (name, arguments.get(1)) { *number } else { 0 };
+            if name == "shobj_description" { Ok(Value::Null) } else { text(catalog.comment(oid, attribute)?) }
+        }
+        "pg_get_expr" => match arguments.first() {
+            Some(Datum::Text(expression)) => text(Some((*expression).to_owned())),
+            _ => Ok(Value::Null),
+        },
+        "pg_get_indexdef" => match index(catalog, oid)? {
+            Some((relation, index)) => match arguments.get(1) {
+                Some(Datum::Int(number)) if *number > 0 => {
+                    text(index.keys.get(*number as usize - 1).map(|_| key(&relation, &index, *number as usize - 1)))
+                }
+                _ => text(Some(index_definition(&relation, &index))),
+            },
+            None => Ok(Value::Null),
+        },
+        "pg_get_constraintdef" => {
+            for relation in catalog.relations()? {
+                if let Some(constraint) = relation.constraints.iter().find(|constraint| constraint.oid == oid) {
+                    return text(Some(constraint_definition(catalog, &relation, constraint)?));
+                }
+            }
+            Ok(Value::Null)
+        }
+        "pg_get_viewdef" => text(catalog.relation_by_oid(oid)?.and_then(|relation| match &relation.kind {
+            RelationKind::View { query } => Some(query.clone()),
+            _ => None,
+        })),
+        "pg_get_partkeydef" | "pg_get_triggerdef" | "pg_get_statisticsobjdef_columns" => Ok(Value::Null),
+        "regclassin" | "to_regclass" => match arguments.first() {
+            Some(Datum::Text(written)) => regclass_input(catalog, written, name == "to_regclass"),
+            _ => Ok(Value::Null),
+        },
+        "regclassout" => text(Some(regclass_output(catalog, oid)?)),
+        other => {
+            let message = format!("function {other} does not exist");
+            Err(Error::new(Condition::UndefinedFunction, message))
+        }
+    }
+}
+
+fn visible(catalog: &StoredCatalog<'_>, oid: u32) -> Result<Value, Error> {
+    let Some(relation) = catalog.relation_by_oid(oid)? else {
+        let Some((relation, _)) = index(catalog, oid)? else { return Ok(Value::Null) };
+        return Ok(Value::Int(i64::from(catalog.search_path().contains(&relation.schema))));
+    };
+    let found = catalog.relation(None, &relation.name)?;
+    Ok(Value::Int(i64::from(found.is_some_and(|found| found.oid == oid))))
+}
+
+fn index(catalog: &StoredCatalog<'_>, oid: u32) -> Result<Option<(Relation, Index)>, Error> {
+    for relation in catalog.relations()? {
+        if let Some(index) = relation.indexes.iter().find(|index| index.oid == oid) {
+            return Ok(Some(((*relation).clone(), index.clone())));
+        }
+    }
+    Ok(None)
+}
+
+/// A name with quotes where SQL needs them.
+fn identifier(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain { name.to_owned() } else { crate::sql::define::partition::quoted(name) }
+}
+
+fn columns(relation: &Relation, columns: &[usize]) -> String {
+    let names: Vec<String> = columns
+        .iter()
+        .filter_map(|index| relation.columns.get(*index))
+        .map(|column| identifier(&column.name))
+        .collect();
+    names.join(", ")
+}
+
+fn key(relation: &Relation, index: &Index, at: usize) -> String {
+    let Some(key) = index.keys.get(at) else { return String::new() };
+    let mut shown = match (key.column, &key.expression) {
+        (Some(column), _) => columns(relation, &[column]),
+        (None, expression) => format!("({})", expression.as_deref().unwrap_or("")),
+    };
+    if key.descending {
+        shown.push_str(if key.nulls_first { " DESC" } else { " DESC NULLS LAST" });
+    } else if key.nulls_first {
+        shown.push_str(" NULLS FIRST");
+    }
+    shown
+}
+
+fn index_definition(relation: &Relation, index: &Index) -> String {
+    let keys: Vec<String> = (0..index.keys.len()).map(|at| key(relation, index, at)).collect();
+    let unique = if index.unique { "UNIQUE " } else { "" };
+    let predicate = index.predicate.as_ref().map_or_else(String::new, |text| format!(" WHERE ({text})"));
+    let table = format!("{}.{}", identifier(&relation.schema), identifier(&relation.name));
+    format!("CREATE {unique}INDEX {} ON {table} USING btree ({}){predicate}", identifier(&index.name), keys.join(", "))
+}
+
+fn constraint_definition(
+    catalog: &StoredCatalog<'_>,
+    relation: &Relation,
+    constraint: &Constraint,
+) -> Result<String, Error> {
+    Ok(match &constraint.kind {
+        ConstraintKind::PrimaryKey { columns: key } => format!("PRIMARY KEY ({})", columns(relation, key)),
+        ConstraintKind::Unique { columns: key } => format!("UNIQUE ({})", columns(relation, key)),
+        ConstraintKind::Check { expression } => format!("CHECK (({expression}))"),
+        ConstraintKind::ForeignKey { columns: key, references, referenced_columns, on_delete, on_update } => {
+            let Some(parent) = catalog.relation_by_oid(*references)? else { return Ok(String::new()) };
+            let (own, other) = (columns(relation, key), columns(&parent, referenced_columns));
+            let table = regclass_output(catalog, parent.oid)?;
+            format!(
+                "FOREIGN KEY ({own}) REFERENCES {table}({other}){}{}",
+                action("UPDATE", *on_update),
+                action("DELETE", *on_delete)
+            )
+        }
+    })
+}
+
+fn action(event: &str, action: ReferentialAction) -> String {
+    let name = match action {
+        ReferentialAction::NoAction => return String::new(),
+        ReferentialAction::Restrict => "RESTRICT",
+        ReferentialAction::Cascade => "CASCADE",
+        ReferentialAction::SetNull => "SET NULL",
+        ReferentialAction::SetDefault => "SET DEFAULT",
+    };
+    format!(" ON {event} {name}")
+}
+
+/// A name or an OID, to the OID; `None` allowed for to_regclass.
+fn regclass_input(catalog: &StoredCatalog<'_>, written: &str, missing_ok: bool) -> Result<Value, Error> {
+    if let Ok(oid) = written.parse::<u32>() {
+        return Ok(Value::Int(i64::from(oid)));
+    }
+    let parts: Vec<String> = written
+        .split('.')
+        .map(|part| match part.strip_prefix('"').and_then(|part| part.strip_suffix('"')) {
+            Some(quoted) => quoted.replace("\"\"", "\""),
+            None => fold_name(part.trim(), false),
+        })
+        .collect();
+    let (schema, name) = match parts.as_slice() {
+        [name] => (None, name),
+        [.., schema, name] => (Some(schema.as_str()), name),
+        [] => return Ok(Value::Null),
+    };
+    if let Some(relation) = catalog.relation(schema, name)? {
+        return Ok(Value::Int(i64::from(relation.oid)));
+    }
+    if let Some(relation) = catalog.relation_of_index(schema, name)?
+        && let Some(index) = relation.indexes.iter().find(|index| index.name == *name)
+    {
+        return Ok(Value::Int(i64::from(index.oid)));
+    }
+    if missing_ok {
+        return Ok(Value::Null);
+    }
+    Err(Error::new(Condition::UndefinedTable, format!("relation \"{written}\" does not exist")))
+}
+
+/// The name of a relation or index, with its schema where the search path does not find it.
+fn regclass_output(catalog: &StoredCatalog<'_>, oid: u32) -> Result<String, Error> {
+    if let Some(relation) = catalog.relation_by_oid(oid)? {
+        let name = identifier(&relation.name);
+        return Ok(match visible(catalog, oid)? {
+            Value::Int(1) => name,
+            _ => format!("{}.{name}", identifier(&relation.schema)),
+        });
+    }
+    Ok(match index(catalog, oid)? {
+        Some((_, index)) => identifier(&index.name),
+        None if oid == 0 => "-".to_owned(),
+        None => oid.to_string(),
+    })
+}
+
+/// How a partition's bound is shown.
+pub fn partition_bound(relation: &Relation) -> Option<String> {
+    match &relation.kind {
+        RelationKind::Partition { bound, .. } => Some(bound_text(bound)),
+        _ => None,
+    }
+}

@@ -1,0 +1,264 @@
+//! What reaches the postmaster from outside: signals, wake-ups of its children, connections in the classic
+//! model; and carrying out what the policy says.
+
+use std::io;
+
+use shm::{Counter, Interrupt, SlotKind, SlotState};
+
+use super::policy::Gauges;
+use super::spawn::{Body, SpawnError};
+use super::{Child, Postmaster, Stage};
+use crate::auth::{Maps, Rules};
+use crate::config::{Config, Model};
+use crate::system::Pid;
+use crate::system::signal::{self, Signal};
+
+impl Postmaster {
+    /// Takes every signal that has come. SIGCHLD needs nothing: children are looked at each time.
+    pub(super) fn take_signals(&mut self) -> io::Result<()> {
+        while let Some(signal) = self.signals.take()? {
+            match signal {
+                Signal::SIGTERM => self.begin_shutdown(shm::ShutdownMode::Smart),
+                Signal::SIGINT => self.begin_shutdown(shm::ShutdownMode::Fast),
+                Signal::SIGQUIT => self.begin_shutdown(shm::ShutdownMode::Immediate),
+                Signal::SIGHUP => self.reload(),
+                Signal::SIGUSR1 => self.reopen_log(),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Signals the processes of which something was asked through their slots. Only the postmaster signals: it
+    /// alone knows that a pid has not been reaped.
+    pub(super) fn deliver_requests(&self) {
+        for (pid, child) in &self.children {
+            let slot = self.server.context.segment.slot(child.owner.slot);
+            if !slot.interrupted() {
+                continue;
+            }
+            let signals = [
+                (Interrupt::Terminate, Signal::SIGTERM),
+                (Interrupt::Cancel, Signal::SIGINT),
+                (Interrupt::TryAccept, Signal::SIGUSR1),
+            ];
+            for (interrupt, signal) in signals {
+                if slot.is_raised(interrupt) {
+                    tell(*pid, signal);
+                }
+            }
+        }
+    }
+
+    /// Starts what every server has, and the first workers.
+    pub(super) fn start_processes(&mut self) {
+        self.start_auxiliaries();
+        if self.server.context.config.pool.model == Model::Prefork {
+            let first = self.policy.first_workers(self.server.context.config.pool.start_workers, self.gauges());
+            self.spawn_workers(first);
+        }
+    }
+
+    /// Asks the policy until it is content.
+    pub(super) fn adjust_workers(&mut self) {
+        self.ask_at_us = None;
+        self.start_auxiliaries();
+        if self.server.context.config.pool.model == Model::ForkOnAccept {
+            return;
+        }
+        if self.server.context.segment.recount().idle == 0 {
+            self.server.context.doorman.wake();
+        }
+        loop {
+            let gauges = self.gauges();
+            let now_us = shm::clock::monotonic_us();
+            self.notice_recovery();
+            let decision = self.policy.decide(now_us, gauges);
+            decision.wake_at_us.into_iter().for_each(|at_us| self.ask_at(at_us));
+            for _ in 0..decision.retire {
+                self.retire_youngest();
+            }
+            if decision.spawn == 0 || !self.spawn_workers(decision.spawn) {
+                return;
+            }
+        }
+    }
+
+    /// Has the loop come back at that time, or earlier.
+    pub(super) fn ask_at(&mut self, at_us: u64) {
+        self.ask_at_us = Some(self.ask_at_us.map_or(at_us, |present| present.min(at_us)));
+    }
+
+    fn gauges(&self) -> Gauges {
+        let census = self.server.context.segment.census();
+        let retiring = self.server.context.segment.slots().filter(|(_, slot)| {
+            slot.state() == SlotState::Idle && slot.kind() == SlotKind::Worker && slot.is_raised(Interrupt::Retire)
+        });
+        Gauges {
+            starting: census.starting,
+            idle: census.idle,
+            busy: census.connecting + census.serving,
+            free: census.free,
+            retiring: u32::try_from(retiring.count()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Forks so many workers. False when one could not be forked; the policy has been told.
+    fn spawn_workers(&mut self, count: u32) -> bool {
+        for _ in 0..count {
+            match self.spawn(SlotKind::Worker, Body::Worker) {
+                Ok(()) => {}
+                Err(SpawnError::NoSlot) => return false,
+                Err(SpawnError::Fork(error)) => {
+                    self.fork_failed(&error);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn fork_failed(&mut self, error: &io::Error) {
+        self.server.context.segment.pool().count(Counter::ForkFailures);
+        self.last_failure_us = shm::clock::monotonic_us();
+        if self.policy.start_failed(self.last_failure_us) {
+            log::error!("could not fork a worker: {error}; trying again at growing intervals");
+        }
+        self.ask_at(self.last_failure_us);
+    }
+
+    /// Ends an episode of failed starts once a worker that was forked after the last failure accepts.
+    fn notice_recovery(&mut self) {
+        let has_started = |(_, slot): (_, &shm::Slot)| {
+            slot.kind() == SlotKind::Worker
+                && matches!(slot.state(), SlotState::Idle | SlotState::Connecting | SlotState::Serving)
+                && slot.started_us() > self.last_failure_us
+        };
+        if self.policy.is_failing()
+            && self.server.context.segment.slots().any(has_started)
+            && self.policy.start_succeeded()
+        {
+            log::info!("workers start again");
+        }
+    }
+
+    /// The kernel wakes the idle worker that registered first, so the youngest is the coldest.
+    fn retire_youngest(&self) {
+        let idle = self
+            .workers_in(SlotState::Idle)
+            .filter(|(_, child)| !self.server.context.segment.slot(child.owner.slot).is_raised(Interrupt::Retire));
+        let youngest = idle.max_by_key(|(_, child)| self.server.context.segment.slot(child.owner.slot).started_us());
+        if let Some((pid, child)) = youngest {
+            self.server.context.segment.slot(child.owner.slot).raise(Interrupt::Retire);
+            tell(*pid, Signal::SIGUSR2);
+        }
+    }
+
+    /// Has an idle worker look at the listeners: a wake-up may have gone to one that died.
+    pub(super) fn poke_one(&self) {
+        let oldest = self
+            .workers_in(SlotState::Idle)
+            .min_by_key(|(_, child)| self.server.context.segment.slot(child.owner.slot).started_us());
+        if let Some((pid, _)) = oldest {
+            tell(*pid, Signal::SIGUSR1);
+        }
+    }
+
+    /// Workers whose slot is in that state.
+    pub(super) fn workers_in(&self, state: SlotState) -> impl Iterator<Item = (&Pid, &Child)> {
+        self.children.iter().filter(move |(_, child)| {
+            child.kind == SlotKind::Worker && self.server.context.segment.slot(child.owner.slot).state() == state
+        })
+    }
+
+    /// The classic model: accept, fork, for every connection that waits.
+    pub(super) fn accept_clients(&mut self) {
+        self.accept_again = false;
+        for number in 0..self.server.context.listeners.len() {
+            loop {
+                if self.server.context.segment.census().free == 0 {
+                    // The rest waits in the listen queue until a slot is reaped.
+                    self.accept_again = true;
+                    return;
+                }
+                let accepted = self.server.context.listeners.get(number).map(|listener| listener.accept());
+                match accepted {
+                    Some(Ok(Some((client, peer)))) => {
+                        self.server.context.segment.pool().count(Counter::Accepts);
+                        if let Err(SpawnError::Fork(error)) = self.spawn(SlotKind::Worker, Body::Session(client, peer))
+                        {
+                            self.fork_failed(&error);
+                        }
+                    }
+                    Some(Err(error)) => {
+                        log::warn!("could not accept a connection: {error}");
+                        break;
+                    }
+                    Some(Ok(None)) | None => break,
+                }
+            }
+        }
+    }
+
+    /// Goes on with a new file after the log was rotated; workers forked from now on write there too.
+    fn reopen_log(&self) {
+        let config = &self.server.context.config;
+        if let Some(file) = &config.log.file
+            && let Err(error) = crate::system::daemon::redirect_output(&config.path(file))
+        {
+            log::error!("could not reopen {}: {error}", file.display());
+        }
+    }
+
+    /// Reads the configuration again. The old one stays in force when the new one can't be used.
+    fn reload(&mut self) {
+        if self.stage != Stage::Running {
+            return;
+        }
+        match (self.server.reread)() {
+            Ok((config, rules, maps)) => self.take_configuration(config, rules, maps),
+            Err(error) => log::error!("configuration not reloaded: {error}"),
+        }
+    }
+
+    /// What can change without a restart, changes: idle workers are replaced by ones that know the new
+    /// settings, busy ones leave at their session's end.
+    fn take_configuration(&mut self, mut config: Config, rules: Rules, maps: Maps) {
+        let old = &self.server.context.config;
+        let is_fixed =
+            config.listen != old.listen || config.engine != old.engine || config.pool.model != old.pool.model;
+        if is_fixed {
+            log::warn!("changes of listen.*, engine.* and pool.model take effect at the next start");
+            config.listen = old.listen.clone();
+            config.engine = old.engine.clone();
+            config.pool.model = old.pool.model;
+        }
+        config.log.file = old.log.file.clone();
+        let ceiling = self.server.context.segment.geometry().slots;
+        if config.worker_slots() > ceiling {
+            log::error!(
+                "configuration not reloaded: pool.max_sessions is above what pool.slot_limit reserved at start"
+            );
+            return;
+        }
+        self.policy.set_limits(super::limits(&config));
+        self.server.context.config = config;
+        self.server.context.rules = rules;
+        self.server.context.maps = maps;
+        let pool = self.server.context.segment.pool();
+        pool.set_spare_minimum(self.server.context.config.pool.min_spare);
+        pool.set_configuration_generation(pool.configuration_generation() + 1);
+        for (pid, child) in self.workers_in(SlotState::Idle) {
+            self.server.context.segment.slot(child.owner.slot).raise(Interrupt::Reload);
+            tell(*pid, Signal::SIGUSR2);
+        }
+        log::info!("configuration reloaded");
+    }
+}
+
+/// Signals a child that was not reaped. One that is gone already is a zombie, which takes any signal.
+pub(super) fn tell(pid: Pid, signal: Signal) {
+    if let Err(error) = signal::send(pid, signal) {
+        log::warn!("could not signal process {pid}: {error}");
+    }
+}

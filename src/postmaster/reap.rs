@@ -1,0 +1,144 @@
+//! What became of a process that ended: its slot and all it held go back, its end is named, and after a memory
+//! fault the others may have to go as well.
+
+use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use shm::{ExitReason, SlotKind, SlotState};
+
+use super::control::tell;
+use super::shutdown::KILL_AFTER;
+use super::{Child, Postmaster, Stage};
+use crate::config::OnMemoryFault;
+use crate::system::Pid;
+use crate::system::signal::Signal;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Exited(i32),
+    Killed(Signal),
+}
+
+impl Ending {
+    /// The segment may have been scribbled on.
+    fn is_memory_fault(self) -> bool {
+        use Signal::{SIGABRT, SIGBUS, SIGILL, SIGSEGV};
+        matches!(self, Self::Killed(SIGSEGV | SIGBUS | SIGILL | SIGABRT))
+    }
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exit code {code}"),
+            Self::Killed(signal) => write!(f, "signal {} ({signal})", *signal as i32),
+        }
+    }
+}
+
+impl Postmaster {
+    /// Collects every child that has ended.
+    pub(super) fn reap_children(&mut self) {
+        loop {
+            match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => self.reap(pid, Ending::Exited(code)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => self.reap(pid, Ending::Killed(signal)),
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
+                Err(Errno::EINTR) | Ok(_) => {}
+                Err(error) => {
+                    log::error!("waitpid: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn reap(&mut self, pid: Pid, ending: Ending) {
+        // Somebody else's child, adopted by us as process 1 of a container.
+        let Some(child) = self.children.remove(&pid) else { return };
+        let segment = self.server.context.segment;
+        let slot = segment.slot(child.owner.slot);
+        let state = slot.state();
+        let reason = slot.exit_reason();
+        self.log_end(pid, child, ending, state, reason);
+        segment.reap(child.owner);
+        if ending.is_memory_fault() {
+            self.memory_fault(pid);
+        }
+        if child.kind != SlotKind::Worker {
+            return;
+        }
+        let accepting = matches!(self.stage, Stage::Starting | Stage::Running);
+        if state == SlotState::Starting && accepting {
+            self.last_failure_us = shm::clock::monotonic_us();
+            if self.policy.start_failed(self.last_failure_us) {
+                log::error!("worker {pid} ended before it could accept ({ending}); trying again at growing intervals");
+            }
+        }
+        let left_by_itself = state == SlotState::Leaving;
+        if accepting && !left_by_itself {
+            self.poke_one();
+        }
+        self.accept_again =
+            self.accept_again || self.server.context.config.pool.model == crate::config::Model::ForkOnAccept;
+    }
+
+    fn log_end(&self, pid: Pid, child: Child, ending: Ending, state: SlotState, reason: Option<ExitReason>) {
+        let pool = self.server.context.segment.pool();
+        let kind = child.kind.name();
+        match (ending, reason) {
+            (Ending::Exited(0), Some(reason)) => {
+                pool.count_exit(reason);
+                log::debug!("{kind} {pid} ended: {}", reason.name());
+            }
+            (Ending::Exited(0), None) => log::debug!("{kind} {pid} ended"),
+            // It was told to leave at once.
+            (Ending::Exited(2), _) if self.kill_at.is_some() => pool.count_exit(ExitReason::Terminated),
+            (Ending::Killed(Signal::SIGKILL), _) if self.kill_at.is_some() => pool.count_exit(ExitReason::Terminated),
+            (Ending::Killed(signal), _) => {
+                pool.count_exit(ExitReason::Crashed);
+                pool.count_crash(signal as i32);
+                log::error!("{kind} {pid} crashed while {}: {ending}", state.name());
+            }
+            (Ending::Exited(_), _) if state == SlotState::Starting => pool.count_exit(ExitReason::StartFailed),
+            (Ending::Exited(_), _) => {
+                pool.count_exit(ExitReason::Crashed);
+                log::error!("{kind} {pid} failed while {}: {ending}", state.name());
+            }
+        }
+    }
+
+    /// A process died of a fault of memory: whatever it last wrote may be wrong.
+    fn memory_fault(&mut self, pid: Pid) {
+        if !matches!(self.stage, Stage::Starting | Stage::Running) {
+            return;
+        }
+        if let Err(damage) = self.server.context.segment.verify_canaries() {
+            log::error!("after the crash of {pid}: {damage}");
+        } else if self.server.context.config.pool.on_memory_fault == OnMemoryFault::Isolate {
+            return;
+        }
+        log::error!("ending all sessions and starting anew, because the segment may be damaged");
+        self.stage = Stage::Restarting;
+        self.kill_at = Some(std::time::Instant::now() + KILL_AFTER);
+        self.children.keys().for_each(|pid| tell(*pid, Signal::SIGQUIT));
+    }
+
+    /// Once the last process of the old segment is gone: an empty segment, new processes.
+    pub(super) fn restart_when_empty(&mut self) {
+        if !self.children.is_empty() {
+            return;
+        }
+        self.kill_at = None;
+        let segment = self.server.context.segment;
+        let recovered = (self.server.recover)();
+        if let Err(error) = recovered.and_then(|()| segment.reinitialize().map_err(|error| error.to_string())) {
+            log::error!("the server can't begin anew: {error}");
+            self.begin_shutdown(shm::ShutdownMode::Immediate);
+            return;
+        }
+        self.prepare_segment();
+        self.stage = Stage::Starting;
+        self.start_processes();
+    }
+}

@@ -1,0 +1,133 @@
+//! The one place that knows how a process of the server comes to be: slot, fork, and the child's first steps.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use shm::{Counter, Owner, SlotKind, SlotState};
+
+use super::{Child, Postmaster, Server};
+use crate::config::{EngineKind, Model};
+use crate::system::fork::{Side, exit_now, fork};
+use crate::system::listener::Peer;
+use crate::system::{descriptor, parent, signal};
+use crate::{background, doorman, worker};
+
+/// What the new process does.
+pub(super) enum Body {
+    /// Accepts clients.
+    Worker,
+    /// Serves one client that was accepted already.
+    Session(OwnedFd, Peer),
+    /// Takes clients in when no worker can.
+    Doorman,
+    /// Moves the WAL into the database files.
+    Checkpointer,
+}
+
+/// Why there is no new process.
+#[derive(Debug)]
+pub(super) enum SpawnError {
+    /// All slots are taken.
+    NoSlot,
+    /// The kernel has no room for it.
+    Fork(io::Error),
+}
+
+/// Between two starts of the same background process.
+const RESTART_PAUSE_US: u64 = 500_000;
+
+/// Exit code of a child that could not set itself up.
+const SETUP_FAILED: i32 = 4;
+
+impl Postmaster {
+    /// Claims a slot and forks a process into it.
+    pub(super) fn spawn(&mut self, kind: SlotKind, body: Body) -> Result<(), SpawnError> {
+        let segment = self.server.context.segment;
+        let owner = segment.claim_slot(kind).ok_or(SpawnError::NoSlot)?;
+        match fork() {
+            Ok(Side::Child) => enter(&self.server, owner, body),
+            Ok(Side::Parent(pid)) => {
+                segment.slot(owner.slot).set_pid(pid.as_raw());
+                segment.pool().count(Counter::Forks);
+                self.children.insert(pid, Child { owner, kind });
+                Ok(())
+            }
+            Err(error) => {
+                segment.reap(owner);
+                Err(SpawnError::Fork(error))
+            }
+        }
+    }
+
+    /// Starts the background processes that are not there, each at most once in a while.
+    pub(super) fn start_auxiliaries(&mut self) {
+        let config = &self.server.context.config;
+        let is_missing = |kind: SlotKind| !self.children.values().any(|child| child.kind == kind);
+        let checkpointer = config.engine.kind == EngineKind::Sqlite && is_missing(SlotKind::Checkpointer);
+        let doorman = config.pool.model == Model::Prefork && is_missing(SlotKind::Doorman);
+        if !checkpointer && !doorman {
+            return;
+        }
+        let now_us = shm::clock::monotonic_us();
+        if now_us < self.auxiliaries_not_before_us {
+            self.ask_at(self.auxiliaries_not_before_us);
+            return;
+        }
+        self.auxiliaries_not_before_us = now_us + RESTART_PAUSE_US;
+        // The checkpointer first: commits look for it among the first slots.
+        let wanted =
+            [(checkpointer, SlotKind::Checkpointer, Body::Checkpointer), (doorman, SlotKind::Doorman, Body::Doorman)];
+        for (_, kind, body) in wanted.into_iter().filter(|(missing, ..)| *missing) {
+            if let Err(error) = self.spawn(kind, body) {
+                log::error!("could not start the {}: {error:?}", kind.name());
+                self.ask_at(self.auxiliaries_not_before_us);
+            }
+        }
+    }
+
+    /// Whether clients may be let in as far as background processes go.
+    pub(super) fn auxiliaries_are_ready(&self) -> bool {
+        !self.children.values().any(|child| {
+            child.kind == SlotKind::Checkpointer
+                && self.server.context.segment.slot(child.owner.slot).state() == SlotState::Starting
+        })
+    }
+}
+
+/// The child's first steps, in an order that matters: what is not ours is closed before anything is opened;
+/// signals stay blocked until this process's own handlers stand; the tie to the postmaster comes after any
+/// change of credentials, which would undo it.
+fn enter(server: &Server, owner: Owner, body: Body) -> ! {
+    let slot = server.context.segment.slot(owner.slot);
+    slot.set_pid(parent::own_pid().as_raw());
+    if let Err(error) = become_child(server, &body) {
+        log::error!("a new process could not set itself up: {error}");
+        exit_now(SETUP_FAILED);
+    }
+    match body {
+        Body::Worker => worker::run(&server.context, owner, None),
+        Body::Doorman => doorman::run(&server.context, owner),
+        Body::Checkpointer => {
+            background::process::run_checkpointer(server.context.segment, &server.context.config, owner)
+        }
+        Body::Session(client, peer) => worker::run(&server.context, owner, Some((client, peer))),
+    }
+}
+
+fn become_child(server: &Server, body: &Body) -> io::Result<()> {
+    let mut keep: Vec<RawFd> = server.context.descriptors();
+    keep.push(server.lock.descriptor());
+    let listeners = server.context.listeners.iter().map(|listener| listener.as_raw_fd());
+    match body {
+        Body::Worker => keep.extend(listeners.chain([server.context.queue.1.as_raw_fd()])),
+        Body::Doorman => keep.extend(listeners.chain([server.context.queue.0.as_raw_fd()])),
+        Body::Checkpointer => {}
+        Body::Session(client, _) => keep.push(client.as_raw_fd()),
+    }
+    descriptor::close_all_except(&keep)?;
+    signal::reset_handlers()?;
+    parent::die_with(server.context.postmaster)?;
+    parent::own_session()?;
+    parent::set_oom_score(0);
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! Conversations with a session, message by message.
+
+mod copying;
+mod cycles;
+mod damage;
+mod fake;
+mod harness;
+mod null_engine;

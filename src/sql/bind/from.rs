@@ -1,0 +1,481 @@
+//! FROM: tables, views, subqueries, functions and joins, and what their columns are called.
+
+use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor};
+
+use super::Binder;
+use super::expression::start;
+use super::scope::{Scope, Source, Visible};
+use crate::error::{Condition, Error};
+use crate::sql::catalog::{Relation, RelationKind};
+use crate::sql::define::partition;
+use crate::sql::functions::Emit;
+use crate::sql::ir::{Body, From, JoinKind, Node, OutputColumn, Query, Scalar};
+use crate::sql::types::Type;
+
+impl Binder<'_> {
+    /// The tables of a FROM clause, joined by commas; they are added to the scope.
+    pub(super) fn from(&mut self, tables: &[ast::TableWithJoins], scope: &mut Scope) -> Result<Option<From>, Error> {
+        let mut whole: Option<From> = None;
+        for table in tables {
+            let joined = self.joined(table, scope)?;
+            whole = match (whole, joined) {
+                (whole, None) => whole,
+                (None, joined) => joined,
+                (Some(left), Some(right)) => {
+                    let (left, right) = (Box::new(left), Box::new(right));
+                    Some(From::Join { kind: JoinKind::Inner, left, right, on: None })
+                }
+            };
+        }
+        Ok(whole)
+    }
+
+    /// A table and what is joined to it. `None`: nothing is left of it but columns (an inlined subquery).
+    fn joined(&mut self, table: &ast::TableWithJoins, scope: &mut Scope) -> Result<Option<From>, Error> {
+        let first = scope.sources.len();
+        let mut left = self.factor(&table.relation, scope)?;
+        for join in &table.joins {
+            if join.global {
+                return Err(self.refused("GLOBAL JOIN", &join.relation));
+            }
+            let (kind, constraint) = match &join.join_operator {
+                JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (JoinKind::Inner, constraint),
+                JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinKind::Left, constraint),
+                JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinKind::Right, constraint),
+                JoinOperator::FullOuter(constraint) => (JoinKind::Full, constraint),
+                JoinOperator::CrossJoin(constraint) => (JoinKind::Inner, constraint),
+                _ => return Err(self.refused("this kind of join", &join.relation)),
+            };
+            let middle = scope.sources.len();
+            let right = self.factor(&join.relation, scope)?;
+            if matches!(kind, JoinKind::Right | JoinKind::Full) {
+                outer_side(&mut scope.sources[first..middle]);
+            }
+            if matches!(kind, JoinKind::Left | JoinKind::Full) {
+                outer_side(&mut scope.sources[middle..]);
+            }
+            let on = self.join_condition(constraint, kind, scope, first, middle)?;
+            left = match (left, right) {
+                (Some(left), Some(right)) => {
+                    Some(From::Join { kind, left: Box::new(left), right: Box::new(right), on })
+                }
+                (only, None) | (None, only) => {
+                    if kind != JoinKind::Inner || on.is_some() {
+                        return Err(self.refused("a join with this LATERAL subquery", &join.relation));
+                    }
+                    only
+                }
+            };
+        }
+        Ok(left)
+    }
+
+    fn join_condition(
+        &mut self,
+        constraint: &JoinConstraint,
+        kind: JoinKind,
+        scope: &mut Scope,
+        first: usize,
+        middle: usize,
+    ) -> Result<Option<Scalar>, Error> {
+        match constraint {
+            JoinConstraint::None => Ok(None),
+            JoinConstraint::On(condition) => {
+                // ON sees the two sides of its own join only.
+                let visible = Scope { sources: scope.sources[first..].to_vec(), merged: scope.merged.clone() };
+                self.scopes.push(visible);
+                let refused = self.aggregates_refused.replace("aggregate functions are not allowed in JOIN conditions");
+                let bound = self.expression(condition);
+                let bound = bound.and_then(|bound| self.truth(bound, "JOIN/ON", start(condition)));
+                self.aggregates_refused = refused;
+                self.scopes.pop();
+                bound.map(Some)
+            }
+            JoinConstraint::Using(names) => {
+                let names: Vec<String> = names.iter().map(super::last_name).collect();
+                self.merge(&names, kind, scope, first, middle)
+            }
+            JoinConstraint::Natural => {
+                let left: Vec<String> = visible_names(&scope.sources[first..middle]);
+                let right: Vec<String> = visible_names(&scope.sources[middle..]);
+                let names: Vec<String> = left.into_iter().filter(|name| right.contains(name)).collect();
+                self.merge(&names, kind, scope, first, middle)
+            }
+        }
+    }
+
+    /// USING: equal columns of both sides become one.
+    fn merge(
+        &mut self,
+        names: &[String],
+        kind: JoinKind,
+        scope: &mut Scope,
+        first: usize,
+        middle: usize,
+    ) -> Result<Option<Scalar>, Error> {
+        let mut terms = Vec::new();
+        for name in names {
+            let missing = |side: &str| {
+                let message = format!("column \"{name}\" specified in USING clause does not exist in {side} table");
+                Error::new(Condition::UndefinedColumn, message)
+            };
+            let known = scope.merged.iter().position(|column| column.name == *name);
+            let left = match known {
+                Some(at) => scope.merged.remove(at).scalar,
+                None => take_column(&mut scope.sources[first..middle], name).ok_or_else(|| missing("left"))?,
+            };
+            let right = take_column(&mut scope.sources[middle..], name).ok_or_else(|| missing("right"))?;
+            let merged = match kind {
+                JoinKind::Inner | JoinKind::Left => left.clone(),
+                JoinKind::Right => right.clone(),
+                JoinKind::Full => {
+                    let type_ = self.common_type("JOIN/USING", &[&left, &right])?;
+                    let sides = vec![self.coerce(left.clone(), type_)?, self.coerce(right.clone(), type_)?];
+                    Scalar::call(Emit::Native("coalesce"), sides, type_)
+                }
+            };
+            terms.push(self.operator("=", Some(left), right, None)?);
+            scope.merged.push(Visible { name: name.clone(), scalar: merged, hidden: false });
+        }
+        Ok(match terms.len() {
+            0 => None,
+            1 => terms.pop(),
+            _ => Some(Scalar::new(Node::And(terms), Type::Bool)),
+        })
+    }
+
+    fn factor(&mut self, factor: &TableFactor, scope: &mut Scope) -> Result<Option<From>, Error> {
+        match factor {
+            TableFactor::Table {
+                name,
+                alias,
+                args,
+                with_hints,
+                version: None,
+                with_ordinality: false,
+                partitions,
+                json_path: None,
+                sample: None,
+                index_hints,
+            } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => match args {
+                None => self.table(name, alias.as_ref(), scope).map(Some),
+                Some(args) if args.settings.is_none() => {
+                    self.table_function(name, &args.args, alias.as_ref(), scope).map(Some)
+                }
+                Some(_) => Err(self.refused("SETTINGS", factor)),
+            },
+            TableFactor::Derived { lateral, subquery, alias, sample: None } => {
+                self.derived(*lateral, subquery, alias.as_ref(), scope)
+            }
+            TableFactor::Function { lateral: _, name, args, with_ordinality: false, alias } => {
+                self.table_function(name, args, alias.as_ref(), scope).map(Some)
+            }
+            TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                let mut inner = Scope::default();
+                let from = self.joined(table_with_joins, &mut inner)?;
+                for source in inner.sources {
+                    scope.add(source).map_err(|error| self.error_at(error, start(factor)))?;
+                }
+                scope.merged.extend(inner.merged);
+                Ok(from)
+            }
+            TableFactor::UNNEST { .. } => Err(self.refused("unnest in FROM", factor)),
+            other => Err(self.refused("this form of a table in FROM", other)),
+        }
+    }
+
+    fn table(
+        &mut self,
+        name: &ast::ObjectName,
+        alias: Option<&ast::TableAlias>,
+        scope: &mut Scope,
+    ) -> Result<From, Error> {
+        let byte = start(name);
+        let (schema, relation_name) = self.split_name(name)?;
+        if schema.is_none()
+            && let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name == relation_name)
+        {
+            let (number, columns) = (cte.number, cte.columns.clone());
+            let table = self.next_table();
+            self.add_source(scope, None, &relation_name, alias, derived_columns(table, &columns), byte)?;
+            return Ok(From::Cte { table, number });
+        }
+        let relation = self.relation(schema.as_deref(), &relation_name, byte)?;
+        if let RelationKind::View { query } = &relation.kind {
+            let bound = self.view(&relation, query)?;
+            let table = self.next_table();
+            let named: Vec<OutputColumn> = bound
+                .columns
+                .iter()
+                .enumerate()
+                .map(|(at, column)| OutputColumn {
+                    name: relation.columns.get(at).map_or_else(|| column.name.clone(), |known| known.name.clone()),
+                    origin: Some((relation.oid, i16::try_from(at + 1).unwrap_or(0))),
+                    ..column.clone()
+                })
+                .collect();
+            self.add_source(
+                scope,
+                Some(&relation.schema),
+                &relation.name,
+                alias,
+                derived_columns(table, &named),
+                byte,
+            )?;
+            return Ok(From::Derived { table, query: Box::new(bound) });
+        }
+        let table = self.next_table();
+        let columns = stored_columns(&relation, table);
+        self.add_source(scope, Some(&relation.schema), &relation.name, alias, columns, byte)?;
+        let predicate = self.partition_predicate(&relation, table)?;
+        Ok(From::Table { table, storage: relation.storage.clone(), predicate })
+    }
+
+    /// The rows of a partition among those of its root, or `None` for other tables.
+    pub(super) fn partition_predicate(&mut self, relation: &Relation, table: usize) -> Result<Option<Scalar>, Error> {
+        let prefix = format!("r{table}.");
+        let bound = self.partition_bound(relation, &prefix)?;
+        if bound.is_some() {
+            // The bound names the table by its alias, which the emitter gives to several tables only.
+            self.next_table();
+        }
+        Ok(bound.map(|sql| Scalar::new(Node::Sql(format!("({sql})")), Type::Bool)))
+    }
+
+    /// The bound of a partition as SQLite's SQL over the root's columns.
+    pub(super) fn partition_bound(&mut self, relation: &Relation, prefix: &str) -> Result<Option<String>, Error> {
+        let RelationKind::Partition { parent, bound } = &relation.kind else { return Ok(None) };
+        let lost = || Error::internal("a partition has lost its parent");
+        let root = self.environment.catalog.relation_by_oid(*parent)?.ok_or_else(lost)?;
+        let RelationKind::Partitioned(partitioning) = &root.kind else { return Err(lost()) };
+        let mut siblings = Vec::new();
+        for oid in partitioning.partitions.iter().filter(|oid| **oid != relation.oid) {
+            if let Some(sibling) = self.environment.catalog.relation_by_oid(*oid)?
+                && let RelationKind::Partition { bound, .. } = &sibling.kind
+            {
+                siblings.push(bound.clone());
+            }
+        }
+        Ok(Some(partition::bound_condition(&root, bound, &siblings, prefix)))
+    }
+
+    /// The relation of that name, noted as read.
+    pub(super) fn relation(
+        &mut self,
+        schema: Option<&str>,
+        name: &str,
+        byte: Option<usize>,
+    ) -> Result<std::rc::Rc<Relation>, Error> {
+        let Some(relation) = self.environment.catalog.relation(schema, name)? else {
+            let shown = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));
+            let message = format!("relation \"{shown}\" does not exist");
+            return Err(self.error_at(Error::new(Condition::UndefinedTable, message), byte));
+        };
+        match relation.kind {
+            RelationKind::Sequence => {
+                return Err(self.error_at(Error::unsupported("reading a sequence as a table"), byte));
+            }
+            RelationKind::System => {
+                if !self.virtual_tables.contains(&relation.storage) {
+                    self.virtual_tables.push(relation.storage.clone());
+                }
+            }
+            _ => {
+                if !self.relations.contains(&relation.oid) {
+                    self.relations.push(relation.oid);
+                }
+            }
+        }
+        Ok(relation)
+    }
+
+    fn derived(
+        &mut self,
+        lateral: bool,
+        query: &ast::Query,
+        alias: Option<&ast::TableAlias>,
+        scope: &mut Scope,
+    ) -> Result<Option<From>, Error> {
+        let byte = start(query);
+        let Some(alias) = alias else {
+            let error = Error::new(Condition::SyntaxError, "subquery in FROM must have an alias")
+                .hint("For example, FROM (SELECT ...) [AS] foo.");
+            return Err(self.error_at(error, byte));
+        };
+        if lateral {
+            self.scopes.push(scope.clone());
+        }
+        let bound = self.subquery(query);
+        if lateral {
+            self.scopes.pop();
+        }
+        let bound = bound?;
+        if lateral {
+            // One row without a FROM of its own: its columns are expressions over the tables before it.
+            return match bound {
+                Query { ctes, body: Body::Select(select), order, limit: None, offset: None, columns }
+                    if ctes.is_empty()
+                        && order.is_empty()
+                        && select.from.is_none()
+                        && select.filter.is_none()
+                        && select.group.is_empty() =>
+                {
+                    let inlined = columns
+                        .iter()
+                        .zip(select.outputs)
+                        .map(|(column, scalar)| Visible { name: column.name.clone(), scalar, hidden: false })
+                        .collect();
+                    self.add_source(scope, None, &alias.name.value, Some(alias), inlined, byte)?;
+                    Ok(None)
+                }
+                _ => Err(self.error_at(Error::unsupported("LATERAL"), byte)),
+            };
+        }
+        let table = self.next_table();
+        let columns = derived_columns(table, &bound.columns);
+        self.add_source(scope, None, &alias.name.value, Some(alias), columns, byte)?;
+        Ok(Some(From::Derived { table, query: Box::new(bound) }))
+    }
+
+    fn table_function(
+        &mut self,
+        name: &ast::ObjectName,
+        arguments: &[ast::FunctionArg],
+        alias: Option<&ast::TableAlias>,
+        scope: &mut Scope,
+    ) -> Result<From, Error> {
+        let byte = start(name);
+        let function = super::last_name(name);
+        if function != "generate_series" {
+            return Err(self.error_at(Error::unsupported(format!("function {function} in FROM")), byte));
+        }
+        let mut bound = Vec::new();
+        for argument in arguments {
+            let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expression)) = argument else {
+                return Err(self.error_at(Error::unsupported("this form of a function's argument"), byte));
+            };
+            bound.push(self.expression(expression)?);
+        }
+        let type_ = {
+            let all: Vec<&Scalar> = bound.iter().collect();
+            self.common_type("generate_series", &all)?
+        };
+        let type_ = if type_ == Type::Int2 || type_ == Type::Text { Type::Int4 } else { type_ };
+        if !matches!(type_, Type::Int4 | Type::Int8) || !(2..=3).contains(&bound.len()) {
+            return Err(self.error_at(Error::unsupported(format!("generate_series over {}", type_.name())), byte));
+        }
+        let mut coerced = Vec::with_capacity(3);
+        for argument in bound {
+            coerced.push(self.coerce(argument, type_)?);
+        }
+        let step = if coerced.len() == 3 { coerced.pop() } else { None };
+        let stop = coerced.pop().unwrap_or_else(|| Scalar::null(type_));
+        let start = coerced.pop().unwrap_or_else(|| Scalar::null(type_));
+        let table = self.next_table();
+        // A function's one column goes by the alias of its table.
+        let label = alias.map_or(function.as_str(), |alias| alias.name.value.as_str()).to_owned();
+        let column = OutputColumn { name: label, type_, typmod: -1, origin: None, not_null: true };
+        self.add_source(scope, None, &function, alias, derived_columns(table, &[column]), byte)?;
+        Ok(From::Series { table, start, stop, step })
+    }
+
+    fn add_source(
+        &mut self,
+        scope: &mut Scope,
+        schema: Option<&str>,
+        name: &str,
+        alias: Option<&ast::TableAlias>,
+        mut columns: Vec<Visible>,
+        byte: Option<usize>,
+    ) -> Result<(), Error> {
+        let mut source = Source { name: name.to_owned(), schema: schema.map(str::to_owned), columns: Vec::new() };
+        if let Some(alias) = alias {
+            if alias.at.is_some() {
+                return Err(self.error_at(Error::unsupported("this alias"), byte));
+            }
+            source.name = alias.name.value.clone();
+            source.schema = None;
+            if alias.columns.len() > columns.len() {
+                let message = format!(
+                    "table \"{}\" has {} columns available but {} columns specified",
+                    source.name,
+                    columns.len(),
+                    alias.columns.len()
+                );
+                return Err(self.error_at(Error::new(Condition::InvalidColumnReference, message), byte));
+            }
+            for (column, renamed) in columns.iter_mut().zip(&alias.columns) {
+                if renamed.data_type.is_some() {
+                    return Err(self.error_at(Error::unsupported("a column definition list"), byte));
+                }
+                column.name = renamed.name.value.clone();
+            }
+        }
+        source.columns = columns;
+        scope.add(source).map_err(|error| self.error_at(error, byte))
+    }
+}
+
+/// The columns of a stored table, as its storage names them.
+pub(super) fn stored_columns(relation: &Relation, table: usize) -> Vec<Visible> {
+    let columns = relation.columns.iter().enumerate().filter(|(_, column)| !column.dropped);
+    columns
+        .map(|(at, column)| Visible {
+            name: column.name.clone(),
+            scalar: Scalar {
+                node: Node::Column {
+                    table,
+                    name: column.name.clone(),
+                    not_null: column.not_null,
+                    origin: Some((relation.oid, i16::try_from(at + 1).unwrap_or(0))),
+                },
+                type_: column.type_,
+                typmod: column.typmod,
+            },
+            hidden: false,
+        })
+        .collect()
+}
+
+/// The columns of a subquery, which the emitter calls c1, c2, ….
+fn derived_columns(table: usize, columns: &[OutputColumn]) -> Vec<Visible> {
+    columns
+        .iter()
+        .enumerate()
+        .map(|(at, column)| Visible {
+            name: column.name.clone(),
+            scalar: Scalar {
+                node: Node::Column {
+                    table,
+                    name: format!("c{}", at + 1),
+                    not_null: column.not_null,
+                    origin: column.origin,
+                },
+                type_: column.type_,
+                typmod: column.typmod,
+            },
+            hidden: false,
+        })
+        .collect()
+}
+
+/// Columns of the side that an outer join fills with NULLs.
+fn outer_side(sources: &mut [Source]) {
+    for column in sources.iter_mut().flat_map(|source| &mut source.columns) {
+        if let Node::Column { not_null, .. } = &mut column.scalar.node {
+            *not_null = false;
+        }
+    }
+}
+
+fn visible_names(sources: &[Source]) -> Vec<String> {
+    sources.iter().flat_map(|source| &source.columns).filter(|column| !column.hidden).map(|c| c.name.clone()).collect()
+}
+
+/// The column of that name, hidden from now on behind a merged one.
+fn take_column(sources: &mut [Source], name: &str) -> Option<Scalar> {
+    let mut columns = sources.iter_mut().flat_map(|source| &mut source.columns);
+    let column = columns.find(|column| column.name == name && !column.hidden)?;
+    column.hidden = true;
+    Some(column.scalar.clone())
+}

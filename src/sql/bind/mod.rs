@@ -1,0 +1,479 @@
+//! From syntax trees to typed IR: names found, types resolved, coercions put in, then emitted.
+//!
+//! Follows PostgreSQL 15, chapters 7 ("Queries") and 10 ("Type Conversion"). What it has no meaning for is refused
+//! by name (0A000): a field of a syntax tree is either used or looked at to be refused. Pure.
+
+mod change;
+mod coerce;
+mod expression;
+mod from;
+mod function;
+mod query;
+mod scope;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::rc::Rc;
+
+use sqlparser::ast::{self, ObjectNamePart, Spanned};
+
+use super::cache::{Form, Literal};
+use super::catalog::{Catalog, Relation, RelationKind};
+use super::emit::{Emitter, Lifted};
+use super::ir::{Change, Node, OutputColumn, Scalar, Window};
+use super::plan::{Access, Column, Query, Tag};
+use super::types::Type;
+use super::{lex, parse, types};
+use crate::error::{Condition, Error};
+use crate::settings::TextContext;
+use scope::Scope;
+
+/// What binding reads besides the statement.
+#[derive(Clone, Copy)]
+pub struct Environment<'a> {
+    /// Tables.
+    pub catalog: &'a dyn Catalog,
+    /// How constants that are read while planning are written.
+    pub text_context: &'a TextContext,
+}
+
+/// The literals of a statement's text, and which of them the plan rests on.
+#[derive(Debug)]
+pub struct Literals {
+    items: Vec<Literal>,
+    fixed: Vec<bool>,
+}
+
+impl Literals {
+    /// The literals that the statement's shape found, in order.
+    pub fn new(items: &[Literal]) -> Self {
+        Self { items: items.to_vec(), fixed: vec![false; items.len()] }
+    }
+
+    /// The number of the literal whose token starts at that byte.
+    pub fn at(&self, byte: usize) -> Option<usize> {
+        self.items.binary_search_by_key(&byte, |literal| literal.token.start).ok()
+    }
+
+    /// Its form.
+    pub fn form(&self, index: usize) -> Option<Form> {
+        self.items.get(index).map(|literal| literal.form)
+    }
+
+    /// Literals that the plan rests on, with their texts: all that are not bound.
+    pub fn fixed(&self, text: &str, lifted: &[Lifted]) -> Vec<(usize, String)> {
+        let bound = |index: usize| lifted.iter().any(|lifted| lifted.index == index);
+        (0..self.items.len())
+            .filter(|index| self.fixed[*index] || !bound(*index))
+            .map(|index| (index, self.items[index].token.text(text).to_owned()))
+            .collect()
+    }
+
+    /// The plan rests on this literal's text.
+    pub fn fix(&mut self, index: usize) {
+        if let Some(fixed) = self.fixed.get_mut(index) {
+            *fixed = true;
+        }
+    }
+}
+
+/// A bound statement.
+#[derive(Debug)]
+pub struct Bound {
+    /// The command tag.
+    pub tag: Tag,
+    /// Columns of the result.
+    pub columns: Vec<Column>,
+    /// Types of the client's parameters.
+    pub parameters: Vec<Type>,
+    /// What `Bind::Literal` numbers.
+    pub lifted: Vec<Lifted>,
+    /// The SQL; its catalog version is the caller's to set.
+    pub query: Query,
+}
+
+/// Binds SELECT, VALUES, TABLE, WITH, INSERT, UPDATE and DELETE.
+pub fn statement(
+    environment: &Environment<'_>,
+    text: &str,
+    statement: &ast::Statement,
+    declared: &[u32],
+    literals: &mut Literals,
+) -> Result<Bound, Error> {
+    match statement {
+        ast::Statement::Query(inner) => query(environment, text, inner, declared, literals),
+        ast::Statement::Insert(insert) => {
+            let mut binder = Binder::new(*environment, text, declared, Some(literals))?;
+            let change = Change::Insert(binder.insert(insert)?);
+            binder.finish_change(Tag::Insert, &change)
+        }
+        ast::Statement::Update(update) => {
+            let mut binder = Binder::new(*environment, text, declared, Some(literals))?;
+            let change = Change::Update(binder.update(update)?);
+            binder.finish_change(Tag::Update, &change)
+        }
+        ast::Statement::Delete(delete) => {
+            let mut binder = Binder::new(*environment, text, declared, Some(literals))?;
+            let change = Change::Delete(binder.delete(delete)?);
+            binder.finish_change(Tag::Delete, &change)
+        }
+        _ => {
+            let word = text.split_whitespace().next().unwrap_or("this statement").to_uppercase();
+            Err(Error::unsupported(word))
+        }
+    }
+}
+
+/// Binds a query alone: COPY's.
+pub fn query(
+    environment: &Environment<'_>,
+    text: &str,
+    query: &ast::Query,
+    declared: &[u32],
+    literals: &mut Literals,
+) -> Result<Bound, Error> {
+    // WITH … INSERT, UPDATE and DELETE arrive as queries whose body is the data change.
+    let change = match (&*query.body, &query.with) {
+        (ast::SetExpr::Insert(inner) | ast::SetExpr::Update(inner) | ast::SetExpr::Delete(inner), None) => Some(inner),
+        (ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_), Some(_)) => {
+            return Err(Error::unsupported("WITH before a data change"));
+        }
+        _ => None,
+    };
+    if let Some(inner) = change {
+        return statement(environment, text, inner, declared, literals);
+    }
+    let mut binder = Binder::new(*environment, text, declared, Some(literals))?;
+    let bound = binder.query(query)?;
+    let columns = binder.columns(&bound.columns);
+    let mut emitter = Emitter::new(binder.tables);
+    emitter.query(&bound, false);
+    let access = if binder.locks {
+        Access::Lock
+    } else if binder.relations.is_empty() && binder.virtual_tables.is_empty() {
+        Access::None
+    } else {
+        Access::Read
+    };
+    Ok(binder.bound(Tag::Select, columns, access, emitter))
+}
+
+/// The INSERT of one row whose named columns are `Bind::Parameter(0..n)`, already of the columns' types.
+pub fn copy_insert(environment: &Environment<'_>, relation: &Relation, columns: &[usize]) -> Result<Bound, Error> {
+    let mut binder = Binder::new(*environment, "", &[], None)?;
+    let change = Change::Insert(binder.copy_insert(relation, columns)?);
+    binder.finish_change(Tag::Copy, &change)
+}
+
+/// The SELECT of a table's named columns.
+pub fn copy_select(environment: &Environment<'_>, relation: &Relation, columns: &[usize]) -> Result<Bound, Error> {
+    let mut binder = Binder::new(*environment, "", &[], None)?;
+    let query = binder.copy_select(relation, columns)?;
+    let columns = binder.columns(&query.columns);
+    let mut emitter = Emitter::new(binder.tables);
+    emitter.query(&query, false);
+    Ok(binder.bound(Tag::Copy, columns, Access::Read, emitter))
+}
+
+/// An expression over a relation's columns as SQLite SQL with bare column names and no binds; with its type.
+/// `target` coerces it by assignment.
+pub fn expression_sql(
+    environment: &Environment<'_>,
+    relation: Option<&Relation>,
+    text: &str,
+    target: Option<(Type, i32)>,
+) -> Result<(String, Type), Error> {
+    let mut binder = Binder::new(*environment, text, &[], None)?;
+    binder.allow_parameters = false;
+    binder.aggregates_refused = Some("aggregate functions are not allowed here");
+    if let Some(relation) = relation {
+        let table = binder.next_table();
+        let columns = from::stored_columns(relation, table);
+        let source = scope::Source { name: relation.name.clone(), schema: Some(relation.schema.clone()), columns };
+        binder.scopes.push(Scope { sources: vec![source], merged: Vec::new() });
+    }
+    let scalar = binder.expression(&parse::expression(text)?)?;
+    let scalar = match target {
+        Some((type_, typmod)) => binder.assign(scalar, "expression", type_, typmod, None)?,
+        None => binder.known(scalar)?,
+    };
+    if walk::any(&scalar, &|node| matches!(node, Node::Subquery(_) | Node::Exists(_) | Node::InQuery { .. })) {
+        return Err(Error::unsupported("a subquery in this expression"));
+    }
+    let type_ = scalar.type_;
+    let mut emitter = Emitter::stored();
+    emitter.scalar(&scalar);
+    Ok((emitter.sql, type_))
+}
+
+/// The columns that a query's text yields: a view's, CREATE TABLE AS's.
+pub fn query_columns(environment: &Environment<'_>, text: &str) -> Result<Vec<Column>, Error> {
+    let mut binder = Binder::new(*environment, text, &[], None)?;
+    let parsed = parse::query(text, &parse::tokens(text)?)?;
+    let bound = binder.query(&parsed)?;
+    Ok(binder.columns(&bound.columns))
+}
+
+/// The last part of a name: its schema says nothing more once it is known to be there.
+fn last_name(name: &ast::ObjectName) -> String {
+    match name.0.last() {
+        Some(ObjectNamePart::Identifier(ident)) => ident.value.clone(),
+        _ => String::new(),
+    }
+}
+
+/// A type as `sqlparser` writes it: `CHARACTER VARYING(5)`, `TIMESTAMP(3) WITH TIME ZONE`, `INT[]`.
+fn type_of(data_type: &ast::DataType) -> Result<Option<(Type, i32)>, Error> {
+    let written = data_type.to_string().to_lowercase();
+    let written = written.strip_prefix("pg_catalog.").unwrap_or(&written);
+    let (name, modifiers) = match written.split_once('(') {
+        None => (written.to_owned(), Vec::new()),
+        Some((before, rest)) => {
+            let (inside, after) = rest.split_once(')').unwrap_or((rest, ""));
+            let modifiers: Vec<i64> = inside.split(',').filter_map(|number| number.trim().parse().ok()).collect();
+            (format!("{before}{after}"), modifiers)
+        }
+    };
+    let Some(type_) = types::parse_name(name.trim().trim_matches('"')) else { return Ok(None) };
+    let bare = name.trim() == "bpchar" || type_.is_array();
+    let typmod = if bare && modifiers.is_empty() { -1 } else { types::typmod_from_modifiers(type_, &modifiers)? };
+    Ok(Some((type_, typmod)))
+}
+
+/// A WITH query that later ones may name.
+struct CteEntry {
+    name: String,
+    number: usize,
+    columns: Vec<OutputColumn>,
+}
+
+/// One statement being bound.
+struct Binder<'a> {
+    environment: Environment<'a>,
+    /// The text that positions count in: the statement's, or a view's while that is bound.
+    text: Rc<str>,
+    /// The statement's literals; none in texts from the catalog, whose constants are written out.
+    literals: Option<&'a mut Literals>,
+    allow_parameters: bool,
+    /// Types of parameters as far as they are known.
+    parameters: Vec<Option<Type>>,
+    scopes: Vec<Scope>,
+    ctes: Vec<CteEntry>,
+    windows: Vec<(String, Window)>,
+    /// Tables numbered so far.
+    tables: usize,
+    relations: Vec<u32>,
+    virtual_tables: Vec<String>,
+    /// FOR UPDATE and its like were met.
+    locks: bool,
+    /// Why aggregates may not stand here.
+    aggregates_refused: Option<&'static str>,
+    /// An aggregate of the query being bound was met.
+    aggregates_seen: bool,
+    /// Nesting of expressions, queries and views.
+    depth: usize,
+    /// A SELECT whose unknown literals take their types from outside: INSERT's, a side of UNION.
+    keep_unknowns: bool,
+    /// Numbers of WITH queries given so far.
+    cte_number: usize,
+    /// Names of RETURNING's columns.
+    returning_names: Vec<String>,
+}
+
+impl<'a> Binder<'a> {
+    fn new(
+        environment: Environment<'a>,
+        text: &str,
+        declared: &[u32],
+        literals: Option<&'a mut Literals>,
+    ) -> Result<Self, Error> {
+        let mut parameters = Vec::with_capacity(declared.len());
+        for oid in declared {
+            parameters.push(match oid {
+                0 | 705 => None,
+                oid => Some(Type::from_oid(*oid).ok_or_else(|| {
+                    Error::new(Condition::UndefinedObject, format!("type with OID {oid} does not exist"))
+                })?),
+            });
+        }
+        Ok(Self {
+            environment,
+            text: text.into(),
+            literals,
+            allow_parameters: true,
+            parameters,
+            scopes: Vec::new(),
+            ctes: Vec::new(),
+            windows: Vec::new(),
+            tables: 0,
+            relations: Vec::new(),
+            virtual_tables: Vec::new(),
+            locks: false,
+            aggregates_refused: None,
+            aggregates_seen: false,
+            depth: 0,
+            keep_unknowns: false,
+            cte_number: 0,
+            returning_names: Vec::new(),
+        })
+    }
+
+    fn next_table(&mut self) -> usize {
+        self.tables += 1;
+        self.tables - 1
+    }
+
+    fn error_at(&self, error: Error, byte: Option<usize>) -> Error {
+        match byte {
+            Some(byte) if error.fields().position.is_none() && self.literals.is_some() => {
+                error.position(lex::position(&self.text, byte))
+            }
+            _ => error,
+        }
+    }
+
+    /// A column reference, with nothing to note but that it was found.
+    fn noted(&self, scalar: Scalar, _byte: Option<usize>) -> Scalar {
+        scalar
+    }
+
+    /// The position of a literal, for errors about its value.
+    fn position_of(&self, scalar: &Scalar) -> Option<usize> {
+        let Node::Literal { index, .. } = &scalar.node else { return None };
+        let literals = self.literals.as_ref()?;
+        let start = literals.items.get(*index)?.token.start;
+        Some(lex::position(&self.text, start))
+    }
+
+    fn literal_text(&self, index: usize) -> Option<&str> {
+        let literals = self.literals.as_ref()?;
+        Some(literals.items.get(index)?.token.text(&self.text))
+    }
+
+    fn fix(&mut self, index: usize) {
+        if let Some(literals) = &mut self.literals {
+            literals.fix(index);
+        }
+    }
+
+    /// A name with at most a schema before it.
+    fn split_name(&self, name: &ast::ObjectName) -> Result<(Option<String>, String), Error> {
+        let parts: Vec<&str> = name
+            .0
+            .iter()
+            .map(|part| match part {
+                ObjectNamePart::Identifier(ident) => ident.value.as_str(),
+                ObjectNamePart::Function(_) => "",
+            })
+            .collect();
+        match parts[..] {
+            [name] => Ok((None, name.to_owned())),
+            [schema, name] => Ok((Some(schema.to_owned()), name.to_owned())),
+            _ => {
+                let byte = parse::byte_of(name.span().start);
+                let message = format!("cross-database references are not implemented: \"{name}\"");
+                Err(self.error_at(Error::new(Condition::FeatureNotSupported, message), byte))
+            }
+        }
+    }
+
+    /// A type as the text names it.
+    fn type_of(&self, data_type: &ast::DataType) -> Result<(Type, i32), Error> {
+        type_of(data_type).and_then(|found| {
+            found.ok_or_else(|| {
+                let name = data_type.to_string().to_lowercase();
+                Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist"))
+            })
+        })
+    }
+
+    /// A view's query, bound as if it stood there.
+    fn view(&mut self, relation: &Relation, text: &str) -> Result<super::ir::Query, Error> {
+        const VIEWS_NESTED_MAX: usize = 32;
+        if self.depth > 100 * VIEWS_NESTED_MAX {
+            return Err(parse::too_deep());
+        }
+        debug_assert!(matches!(relation.kind, RelationKind::View { .. }), "only views have a query");
+        let parsed = parse::query(text, &parse::tokens(text)?)?;
+        self.depth += 100;
+        let text_outside = std::mem::replace(&mut self.text, text.into());
+        let literals = self.literals.take();
+        let parameters = std::mem::replace(&mut self.allow_parameters, false);
+        let scopes = std::mem::take(&mut self.scopes);
+        let ctes = std::mem::take(&mut self.ctes);
+        let bound = self.query(&parsed);
+        self.text = text_outside;
+        self.literals = literals;
+        self.allow_parameters = parameters;
+        self.scopes = scopes;
+        self.ctes = ctes;
+        self.depth -= 100;
+        bound
+    }
+
+    /// A DEFAULT's expression, from the catalog's text.
+    fn stored_expression(&mut self, text: &str) -> Result<Scalar, Error> {
+        let parsed = parse::expression(text)?;
+        let text_outside = std::mem::replace(&mut self.text, text.into());
+        let literals = self.literals.take();
+        let parameters = std::mem::replace(&mut self.allow_parameters, false);
+        let scopes = std::mem::take(&mut self.scopes);
+        let bound = self.expression(&parsed);
+        self.text = text_outside;
+        self.literals = literals;
+        self.allow_parameters = parameters;
+        self.scopes = scopes;
+        bound
+    }
+
+    fn columns(&self, columns: &[OutputColumn]) -> Vec<Column> {
+        columns
+            .iter()
+            .map(|column| Column {
+                name: column.name.clone(),
+                type_: column.type_,
+                typmod: column.typmod,
+                table: column.origin.map_or(0, |(table, _)| table),
+                attribute: column.origin.map_or(0, |(_, attribute)| attribute),
+            })
+            .collect()
+    }
+
+    fn finish_change(self, tag: Tag, change: &Change) -> Result<Bound, Error> {
+        let returning = match change {
+            Change::Insert(insert) => &insert.returning,
+            Change::Update(update) => &update.returning,
+            Change::Delete(delete) => &delete.returning,
+        };
+        let columns: Vec<Column> = returning
+            .iter()
+            .zip(&self.returning_names)
+            .map(|(scalar, name)| {
+                let (table, attribute) = match &scalar.node {
+                    Node::Column { origin: Some((table, attribute)), .. } => (*table, *attribute),
+                    _ => (0, 0),
+                };
+                Column { name: name.clone(), type_: scalar.type_, typmod: scalar.typmod, table, attribute }
+            })
+            .collect();
+        let mut emitter = Emitter::new(self.tables);
+        emitter.change(change);
+        Ok(self.bound(tag, columns, Access::Write, emitter))
+    }
+
+    fn bound(self, tag: Tag, columns: Vec<Column>, access: Access, emitter: Emitter) -> Bound {
+        let Emitter { sql, binds, lifted, functions, .. } = emitter;
+        let parameters = self.parameters.iter().map(|type_| type_.unwrap_or(Type::Text)).collect();
+        let query = Query {
+            sql,
+            binds,
+            access,
+            catalog_version: 0,
+            relations: self.relations,
+            functions,
+            virtual_tables: self.virtual_tables,
+        };
+        Bound { tag, columns, parameters, lifted, query }
+    }
+}

@@ -1,0 +1,39 @@
+//! Looking through an expression without changing it. Subqueries are not entered.
+
+use crate::sql::ir::{Node, Scalar};
+
+/// The direct parts of an expression.
+pub fn parts(scalar: &Scalar) -> Vec<&Scalar> {
+    match &scalar.node {
+        Node::Call { arguments, .. } => arguments.iter().collect(),
+        Node::Aggregate(aggregate) => {
+            let mut parts: Vec<&Scalar> = aggregate.arguments.iter().collect();
+            parts.extend(aggregate.filter.iter());
+            if let Some(window) = &aggregate.over {
+                parts.extend(&window.partition);
+                parts.extend(window.order.iter().filter_map(|order| match &order.key {
+                    crate::sql::ir::OrderKey::Expression(scalar) => Some(scalar),
+                    crate::sql::ir::OrderKey::Output(_) => None,
+                }));
+            }
+            parts
+        }
+        Node::And(terms) | Node::Or(terms) | Node::Row(terms) => terms.iter().collect(),
+        Node::Not(inner) => vec![inner],
+        Node::IsNull { argument, .. } | Node::IsTruth { argument, .. } => vec![argument],
+        Node::IsDistinct { left, right, .. } => vec![left, right],
+        Node::Case { branches, otherwise } => {
+            let mut parts: Vec<&Scalar> = branches.iter().flat_map(|(when, then)| [when, then]).collect();
+            parts.extend(otherwise.as_deref());
+            parts
+        }
+        Node::InList { argument, list, .. } => std::iter::once(&**argument).chain(list).collect(),
+        Node::InQuery { arguments, .. } => arguments.iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether any node of an expression, itself included, is such.
+pub fn any(scalar: &Scalar, test: &dyn Fn(&Node) -> bool) -> bool {
+    test(&scalar.node) || parts(scalar).into_iter().any(|part| any(part, test))
+}

@@ -1,0 +1,262 @@
+//! Which definition a statement is, and the grammar of those that fit in a few lines.
+
+use super::cursor::Cursor;
+use super::{Definition, Name, ObjectKind, alter, role, table};
+use crate::error::Error;
+use sqlparser::tokenizer::Token;
+
+/// Reads one definition. `None`: the statement is something else.
+pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Option<Definition>, Error> {
+    let definition = if cursor.word("create") {
+        create(cursor)?
+    } else if cursor.word("drop") {
+        drop(cursor)?
+    } else if cursor.word("alter") {
+        alter_statement(cursor)?
+    } else if cursor.word("truncate") {
+        cursor.word("table");
+        let tables = tables(cursor)?;
+        let restart_identity = cursor.words(&["restart", "identity"]);
+        cursor.words(&["continue", "identity"]);
+        let cascade = alter::cascade(cursor);
+        Definition::Truncate { tables, cascade, restart_identity }
+    } else if cursor.word("vacuum") {
+        vacuum(cursor)?
+    } else if cursor.word("analyze") || cursor.word("analyse") {
+        if cursor.peek_open() {
+            cursor.options()?;
+        }
+        cursor.word("verbose");
+        Definition::Analyze { tables: optional_tables(cursor)? }
+    } else if cursor.word("checkpoint") {
+        Definition::Checkpoint
+    } else if cursor.word("reindex") {
+        reindex(cursor)?
+    } else if cursor.word("comment") {
+        comment(cursor)?
+    } else {
+        for word in ["cluster", "grant", "revoke", "security", "reassign", "refresh", "import"] {
+            if cursor.peek(&[word]) {
+                return Err(Error::unsupported(word.to_uppercase()).position(cursor.position()));
+            }
+        }
+        return Ok(None);
+    };
+    Ok(Some(definition))
+}
+
+/// Refuses an object of SQL's that is not there, by its name, else the syntax error.
+fn refuse(cursor: &Cursor<'_>, verb: &str) -> Error {
+    const OBJECTS: &[&str] = &[
+        "access",
+        "aggregate",
+        "cast",
+        "collation",
+        "conversion",
+        "domain",
+        "event",
+        "extension",
+        "foreign",
+        "function",
+        "language",
+        "materialized",
+        "operator",
+        "owned",
+        "policy",
+        "procedure",
+        "publication",
+        "routine",
+        "rule",
+        "server",
+        "statistics",
+        "subscription",
+        "system",
+        "tablespace",
+        "text",
+        "transform",
+        "trigger",
+        "type",
+        "large",
+        "default",
+        "group",
+        "recursive",
+        "trusted",
+        "constraint",
+        "column",
+    ];
+    match OBJECTS.iter().find(|word| cursor.peek(&[word])) {
+        Some(word) => Error::unsupported(format!("{verb} {}", word.to_uppercase())).position(cursor.position()),
+        None => cursor.unexpected(),
+    }
+}
+
+fn create(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
+    if cursor.words(&["or", "replace"]) {
+        let temporary = cursor.word("temp") || cursor.word("temporary");
+        if cursor.word("view") {
+            return table::create_view(cursor, true, temporary);
+        }
+        return Err(refuse(cursor, "CREATE OR REPLACE"));
+    }
+    let scoped = cursor.word("local") || cursor.word("global");
+    let temporary = cursor.word("temp") || cursor.word("temporary");
+    if scoped && !temporary {
+        return Err(cursor.unexpected());
+    }
+    let unlogged = !temporary && cursor.word("unlogged");
+    if cursor.word("table") {
+        return table::create_table(cursor, temporary, unlogged);
+    }
+    if cursor.word("sequence") {
+        return table::create_sequence(cursor, temporary);
+    }
+    if cursor.word("view") {
+        return table::create_view(cursor, false, temporary);
+    }
+    if temporary || unlogged {
+        return Err(cursor.unexpected());
+    }
+    if cursor.words(&["unique", "index"]) {
+        return table::create_index(cursor, true);
+    }
+    if cursor.word("index") {
+        return table::create_index(cursor, false);
+    }
+    if cursor.word("schema") {
+        let if_not_exists = cursor.words(&["if", "not", "exists"]);
+        let name = cursor.identifier()?;
+        if cursor.word("authorization") {
+            alter::role_name(cursor)?;
+        }
+        return Ok(Definition::CreateSchema { name, if_not_exists });
+    }
+    if cursor.word("role") || cursor.word("group") {
+        return role::create_role(cursor, false);
+    }
+    if cursor.word("user") {
+        return role::create_role(cursor, true);
+    }
+    if cursor.word("database") {
+        return role::create_database(cursor);
+    }
+    Err(refuse(cursor, "CREATE"))
+}
+
+/// The kind of object after DROP, ALTER or COMMENT ON, where it is a relation or a schema.
+fn object_kind(cursor: &mut Cursor<'_>) -> Option<ObjectKind> {
+    let kinds = [
+        ("table", ObjectKind::Table),
+        ("view", ObjectKind::View),
+        ("index", ObjectKind::Index),
+        ("sequence", ObjectKind::Sequence),
+        ("schema", ObjectKind::Schema),
+    ];
+    kinds.into_iter().find(|(word, _)| cursor.word(word)).map(|(_, kind)| kind)
+}
+
+fn drop(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
+    if let Some(object) = object_kind(cursor) {
+        if object == ObjectKind::Index {
+            cursor.word("concurrently");
+        }
+        let if_exists = cursor.words(&["if", "exists"]);
+        let names = cursor.list(Cursor::name)?;
+        return Ok(Definition::Drop { object, names, if_exists, cascade: alter::cascade(cursor) });
+    }
+    if cursor.word("role") || cursor.word("user") || cursor.word("group") {
+        return role::drop_role(cursor);
+    }
+    if cursor.word("database") {
+        return role::drop_database(cursor);
+    }
+    Err(refuse(cursor, "DROP"))
+}
+
+fn alter_statement(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
+    match object_kind(cursor) {
+        Some(ObjectKind::Schema) => return Err(Error::unsupported("ALTER SCHEMA")),
+        Some(object) => return alter::alter(cursor, object),
+        None => {}
+    }
+    if cursor.word("role") || cursor.word("user") || cursor.word("group") {
+        return role::alter_role(cursor);
+    }
+    if cursor.word("database") {
+        return role::alter_database(cursor);
+    }
+    Err(refuse(cursor, "ALTER"))
+}
+
+/// `[TABLE] [ONLY] name [*], …`
+fn tables(cursor: &mut Cursor<'_>) -> Result<Vec<Name>, Error> {
+    cursor.list(|cursor| {
+        cursor.word("only");
+        let name = cursor.name()?;
+        cursor.punctuation(&Token::Mul);
+        Ok(name)
+    })
+}
+
+/// Tables of VACUUM and ANALYZE, whose column lists are read and left out.
+fn optional_tables(cursor: &mut Cursor<'_>) -> Result<Vec<Name>, Error> {
+    if cursor.at_end() || cursor.peek_semicolon() {
+        return Ok(Vec::new());
+    }
+    cursor.list(|cursor| {
+        let name = cursor.name()?;
+        if cursor.peek_open() {
+            cursor.names_in_parentheses()?;
+        }
+        Ok(name)
+    })
+}
+
+fn vacuum(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
+    let mut analyze = false;
+    if cursor.peek_open() {
+        for option in cursor.options()? {
+            let (name, value) = option.split_once('=').unwrap_or((&option, "true"));
+            analyze |= matches!(name, "analyze" | "analyse") && !matches!(value, "false" | "off" | "0");
+        }
+    } else {
+        cursor.word("full");
+        cursor.word("freeze");
+        cursor.word("verbose");
+        analyze = cursor.word("analyze") || cursor.word("analyse");
+        cursor.word("verbose");
+    }
+    Ok(Definition::Vacuum { tables: optional_tables(cursor)?, analyze })
+}
+
+fn reindex(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
+    if cursor.peek_open() {
+        cursor.options()?;
+    }
+    let object = match object_kind(cursor) {
+        Some(object @ (ObjectKind::Index | ObjectKind::Table | ObjectKind::Schema)) => object,
+        Some(_) => return Err(cursor.unexpected()),
+        None if cursor.word("database") || cursor.word("system") => ObjectKind::Database,
+        None => return Err(cursor.unexpected()),
+    };
+    cursor.word("concurrently");
+    let name = cursor.name()?;
+    let name = matches!(object, ObjectKind::Index | ObjectKind::Table).then_some(name);
+    Ok(Definition::Reindex { object, name })
+}
+
+fn comment(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
+    cursor.expect_word("on")?;
+    let object = cursor.any_word()?;
+    let mut name = cursor.name()?;
+    let mut column = None;
+    if object == "column" {
+        // The last part of the name is the column's.
+        column = Some(name.name);
+        name = Name { schema: None, name: name.schema.unwrap_or_default(), position: name.position };
+    }
+    if !cursor.word("is") {
+        return Err(Error::unsupported(format!("COMMENT ON {}", object.to_uppercase())).position(cursor.position()));
+    }
+    let text = if cursor.word("null") { None } else { Some(cursor.string()?) };
+    Ok(Definition::Comment { object, name, column, text })
+}

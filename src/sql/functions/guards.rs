@@ -1,0 +1,131 @@
+//! Functions that only the planner calls: they check what PostgreSQL checks and SQLite does not.
+
+use super::{Host, Registration};
+use crate::error::{Condition, Error};
+use crate::sql::types::{Datum, Type, Value, array};
+
+/// `pg_not_null(value, schema, table, column)`: the value, or 23502. For columns that are SQLite's rowid, which
+/// SQLite would fill in by itself.
+pub const NOT_NULL: &str = "pg_not_null";
+
+/// `pg_one_row(count, value)`: the value, or 21000 if the subquery had more than one row.
+pub const ONE_ROW: &str = "pg_one_row";
+
+/// `pg_array(element type, elements…)`: an array's text.
+pub const ARRAY: &str = "pg_array";
+
+/// `pg_in_partition(condition, value, schema, table)`: the value, or 23514 where a row is not the partition's.
+pub const IN_PARTITION: &str = "pg_in_partition";
+
+/// `pg_limit(n)`: n, -1 for NULL, or 2201W for a negative one.
+pub const LIMIT: &str = "pg_limit";
+
+/// `pg_offset(n)`: n, 0 for NULL, or 2201X for a negative one.
+pub const OFFSET: &str = "pg_offset";
+
+/// `pg_transaction_timestamp()`: now(), where an expression is stored and nothing can be bound.
+pub const TRANSACTION_TIMESTAMP: &str = "pg_transaction_timestamp";
+
+/// `pg_statement_timestamp()`: likewise.
+pub const STATEMENT_TIMESTAMP: &str = "pg_statement_timestamp";
+
+/// What runs for a guard's name.
+pub fn registration(call: &str) -> Option<Registration> {
+    let implementation = match call {
+        NOT_NULL => not_null,
+        ONE_ROW => one_row,
+        ARRAY => make_array,
+        IN_PARTITION => in_partition,
+        LIMIT => limit,
+        OFFSET => offset,
+        TRANSACTION_TIMESTAMP => transaction_timestamp,
+        STATEMENT_TIMESTAMP => statement_timestamp,
+        _ => return None,
+    };
+    Some(Registration { implementation, strict: false, deterministic: false })
+}
+
+fn text<'a>(arguments: &[Datum<'a>], at: usize) -> &'a str {
+    match arguments.get(at) {
+        Some(Datum::Text(text)) => text,
+        _ => "",
+    }
+}
+
+fn first(arguments: &[Datum<'_>]) -> Value {
+    arguments.first().map_or(Value::Null, |datum| datum.to_value())
+}
+
+fn transaction_timestamp(host: &dyn Host, _: &[Datum<'_>]) -> Result<Value, Error> {
+    Ok(Value::Int(host.transaction_timestamp()))
+}
+
+fn statement_timestamp(host: &dyn Host, _: &[Datum<'_>]) -> Result<Value, Error> {
+    Ok(Value::Int(host.statement_timestamp()))
+}
+
+fn not_null(_: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+    match first(arguments) {
+        Value::Null => {
+            let (schema, table, column) = (text(arguments, 1), text(arguments, 2), text(arguments, 3));
+            let message =
+                format!("null value in column \"{column}\" of relation \"{table}\" violates not-null constraint");
+            Err(Error::new(Condition::NotNullViolation, message).table(schema, table).column(column))
+        }
+        value => Ok(value),
+    }
+}
+
+fn one_row(_: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+    match arguments {
+        [Datum::Int(..=1), value] => Ok(value.to_value()),
+        _ => {
+            let message = "more than one row returned by a subquery used as an expression";
+            Err(Error::new(Condition::CardinalityViolation, message))
+        }
+    }
+}
+
+fn make_array(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+    let Some((Datum::Int(oid), elements)) = arguments.split_first() else {
+        return Err(Error::internal("an array without a type"));
+    };
+    let type_ = u32::try_from(*oid).ok().and_then(Type::from_oid).unwrap_or(Type::Text);
+    let context = host.text_context();
+    let texts: Vec<Option<String>> = elements
+        .iter()
+        .map(|element| (*element != Datum::Null).then(|| array::element_text(type_, *element, &context)))
+        .collect();
+    Ok(Value::Text(array::from_elements(texts.iter().map(Option::as_deref))))
+}
+
+fn in_partition(_: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+    match arguments {
+        [Datum::Int(1), value, ..] => Ok(value.to_value()),
+        _ => {
+            let (schema, table) = (text(arguments, 2), text(arguments, 3));
+            let message = format!("new row for relation \"{table}\" violates partition constraint");
+            Err(Error::new(Condition::CheckViolation, message).table(schema, table))
+        }
+    }
+}
+
+fn limit(_: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+    match first(arguments) {
+        Value::Null => Ok(Value::Int(-1)),
+        Value::Int(count) if count < 0 => {
+            Err(Error::new(Condition::InvalidRowCountInLimitClause, "LIMIT must not be negative"))
+        }
+        value => Ok(value),
+    }
+}
+
+fn offset(_: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+    match first(arguments) {
+        Value::Null => Ok(Value::Int(0)),
+        Value::Int(count) if count < 0 => {
+            Err(Error::new(Condition::InvalidRowCountInResultOffsetClause, "OFFSET must not be negative"))
+        }
+        value => Ok(value),
+    }
+}

@@ -1,0 +1,77 @@
+//! Drives one client's authentication over its connection: reads what the exchange waits for, keeps the deadline.
+//! Decides nothing: that is `auth`.
+
+use std::time::Instant;
+
+use super::context::Context;
+use super::directory::Directory;
+use super::startup::{Failure, Request, receive};
+use super::transport::{Sent, Transport};
+use crate::auth::{self, Connection, Environment, Exchange, Identity, Step};
+use crate::protocol::frame::{self, Next};
+use crate::system::listener::Peer;
+
+/// 2000-01-01 UTC in microseconds since 1970: PostgreSQL's epoch.
+const POSTGRESQL_EPOCH_US: u64 = 946_684_800_000_000;
+
+/// Finds out whether the client is the role that it wants to be.
+pub fn authenticate(
+    context: &Context,
+    directory: &dyn Directory,
+    peer: Peer,
+    request: &Request,
+    transport: &mut Transport,
+    deadline: Instant,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> Result<Identity, Failure> {
+    let now_us = shm::clock::wall_us().cast_signed().saturating_sub(POSTGRESQL_EPOCH_US.cast_signed());
+    let environment = Environment {
+        rules: &context.rules,
+        maps: &context.maps,
+        roles: directory,
+        mock_secret: &directory.mock_secret(),
+        now_us,
+        peer_user: &|| Err("peer authentication is not part of this build yet".to_owned()),
+    };
+    let connection = match peer {
+        Peer::Unix => Connection::Local,
+        Peer::Tcp(address) => Connection::Host { address: address.ip(), tls: false },
+    };
+    let mut step = Exchange::start(&environment, &connection, &request.database, &request.user, transport.output())
+        .map_err(refused)?;
+    loop {
+        let exchange = match step {
+            Step::Done(identity) => return Ok(identity),
+            Step::Wait(exchange) => exchange,
+        };
+        if transport.send(interrupted)? == Sent::Interrupted {
+            return Err(Failure::Gone);
+        }
+        step = answer(exchange, transport, deadline, interrupted)?;
+    }
+}
+
+fn answer(
+    exchange: Exchange,
+    transport: &mut Transport,
+    deadline: Instant,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> Result<Step, Failure> {
+    loop {
+        let (unread, output) = transport.parts();
+        match frame::next_response(unread, exchange.expects()).map_err(crate::error::Error::from)? {
+            Next::Complete(frame, length) => {
+                let step = exchange.step(frame, output);
+                transport.consume(length);
+                return step.map_err(refused);
+            }
+            Next::Missing(_) => receive(transport, deadline, interrupted)?,
+        }
+    }
+}
+
+/// The log learns what the client must not.
+fn refused(refusal: auth::Refusal) -> Failure {
+    log::info!("{refusal}");
+    Failure::Refused(refusal.error)
+}

@@ -1,0 +1,271 @@
+//! One client, from accept to the end of its connection.
+//!
+//! Order: start-up packet, access rules and authentication, role and database, then one send for everything up
+//! to the first ReadyForQuery. One deadline covers all of it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use shm::{ClientAddress, Counter, Phase, SessionIdentity, SetupPhase, SlotState};
+
+use super::authentication::authenticate;
+use super::cancel::cancel;
+use super::context::Context;
+use super::engine::WarmEngine;
+use super::presence::Presence;
+use super::startup::{self, Failure, Opening, Request};
+use super::transport::Transport;
+use crate::auth::{self, Database, Role};
+use crate::error::{Condition, Error};
+use crate::protocol::{Encoder, Severity};
+use crate::session::End;
+use crate::settings::{Settings, Source};
+use crate::system::listener::Peer;
+use crate::system::signal;
+
+/// Serves one connection to its end. True if it came to a session.
+///
+/// `accepted_us`: when it was accepted, of the monotonic clock.
+pub fn serve(
+    context: &Context,
+    presence: &Presence,
+    engine: &mut WarmEngine,
+    client: OwnedFd,
+    peer: Peer,
+    accepted_us: u64,
+) -> bool {
+    let waited = Duration::from_micros(shm::clock::monotonic_us().saturating_sub(accepted_us));
+    let now = Instant::now();
+    let connection = Connection {
+        context,
+        presence: *presence,
+        engine,
+        transport: Transport::new(client),
+        peer,
+        accepted: now.checked_sub(waited).unwrap_or(now),
+        accepted_us: shm::clock::wall_us(),
+        phase_began: now,
+    };
+    connection.run()
+}
+
+struct Connection<'a> {
+    context: &'a Context,
+    presence: Presence,
+    engine: &'a mut WarmEngine,
+    transport: Transport,
+    peer: Peer,
+    accepted: Instant,
+    accepted_us: u64,
+    phase_began: Instant,
+}
+
+impl Connection<'_> {
+    fn run(mut self) -> bool {
+        // Dropped before the socket closes, so that a handler never meets a number that is someone else's.
+        let guard = signal::guard_client(self.transport.as_fd());
+        self.presence.slot().begin_session();
+        let served = match self.set_up() {
+            Ok(Some(settings)) => {
+                let end = self.engine.serve(&mut self.transport, settings, &self.presence);
+                self.log_end(&end);
+                if let Err(error) = self.engine.end_session() {
+                    log::warn!("the engine could not forget a session: {error}");
+                }
+                true
+            }
+            Ok(None) => false,
+            Err(failure) => {
+                self.refuse(failure);
+                false
+            }
+        };
+        drop(guard);
+        served
+    }
+
+    /// Everything before the session loop. None for a connection that wants no session.
+    fn set_up(&mut self) -> Result<Option<crate::settings::Shared>, Failure> {
+        let slot = self.presence.slot();
+        let deadline = self.accepted + self.context.config.auth.authentication_timeout.duration();
+        let presence = self.presence;
+        let mut interrupted = move || presence.is_terminated();
+        slot.set_phase(Phase::Startup);
+        let request = match startup::read(&mut self.transport, deadline, &mut interrupted)? {
+            Opening::Session(request) => request,
+            Opening::Cancel { process, key } => {
+                cancel(self.context, process, &key);
+                return Ok(None);
+            }
+        };
+        self.finish_phase(SetupPhase::StartupPacket);
+        if self.presence.is_terminated() {
+            return Err(shutting_down().into());
+        }
+        slot.set_phase(Phase::Authenticating);
+        let directory = self.engine.directory()?;
+        let identity = authenticate(
+            self.context,
+            &*directory,
+            self.peer,
+            &request,
+            &mut self.transport,
+            deadline,
+            &mut interrupted,
+        )?;
+        let database = directory.database(&request.database, identity.role.as_ref());
+        let census = self.census(identity.role.as_ref(), database.as_ref())?;
+        let role = auth::admit(&identity, &request.database, database.as_ref(), &census)?;
+        let Some(database) = database else { return Err(Error::internal("admitted without a database").into()) };
+        self.finish_phase(SetupPhase::Authentication);
+        let settings = self.greet(&request, &role, &database)?;
+        self.finish_phase(SetupPhase::Ready);
+        self.context.segment.statistics().setup(SetupPhase::Total).record(elapsed_us(self.accepted));
+        Ok(Some(settings))
+    }
+
+    /// Gathers the replies up to BackendKeyData; the session adds ParameterStatus and ReadyForQuery and sends.
+    fn greet(
+        &mut self,
+        request: &Request,
+        role: &Role,
+        database: &Database,
+    ) -> Result<crate::settings::Shared, Failure> {
+        let settings = Arc::new(Mutex::new(self.settings(request, role)?));
+        self.engine.begin_session(role, database, &settings)?;
+        let mut key = [0; 32];
+        let Some(key) = key.get_mut(..request.version.cancel_key_length()) else {
+            return Err(Error::internal("cancel key length").into());
+        };
+        getrandom::fill(key).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
+        self.context.segment.set_cancel_key(self.presence.index(), key);
+        let process = std::process::id();
+        let mut out = Encoder::new(self.transport.output());
+        if request.negotiate {
+            let unknown: Vec<&str> = request.unknown_options.iter().map(String::as_str).collect();
+            out.negotiate_protocol_version(request.version, &unknown);
+        }
+        out.authentication_ok();
+        out.backend_key_data(process, key);
+        self.show(request, role, database);
+        Ok(settings)
+    }
+
+    /// Makes the session visible to others.
+    fn show(&self, request: &Request, role: &Role, database: &Database) {
+        let client = match self.peer {
+            Peer::Unix => ClientAddress::Unix,
+            Peer::Tcp(address) => ClientAddress::Inet(address.ip(), address.port()),
+        };
+        self.presence.slot().activity().begin_session(&SessionIdentity {
+            database_oid: database.oid,
+            database: database.name.clone(),
+            user_oid: role.oid,
+            user: role.name.clone(),
+            application_name: request.application_name.clone(),
+            client,
+            backend_start_us: self.accepted_us,
+        });
+        self.presence.go(SlotState::Connecting, SlotState::Serving);
+        self.context.segment.pool().set_recent_database(database.oid);
+        self.context.segment.pool().count(Counter::Sessions);
+        if self.context.config.log.connections {
+            log::info!("session of {} in {} began", role.name, database.name);
+        }
+    }
+
+    fn settings(&self, request: &Request, role: &Role) -> Result<Settings, Error> {
+        let mut settings = Settings::new();
+        for (name, value) in self.context.config.session.iter() {
+            settings.set_default(name, &value.to_string(), Source::Config)?;
+        }
+        let is_superuser = if role.superuser { "on" } else { "off" };
+        settings.set_default("is_superuser", is_superuser, Source::Internal)?;
+        settings.set_default("session_authorization", &role.name, Source::Internal)?;
+        for (name, value) in &request.settings {
+            settings.set_default(name, value, Source::Startup)?;
+        }
+        Ok(settings)
+    }
+
+    /// How full the server is, this connection included. Refuses where nobody has room.
+    fn census(&self, role: Option<&Role>, database: Option<&Database>) -> Result<auth::Census, Error> {
+        let pool = &self.context.config.pool;
+        let counts = self.context.segment.census();
+        let busy = counts.connecting + counts.serving;
+        if busy > pool.max_sessions {
+            self.context.segment.pool().count(Counter::Refused);
+            return Err(Error::new(Condition::TooManyConnections, "sorry, too many clients already"));
+        }
+        let mut census =
+            auth::Census { reserved: busy > pool.max_sessions - pool.reserved_sessions, ..auth::Census::default() };
+        let role_is_limited = role.is_some_and(|role| role.connection_limit >= 0);
+        if role_is_limited || database.is_some_and(|database| database.connection_limit >= 0) {
+            for (_, slot) in self.context.segment.slots().filter(|(_, slot)| slot.state() == SlotState::Serving) {
+                let activity = slot.activity();
+                census.of_role += u32::from(role.is_some_and(|role| role.oid == activity.user_oid()));
+                census.of_database += u32::from(database.is_some_and(|base| base.oid == activity.database_oid()));
+            }
+            census.of_role += 1;
+            census.of_database += 1;
+        }
+        Ok(census)
+    }
+
+    /// Tells the client why there is no session, where it may know.
+    fn refuse(&mut self, failure: Failure) {
+        let pool = self.context.segment.pool();
+        let error = match failure {
+            Failure::Refused(error) => {
+                if matches!(
+                    error.condition(),
+                    Condition::InvalidPassword | Condition::InvalidAuthorizationSpecification
+                ) {
+                    pool.count(Counter::AuthenticationFailures);
+                }
+                error
+            }
+            Failure::TimedOut => {
+                pool.count(Counter::AuthenticationTimeouts);
+                log::debug!("a client did not come as far as a session within authentication_timeout");
+                return;
+            }
+            Failure::Gone if self.presence.is_terminated() => shutting_down(),
+            Failure::Gone => return,
+            Failure::Io(error) => {
+                log::debug!("a client's connection failed before its session: {error}");
+                return;
+            }
+        };
+        log::debug!("client refused: {error}");
+        Encoder::new(self.transport.output()).error_response(Severity::Fatal, &error);
+        // It is told if it listens; the connection ends either way.
+        let _ = self.transport.send(&mut || true);
+    }
+
+    fn finish_phase(&mut self, phase: SetupPhase) {
+        self.context.segment.statistics().setup(phase).record(elapsed_us(self.phase_began));
+        self.phase_began = Instant::now();
+    }
+
+    fn log_end(&self, end: &End) {
+        match end {
+            End::Terminate | End::Eof if self.context.config.log.connections => log::info!("session ended: {end:?}"),
+            End::Terminate | End::Eof => {}
+            End::Terminated | End::Timeout(_) => log::info!("session ended: {end:?}"),
+            End::Io(error) => log::debug!("session ended: {error}"),
+            End::ProtocolViolation(error) => log::info!("session ended: {error}"),
+            End::Failed(error) => log::error!("session ended: {error}"),
+        }
+    }
+}
+
+fn shutting_down() -> Error {
+    Error::new(Condition::CannotConnectNow, "the database system is shutting down")
+}
+
+fn elapsed_us(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

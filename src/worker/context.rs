@@ -1,0 +1,49 @@
+//! What every process of the server has from the postmaster, as it was at fork.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use shm::Segment;
+
+use crate::auth::{Maps, Rules};
+use crate::config::Config;
+use crate::system::Pid;
+use crate::system::listener::Listener;
+use crate::system::wake::Wake;
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Context {
+    /// The settings in force.
+    pub config: Config,
+    /// pg_hba.conf.
+    pub rules: Rules,
+    /// pg_ident.conf.
+    pub maps: Maps,
+    /// The shared memory.
+    pub segment: Segment,
+    /// The listening sockets; never shut down or set blocking by a child.
+    pub listeners: Vec<Listener>,
+    /// Wakes the postmaster.
+    pub wake: Wake,
+    /// Wakes the doorman: no worker is idle any more, or one is again.
+    pub doorman: Wake,
+    /// Clients on their way from the doorman to a worker: where it sends them, and where workers take them.
+    pub queue: (OwnedFd, OwnedFd),
+    /// The postmaster.
+    pub postmaster: Pid,
+}
+
+impl Context {
+    /// Wakes the postmaster to look at all slots, unless somebody has done so already.
+    pub fn wake_postmaster(&self) {
+        if self.segment.pool().claim_wake() {
+            self.wake.wake();
+        }
+    }
+
+    /// Descriptors that any child keeps: what wakes postmaster and doorman, and the segment's file.
+    pub fn descriptors(&self) -> Vec<i32> {
+        let segment = self.segment.fd().map(|fd| fd.as_raw_fd());
+        segment.into_iter().chain([self.wake.as_raw_fd(), self.doorman.as_raw_fd()]).collect()
+    }
+}

@@ -1,0 +1,159 @@
+//! The one place of the worker that knows which engines there are.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use shm::Owner;
+
+use super::context::Context;
+use super::directory::{Directory, Everyone};
+use super::presence::Presence;
+use super::transport::Transport;
+use crate::auth::{Database, Role, Roles};
+use crate::config::{EngineKind, Model};
+use crate::engine::Engine;
+use crate::engine::cluster::{POSTGRES_DATABASE_OID, Snapshot};
+use crate::engine::null::Null;
+use crate::engine::sqlite::connection::Options;
+use crate::engine::sqlite::engine::{Configuration, Sqlite};
+use crate::engine::sqlite::session::Identity;
+use crate::engine::sqlite::state::PoolFacts;
+use crate::error::Error;
+use crate::session::{self, End};
+use crate::settings::Shared;
+
+/// SQL statements that a connection keeps prepared.
+const PREPARED_STATEMENTS: usize = 256;
+
+/// An engine that was opened before a client came.
+pub enum WarmEngine {
+    /// Canned rows.
+    Null(Null),
+    /// The embedded engine.
+    Sqlite(Box<Sqlite>),
+}
+
+/// Opens the engine that the configuration names. Called once in each worker, before it accepts.
+pub fn open(context: &Context, owner: Owner) -> Result<WarmEngine, String> {
+    match context.config.engine.kind {
+        EngineKind::Null => Ok(WarmEngine::Null(Null::new())),
+        EngineKind::Sqlite => open_sqlite(context, owner),
+    }
+}
+
+fn open_sqlite(context: &Context, owner: Owner) -> Result<WarmEngine, String> {
+    let segment = context.segment;
+    let wake = context.wake.try_clone().map_err(|error| format!("the postmaster's wake: {error}"))?;
+    let signal = move || {
+        if segment.pool().claim_wake() {
+            wake.wake();
+        }
+    };
+    let mut engine = Sqlite::new(segment, owner, Arc::new(signal), configuration(context));
+    // The database that the next client will probably ask for. If it cannot be opened, that client is told.
+    let recent = match segment.pool().recent_database() {
+        0 => POSTGRES_DATABASE_OID,
+        oid => oid,
+    };
+    if let Err(error) = engine.cluster().and_then(|_| engine.open(recent)) {
+        log::warn!("database {recent} could not be opened beforehand: {error}");
+    }
+    Ok(WarmEngine::Sqlite(Box::new(engine)))
+}
+
+fn configuration(context: &Context) -> Configuration {
+    let (config, sqlite) = (&context.config, &context.config.engine.sqlite);
+    Configuration {
+        data_directory: config.data.clone(),
+        options: Options {
+            page_cache_bytes: sqlite.page_cache.bytes(),
+            mmap_bytes: sqlite.mmap.bytes(),
+            statements: PREPARED_STATEMENTS,
+        },
+        checkpoint_bytes: sqlite.max_wal_size.bytes() / 2,
+        writer_idle_timeout: sqlite.writer_idle_timeout.nonzero(),
+        pool: PoolFacts {
+            model: match config.pool.model {
+                Model::Prefork => "prefork".to_owned(),
+                Model::ForkOnAccept => "fork-on-accept".to_owned(),
+            },
+            min_spare: config.pool.min_spare,
+            max_sessions: config.pool.max_sessions,
+        },
+    }
+}
+
+/// The embedded engine's roles and databases.
+struct Catalogued {
+    snapshot: Rc<Snapshot>,
+    mock_secret: [u8; 32],
+}
+
+impl Roles for Catalogued {
+    fn role(&self, name: &str) -> Option<Role> {
+        self.snapshot.role(name)
+    }
+}
+
+impl Directory for Catalogued {
+    fn database(&self, name: &str, _role: Option<&Role>) -> Option<Database> {
+        let row = self.snapshot.database(name)?;
+        Some(Database {
+            oid: row.oid,
+            name: row.name.clone(),
+            allow_connections: row.allow_connections,
+            connection_limit: row.connection_limit,
+            may_connect: true,
+        })
+    }
+
+    fn mock_secret(&self) -> [u8; 32] {
+        self.mock_secret
+    }
+}
+
+impl WarmEngine {
+    /// The roles and databases that clients are let in by, read anew where they have changed.
+    pub fn directory(&mut self) -> Result<Rc<dyn Directory>, Error> {
+        match self {
+            Self::Null(_) => Ok(Rc::new(Everyone)),
+            Self::Sqlite(engine) => {
+                Ok(Rc::new(Catalogued { snapshot: engine.cluster()?, mock_secret: engine.mock_secret()? }))
+            }
+        }
+    }
+
+    /// Makes the engine ready for a session of that role in that database.
+    pub fn begin_session(&mut self, role: &Role, database: &Database, settings: &Shared) -> Result<(), Error> {
+        match self {
+            Self::Null(_) => Ok(()),
+            Self::Sqlite(engine) => {
+                let identity = Identity {
+                    database_oid: database.oid,
+                    database: database.name.clone(),
+                    user_oid: role.oid,
+                    user: role.name.clone(),
+                    superuser: role.superuser,
+                };
+                engine.begin_session(identity, Arc::clone(settings))
+            }
+        }
+    }
+
+    /// Serves a session to its end.
+    pub fn serve(&mut self, transport: &mut Transport, settings: Shared, presence: &Presence) -> End {
+        let (mut interrupts, mut activity) = (*presence, *presence);
+        match self {
+            Self::Null(engine) => session::serve(transport, engine, settings, &mut interrupts, &mut activity),
+            Self::Sqlite(engine) => session::serve(transport, &mut **engine, settings, &mut interrupts, &mut activity),
+        }
+    }
+
+    /// Forgets the session. An engine that can't is thrown away with its process.
+    pub fn end_session(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Null(engine) => engine.reset(),
+            Self::Sqlite(engine) => engine.reset(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Processes that are killed, and who notices.
+
+use nix::sys::signal::{Signal, kill};
+use pgprefork::protocol::client::{self, Backend};
+
+use crate::server::{Raw, Server, eventually, free_port, is_alive};
+
+pub const TESTS: &[(&str, fn())] = &[
+    ("killing_a_worker_ends_its_session_alone", killing_a_worker_ends_its_session_alone),
+    ("killing_idle_workers_strands_no_client", killing_idle_workers_strands_no_client),
+    ("a_memory_fault_ends_all_sessions_and_the_server_goes_on", memory_fault_restart),
+    ("a_memory_fault_may_be_isolated", memory_fault_isolate),
+    ("killing_the_postmaster_ends_all_children", killing_the_postmaster_ends_all_children),
+    ("killing_the_doorman_costs_nobody_a_session", killing_the_doorman_costs_nobody_a_session),
+    ("terminating_a_worker_tells_its_client", terminating_a_worker_tells_its_client),
+];
+
+fn killing_a_worker_ends_its_session_alone() {
+    for model in ["prefork", "fork-on-accept"] {
+        let server = Server::start(&[&format!("pool.model={model}")]);
+        let mut others: Vec<_> = (0..5).map(|_| server.connect()).collect();
+        let mut victim = Raw::connect(&server);
+        kill(victim.pid, Signal::SIGKILL).unwrap();
+        eventually("the client notices", || victim.query("select 1").is_err());
+        assert!(others.iter_mut().all(|client| client.simple_query("select 1").is_ok()));
+        assert!(server.connect().simple_query("select 1").is_ok());
+    }
+}
+
+fn killing_idle_workers_strands_no_client() {
+    let server = Server::start(&["pool.start_workers=4", "pool.min_spare=4", "pool.sessions_per_worker=0"]);
+    for _ in 0..30 {
+        // The first in line is the one whom the kernel wakes for the connection that follows.
+        if let Some(first) = server.workers().first() {
+            let _ = kill(*first, Signal::SIGKILL);
+        }
+        assert!(server.connect().simple_query("select 1").is_ok());
+    }
+}
+
+fn memory_fault_restart() {
+    let server = Server::start(&[]);
+    let mut bystander = server.connect();
+    let victim = Raw::connect(&server);
+    kill(victim.pid, Signal::SIGSEGV).unwrap();
+    eventually("all sessions end", || bystander.simple_query("select 1").is_err());
+    eventually("the server serves again", || server.try_connect().is_ok());
+}
+
+fn memory_fault_isolate() {
+    let server = Server::start(&["pool.on_memory_fault=isolate"]);
+    let mut bystander = server.connect();
+    let mut victim = Raw::connect(&server);
+    kill(victim.pid, Signal::SIGSEGV).unwrap();
+    eventually("its client notices", || victim.query("select 1").is_err());
+    assert!(bystander.simple_query("select 1").is_ok());
+}
+
+fn killing_the_postmaster_ends_all_children() {
+    for model in ["prefork", "fork-on-accept"] {
+        let directory = crate::server::directory();
+        let (data, port) = (directory.path().join("data"), free_port());
+        let mut server = Server::start_on(&data, port, &[&format!("pool.model={model}")]).unwrap();
+        let mut client = Raw::connect(&server);
+        let children = server.children();
+        assert!(children.contains(&client.pid));
+        server.signal(Signal::SIGKILL);
+        server.wait();
+        eventually("every child has ended", || !children.iter().any(|pid| is_alive(*pid)));
+        assert!(client.query("select 1").is_err());
+        // The same directory, port and sockets, at once.
+        let server = Server::start_on(&data, port, &[]).unwrap();
+        assert!(server.connect().simple_query("select 1").is_ok());
+    }
+}
+
+fn terminating_a_worker_tells_its_client() {
+    let server = Server::start(&["pool.sessions_per_worker=0"]);
+    let mut bystander = server.connect();
+    let mut victim = Raw::connect(&server);
+    kill(victim.pid, Signal::SIGTERM).unwrap();
+    let mut sqlstate = None;
+    let _ = victim.read_until_ready(|message| {
+        if let Backend::ErrorResponse(fields) = message {
+            sqlstate = client::field(&fields, b'C').map(str::to_owned);
+        }
+    });
+    assert_eq!(sqlstate.as_deref(), Some("57P01"));
+    eventually("the process ends", || !is_alive(victim.pid));
+    assert!(bystander.simple_query("select 1").is_ok());
+}
+
+fn killing_the_doorman_costs_nobody_a_session() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let workers = server.workers();
+    let doorman = |server: &Server| server.children().into_iter().find(|pid| !server.workers().contains(pid));
+    let first = doorman(&server).unwrap();
+    kill(first, Signal::SIGKILL).unwrap();
+    eventually("there is another", || doorman(&server).is_some_and(|pid| pid != first));
+    assert!(client.simple_query("select 1").is_ok());
+    assert!(workers.iter().all(|pid| is_alive(*pid)));
+}

@@ -1,0 +1,190 @@
+//! Starting, stopping, reloading, and what is refused.
+
+use std::fs;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::server::{Server, command, directory, eventually, free_port, is_alive};
+
+pub const TESTS: &[(&str, fn())] = &[
+    ("a_fast_shutdown_ends_sessions_and_leaves_nothing", a_fast_shutdown_ends_sessions_and_leaves_nothing),
+    ("a_smart_shutdown_waits_for_sessions", a_smart_shutdown_waits_for_sessions),
+    ("an_immediate_shutdown_is_reported", an_immediate_shutdown_is_reported),
+    ("a_second_server_on_the_directory_is_refused", a_second_server_on_the_directory_is_refused),
+    ("a_port_that_is_taken_is_named", a_port_that_is_taken_is_named),
+    ("a_stale_lock_file_is_no_obstacle", a_stale_lock_file_is_no_obstacle),
+    ("a_configuration_that_makes_no_sense_is_refused", a_configuration_that_makes_no_sense_is_refused),
+    ("a_cluster_of_a_newer_format_is_refused", a_cluster_of_a_newer_format_is_refused),
+    ("init_creates_a_cluster_once", init_creates_a_cluster_once),
+    ("a_reload_replaces_idle_workers", a_reload_replaces_idle_workers),
+    ("a_detached_server_is_found_and_stopped", a_detached_server_is_found_and_stopped),
+    ("an_idle_server_does_not_tick", an_idle_server_does_not_tick),
+    ("surplus_workers_retire", surplus_workers_retire),
+];
+
+fn a_fast_shutdown_ends_sessions_and_leaves_nothing() {
+    for model in ["prefork", "fork-on-accept"] {
+        let mut server = Server::start(&[&format!("pool.model={model}")]);
+        let mut client = server.connect();
+        let children = server.children();
+        server.signal(Signal::SIGINT);
+        assert_eq!(server.wait(), Some(0));
+        assert!(client.simple_query("select 1").is_err());
+        assert!(!children.iter().any(|pid| is_alive(*pid)));
+        assert!(!server.data.join("postmaster.pid").exists());
+        let left = fs::read_dir(server.data.parent().unwrap()).unwrap().count();
+        assert_eq!(left, 1, "socket files are left");
+    }
+}
+
+fn a_smart_shutdown_waits_for_sessions() {
+    let mut server = Server::start(&["pool.sessions_per_worker=0"]);
+    let mut client = server.connect();
+    server.signal(Signal::SIGTERM);
+    eventually("new clients are refused", || server.try_connect().is_err());
+    assert!(client.simple_query("select 1").is_ok());
+    drop(client);
+    assert_eq!(server.wait(), Some(0));
+}
+
+fn an_immediate_shutdown_is_reported() {
+    let mut server = Server::start(&[]);
+    let _client = server.connect();
+    server.signal(Signal::SIGQUIT);
+    assert_eq!(server.wait(), Some(1));
+}
+
+fn a_second_server_on_the_directory_is_refused() {
+    let server = Server::start(&[]);
+    let refusal = Server::start_on(&server.data, free_port(), &[]).err().unwrap();
+    assert!(refusal.contains("exit status: 1"), "{refusal}");
+    assert!(refusal.contains(&format!("another postmaster (PID {}) is running", server.pid())), "{refusal}");
+    assert!(server.connect().simple_query("select 1").is_ok());
+}
+
+fn a_port_that_is_taken_is_named() {
+    let server = Server::start(&[]);
+    let other = directory();
+    let refusal = Server::start_on(&other.path().join("data"), server.port, &[]).err().unwrap();
+    assert!(refusal.contains("exit status: 1"), "{refusal}");
+    assert!(refusal.contains(&format!("port {} on 127.0.0.1 is in use", server.port)), "{refusal}");
+    assert!(!other.path().join("data/postmaster.pid").exists());
+}
+
+fn a_stale_lock_file_is_no_obstacle() {
+    let directory = directory();
+    let (data, port) = (directory.path().join("data"), free_port());
+    drop(Server::start_on(&data, port, &[]).unwrap());
+    fs::write(data.join("postmaster.pid"), format!("999999999\n{}\n", data.display())).unwrap();
+    fs::write(directory.path().join(format!(".s.PGSQL.{port}.lock")), "999999999\n").unwrap();
+    // Written by root here, and the server is somebody else then.
+    for path in [data.join("postmaster.pid"), directory.path().join(format!(".s.PGSQL.{port}.lock"))] {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    }
+    let server = Server::start_on(&data, port, &[]).unwrap();
+    assert!(server.connect().simple_query("select 1").is_ok());
+}
+
+fn a_configuration_that_makes_no_sense_is_refused() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    drop(Server::start_on(&data, free_port(), &[]).unwrap());
+    fs::write(data.join("pgprefork.toml"), "[pool]\nmax_session = 3\n").unwrap();
+    let refusal = Server::start_on(&data, free_port(), &[]).err().unwrap();
+    assert!(refusal.contains("pgprefork.toml:2:1: unknown field `max_session`"), "{refusal}");
+    fs::write(data.join("pgprefork.toml"), "").unwrap();
+    fs::write(data.join("pg_hba.conf"), "host all all nowhere trust\nlocal all\n").unwrap();
+    let refusal = Server::start_on(&data, free_port(), &[]).err().unwrap();
+    assert!(refusal.contains("pg_hba.conf:2:"), "{refusal}");
+    assert!(!data.join("postmaster.pid").exists());
+}
+
+fn a_reload_replaces_idle_workers() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let before = server.workers();
+    fs::write(server.data.join("pgprefork.toml"), "[pool\n").unwrap();
+    server.signal(Signal::SIGHUP);
+    assert!(server.connect().simple_query("select 1").is_ok());
+    fs::write(server.data.join("pgprefork.toml"), "[pool]\nmax_sessions = 50\n").unwrap();
+    server.signal(Signal::SIGHUP);
+    eventually("idle workers are new", || {
+        let now = server.workers();
+        now.len() >= 8 && now.iter().filter(|pid| before.contains(pid)).count() <= 1
+    });
+    assert!(client.simple_query("select 1").is_ok());
+}
+
+fn a_detached_server_is_found_and_stopped() {
+    let directory = directory();
+    let (data, port) = (directory.path().join("data"), free_port());
+    let output = command(&data, port, &[]).arg("--detach").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("ready to accept connections"));
+    let tool = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_pgprefork")).args(arguments).arg("--data").arg(&data).output().unwrap()
+    };
+    assert!(tool(&["status"]).status.success());
+    let status = tool(&["status", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert!(json["pool"]["idle"].as_u64() >= Some(8), "{json}");
+    let stopped = tool(&["stop", "--mode", "smart"]);
+    assert!(stopped.status.success(), "{stopped:?}");
+    assert_eq!(tool(&["status"]).status.code(), Some(3));
+    assert_eq!(tool(&["stop"]).status.code(), Some(1));
+}
+
+/// Voluntary context switches count every time a process slept and was woken.
+fn an_idle_server_does_not_tick() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    client.simple_query("select 1").unwrap();
+    let switches = || -> Vec<String> {
+        let pids = server.children().into_iter().chain([server.pid()]);
+        let line = |text: String| text.lines().find(|line| line.starts_with("voluntary")).map(str::to_owned);
+        pids.filter_map(|pid| line(fs::read_to_string(format!("/proc/{pid}/status")).ok()?)).collect()
+    };
+    let mut last = switches();
+    eventually("everything has come to rest", || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let now = switches();
+        std::mem::replace(&mut last, now.clone()) == now
+    });
+    // The time in which nothing may happen is what this test is about.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(switches(), last);
+}
+
+fn surplus_workers_retire() {
+    let server = Server::start(&["pool.start_workers=12", "pool.min_spare=2", "pool.max_spare=5"]);
+    eventually("only max_spare are left", || server.workers().len() == 5);
+    assert!(server.connect().simple_query("select 1").is_ok());
+}
+
+fn a_cluster_of_a_newer_format_is_refused() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    drop(Server::start_on(&data, free_port(), &[]).unwrap());
+    fs::write(data.join("pgprefork.version"), "999\n").unwrap();
+    let refusal = Server::start_on(&data, free_port(), &[]).err().unwrap();
+    assert!(refusal.contains("exit status: 1") && refusal.contains("format 999"), "{refusal}");
+    assert!(!data.join("postmaster.pid").exists());
+}
+
+fn init_creates_a_cluster_once() {
+    let directory = directory();
+    let (data, password) = (directory.path().join("data"), directory.path().join("password"));
+    fs::write(&password, "secret\n").unwrap();
+    let init = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgprefork"));
+        command.args(["init", "--auth", "scram-sha-256", "--pwfile"]).arg(&password).arg("--data").arg(&data);
+        command.output().unwrap()
+    };
+    assert!(init().status.success(), "{:?}", init());
+    let again = init();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("not empty"), "{again:?}");
+    let rules = fs::read_to_string(data.join("pg_hba.conf")).unwrap();
+    assert!(rules.contains("scram-sha-256") && !rules.contains("trust"), "{rules}");
+}

@@ -1,0 +1,224 @@
+//! A server of a test's own: started on a temporary directory and a free port, ended when it goes out of scope.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pgprefork::protocol::client::{self, Backend, ClientEncoder};
+use pgprefork::protocol::{Next, Version};
+use postgres::{Client, NoTls};
+
+/// How long anything may take before the test fails. Waiting is always for an event, never for a time.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Below the range from which the kernel gives out ports by itself.
+static NEXT_PORT: AtomicU16 = AtomicU16::new(21_000);
+
+pub struct Server {
+    pub data: PathBuf,
+    pub port: u16,
+    process: Child,
+    _directory: Option<tempfile::TempDir>,
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    loop {
+        let offset = u16::try_from(std::process::id() % 4000).unwrap();
+        let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed) + offset;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// `pgprefork serve` on a directory, not started.
+pub fn command(data: &Path, port: u16, settings: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgprefork"));
+    command.arg("serve").arg("--data").arg(data).arg("--port").arg(port.to_string());
+    let sockets = format!("listen.socket_directories=[\"{}\"]", data.parent().unwrap().display());
+    for setting in ["engine.kind=null", &sockets].iter().chain(settings) {
+        command.arg("--set").arg(setting);
+    }
+    command
+}
+
+/// A directory that the server's user can use, also when the test runs as root.
+pub fn directory() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    directory
+}
+
+impl Server {
+    /// Starts with these settings, and waits until it is ready.
+    pub fn start(settings: &[&str]) -> Self {
+        let directory = directory();
+        let mut server = Self::start_on(&directory.path().join("data"), free_port(), settings).unwrap();
+        server._directory = Some(directory);
+        server
+    }
+
+    /// Starts on a directory that stays; the last lines of its output when it did not become ready.
+    pub fn start_on(data: &Path, port: u16, settings: &[&str]) -> Result<Self, String> {
+        let mut process = command(data, port, settings).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let ready = stdout.lines().map_while(Result::ok).any(|line| line == "ready to accept connections");
+        let mut stderr = process.stderr.take().unwrap();
+        if !ready {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            let status = process.wait().unwrap();
+            return Err(format!("{status}: {text}"));
+        }
+        // The log must be read, or lines are dropped.
+        std::thread::spawn(move || {
+            let show = std::env::var_os("SHOW_LOG").is_some();
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if show {
+                    eprintln!("    {line}");
+                }
+            }
+        });
+        Ok(Self { data: data.to_owned(), port, process, _directory: None })
+    }
+
+    pub fn parameters(&self) -> String {
+        format!("host=127.0.0.1 port={} user=postgres dbname=postgres connect_timeout=10", self.port)
+    }
+
+    pub fn connect(&self) -> Client {
+        self.try_connect().unwrap()
+    }
+
+    pub fn try_connect(&self) -> Result<Client, postgres::Error> {
+        Client::connect(&self.parameters(), NoTls)
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.process.id()).unwrap())
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Exit code; None for a signal.
+    pub fn wait(&mut self) -> Option<i32> {
+        let mut status = None;
+        eventually("the server ends", || {
+            status = self.process.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code()
+    }
+
+    /// Pids of its workers.
+    pub fn workers(&self) -> Vec<Pid> {
+        let is_worker =
+            |pid: &Pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.contains("work"));
+        self.children().into_iter().filter(is_worker).collect()
+    }
+
+    /// Pids of its children.
+    pub fn children(&self) -> Vec<Pid> {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid());
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.process.try_wait().unwrap().is_none() {
+            let _ = kill(self.pid(), Signal::SIGQUIT);
+            let _ = self.process.wait();
+        }
+    }
+}
+
+/// A client that knows its server process and key, which drivers keep to themselves.
+pub struct Raw {
+    stream: TcpStream,
+    received: Vec<u8>,
+    pub pid: Pid,
+    pub key: Vec<u8>,
+}
+
+impl Raw {
+    pub fn connect(server: &Server) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut raw = Self { stream, received: Vec::new(), pid: Pid::from_raw(0), key: Vec::new() };
+        raw.send(|client| client.startup(Version { minor: 2 }, &[("user", "postgres"), ("database", "postgres")]));
+        let (mut pid, mut key) = (0, Vec::new());
+        let answer = raw.read_until_ready(|message| {
+            if let Backend::BackendKeyData(process, secret) = message {
+                (pid, key) = (process, secret.to_vec());
+            }
+        });
+        answer.unwrap();
+        (raw.pid, raw.key) = (Pid::from_raw(i32::try_from(pid).unwrap()), key);
+        raw
+    }
+
+    pub fn send(&mut self, write: impl FnOnce(&mut ClientEncoder<'_>)) {
+        let mut bytes = Vec::new();
+        write(&mut ClientEncoder::new(&mut bytes));
+        // A server that has gone shows in the answer.
+        let _ = self.stream.write_all(&bytes);
+    }
+
+    /// The SQLSTATE when it failed; an error when the connection ended.
+    pub fn query(&mut self, text: &str) -> std::io::Result<Option<String>> {
+        self.send(|client| client.query(text));
+        let mut sqlstate = None;
+        self.read_until_ready(|message| {
+            if let Backend::ErrorResponse(fields) = message {
+                sqlstate = client::field(&fields, b'C').map(str::to_owned);
+            }
+        })?;
+        Ok(sqlstate)
+    }
+
+    pub fn read_until_ready(&mut self, mut each: impl FnMut(Backend<'_>)) -> std::io::Result<()> {
+        loop {
+            while let Next::Complete(frame, length) = client::next(&self.received).unwrap() {
+                let message = Backend::decode(frame).unwrap();
+                let is_ready = matches!(message, Backend::ReadyForQuery(_));
+                each(message);
+                self.received.drain(..length);
+                if is_ready {
+                    return Ok(());
+                }
+            }
+            let mut bytes = [0; 4096];
+            match self.stream.read(&mut bytes)? {
+                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                count => self.received.extend_from_slice(&bytes[..count]),
+            }
+        }
+    }
+}
+
+pub fn is_alive(pid: Pid) -> bool {
+    // A zombie is dead: its state is the first word after the name.
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|text| !text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
+}
+
+/// Waits until it is true.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

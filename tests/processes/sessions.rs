@@ -1,0 +1,170 @@
+//! Clients against every model and every way to recycle.
+
+use std::collections::HashSet;
+use std::process::Command;
+
+use postgres::{NoTls, SimpleQueryMessage};
+
+use crate::server::{Raw, Server, eventually};
+
+pub const TESTS: &[(&str, fn())] = &[
+    ("a_driver_connects_in_every_model", a_driver_connects_in_every_model),
+    ("psql_connects_over_tcp_and_unix_sockets", psql_connects_over_tcp_and_unix_sockets),
+    ("a_process_serves_as_many_sessions_as_it_may", a_process_serves_as_many_sessions_as_it_may),
+    ("a_burst_of_all_sessions_is_served_by_a_small_pool", a_burst_of_all_sessions_is_served_by_a_small_pool),
+    ("one_client_too_many_is_told_so", one_client_too_many_is_told_so),
+    ("a_full_server_queues_refuses_and_serves", a_full_server_queues_refuses_and_serves),
+    ("a_full_server_queues_for_reused_workers_too", a_full_server_queues_for_reused_workers_too),
+    ("a_cancel_request_is_served_when_every_place_is_taken", a_cancel_request_is_served_when_every_place_is_taken),
+    ("a_cancel_request_is_no_session_and_gets_no_answer", a_cancel_request_is_no_session_and_gets_no_answer),
+    ("garbage_ends_its_own_connection_only", garbage_ends_its_own_connection_only),
+];
+
+const MODELS: &[&[&str]] = &[
+    &["pool.model=fork-on-accept"],
+    &["pool.sessions_per_worker=1"],
+    &["pool.sessions_per_worker=3"],
+    &["pool.sessions_per_worker=0"],
+];
+
+fn a_driver_connects_in_every_model() {
+    for settings in MODELS {
+        let server = Server::start(settings);
+        for _ in 0..20 {
+            let mut client = server.connect();
+            let rows = client.simple_query("select 1").unwrap();
+            assert!(rows.iter().any(|row| matches!(row, SimpleQueryMessage::Row(_))), "{settings:?}");
+            assert_eq!(client.query("select 1", &[]).unwrap().len(), 1);
+        }
+    }
+}
+
+fn psql_connects_over_tcp_and_unix_sockets() {
+    let server = Server::start(&[]);
+    for host in ["127.0.0.1", server.data.parent().unwrap().to_str().unwrap()] {
+        let output = Command::new("psql")
+            .args(["-h", host, "-p", &server.port.to_string(), "-U", "postgres", "-Atc", "select 1", "postgres"])
+            .output()
+            .expect("psql is installed");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1", "{output:?}");
+    }
+}
+
+fn a_process_serves_as_many_sessions_as_it_may() {
+    let processes = |setting: &str| {
+        let server = Server::start(&[setting, "pool.start_workers=1", "pool.min_spare=1", "pool.max_spare=1"]);
+        (0..12).map(|_| Raw::connect(&server).pid).collect::<HashSet<_>>().len()
+    };
+    assert_eq!(processes("pool.sessions_per_worker=1"), 12);
+    let some = processes("pool.sessions_per_worker=3");
+    assert!((4..=6).contains(&some), "{some}");
+    let few = processes("pool.sessions_per_worker=0");
+    assert!(few <= 3, "{few}");
+}
+
+fn a_burst_of_all_sessions_is_served_by_a_small_pool() {
+    for model in ["prefork", "fork-on-accept"] {
+        let settings =
+            [&format!("pool.model={model}"), "pool.max_sessions=60", "pool.start_workers=1", "pool.min_spare=1"];
+        let server = Server::start(&settings);
+        let parameters = server.parameters();
+        let clients: Vec<_> = (0..57)
+            .map(|_| {
+                let parameters = parameters.clone();
+                std::thread::spawn(move || postgres::Client::connect(&parameters, NoTls).unwrap())
+            })
+            .collect();
+        let mut clients: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        assert!(clients.iter_mut().all(|client| client.simple_query("select 1").is_ok()), "{model}");
+    }
+}
+
+fn one_client_too_many_is_told_so() {
+    let settings = ["pool.max_sessions=3", "pool.reserved_sessions=0", "pool.model=fork-on-accept", "pool.min_spare=1"];
+    let server = Server::start(&settings);
+    let clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    let error = server.try_connect().err().unwrap();
+    assert_eq!(error.code().map(postgres::error::SqlState::code), Some("53300"), "{error:?}");
+    drop(clients);
+    eventually("a place is free again", || server.try_connect().is_ok());
+}
+
+fn a_cancel_request_is_no_session_and_gets_no_answer() {
+    let server = Server::start(&["pool.sessions_per_worker=1"]);
+    let mut client = server.connect();
+    for _ in 0..10 {
+        client.cancel_token().cancel_query(NoTls).unwrap();
+    }
+    assert!(client.simple_query("select 1").is_ok());
+}
+
+fn garbage_ends_its_own_connection_only() {
+    use std::io::{Read, Write};
+    let server = Server::start(&["pool.sessions_per_worker=0"]);
+    let mut bystander = server.connect();
+    let packets: &[&[u8]] = &[
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\0",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\0\0\0\x08\0\x02\0\0",
+        b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x01\0\0\0\x02",
+        b"\0\0\0\x0d\0\x03\0\0user\0",
+    ];
+    for packet in packets {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        stream.write_all(packet).unwrap();
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.is_empty() || answer[0] == b'E', "{packet:?}: {answer:?}");
+    }
+    assert!(bystander.simple_query("select 1").is_ok());
+    assert!(server.connect().simple_query("select 1").is_ok());
+}
+
+fn a_full_server_queues_refuses_and_serves() {
+    let settings = ["pool.max_sessions=3", "pool.reserved_sessions=0", "pool.min_spare=1", "pool.queue_timeout=300ms"];
+    let server = Server::start(&settings);
+    let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    let error = server.try_connect().err().unwrap();
+    assert_eq!(error.code().map(postgres::error::SqlState::code), Some("53300"), "{error:?}");
+    // A client that waits gets the place that becomes free.
+    let parameters = server.parameters();
+    let waiting = std::thread::spawn(move || postgres::Client::connect(&parameters, NoTls));
+    drop(clients.pop());
+    let mut served = waiting.join().unwrap().unwrap();
+    assert!(served.simple_query("select 1").is_ok());
+}
+
+fn a_full_server_queues_for_reused_workers_too() {
+    let settings = [
+        "pool.max_sessions=2",
+        "pool.reserved_sessions=0",
+        "pool.min_spare=1",
+        "pool.sessions_per_worker=0",
+        "pool.queue_timeout=20s",
+    ];
+    let server = Server::start(&settings);
+    let parameters = server.parameters();
+    let clients: Vec<_> = (0..12)
+        .map(|_| {
+            let parameters = parameters.clone();
+            std::thread::spawn(move || {
+                for _ in 0..10 {
+                    let mut client = postgres::Client::connect(&parameters, NoTls).unwrap();
+                    assert!(client.simple_query("select 1").is_ok());
+                }
+            })
+        })
+        .collect();
+    assert!(clients.into_iter().all(|client| client.join().is_ok()));
+}
+
+fn a_cancel_request_is_served_when_every_place_is_taken() {
+    let server = Server::start(&["pool.max_sessions=2", "pool.reserved_sessions=0", "pool.min_spare=1"]);
+    let clients: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    let begun = std::time::Instant::now();
+    // Returns once the server has closed the connection, having read it.
+    clients[0].cancel_token().cancel_query(NoTls).unwrap();
+    assert!(begun.elapsed().as_millis() < 1000);
+}
