@@ -199,6 +199,7 @@ mod arguments;
 mod arithmetic;
 pub mod casts;
 mod dates;
+mod formatting;
 pub mod guards;
 mod math;
 pub mod operators;
@@ -210,6 +211,7 @@ const TABLES: &[&[Function]] = &[
     text::TABLE,
     math::TABLE,
     dates::TABLE,
+    formatting::TABLE,
     session::TABLE,
     aggregates::TABLES[0],
     aggregates::TABLES[1],

@@ -16,6 +16,7 @@ mod integer;
 pub mod interval;
 mod name;
 pub mod numeric;
+pub mod transcendental;
 
 pub use crate::settings::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, TextContext};
 pub use cast::{CastKind, apply_typmod, cast, date_to_timestamp, timestamp_to_date};
