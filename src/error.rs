@@ -56,6 +56,7 @@ conditions! {
     UntranslatableCharacter = "22P05",
     ArraySubscriptError = "2202E",
     InvalidJsonText = "22030",
+    SequenceGeneratorLimitExceeded = "2200H",
     IntegrityConstraintViolation = "23000",
     RestrictViolation = "23001",
     NotNullViolation = "23502",

@@ -208,27 +208,43 @@ impl Activity {
         });
     }
 
-    /// A statement begins (`now_us`: since 1970).
+    /// A client was accepted at that time (microseconds since 1970) and has no session yet.
+    pub fn begin_connection(&self, client: ClientAddress, accepted_us: u64) {
+        self.begin_session(&SessionIdentity { client, backend_start_us: accepted_us, ..SessionIdentity::default() });
+        self.sequence.write(|| self.state.store(SessionState::None as u64, Relaxed));
+    }
+
+    /// The client's address, for counting; `Unknown` also while it is being written.
+    pub fn client(&self) -> ClientAddress {
+        let load = || {
+            let [high, low] = [&self.client_address[0], &self.client_address[1]].map(|word| word.load(Relaxed));
+            client_address(self.client_kind.load(Relaxed), high, low, self.client_port.load(Relaxed))
+        };
+        self.sequence.read(load).unwrap_or_default()
+    }
+
+    /// A statement begins (`now_us`: since 1970), and a transaction with it unless one is open.
     pub fn begin_query(&self, text: &str, now_us: u64) {
         self.sequence.write(|| {
             self.state.store(SessionState::Active as u64, Relaxed);
             self.state_change_us.store(now_us, Relaxed);
             self.query_start_us.store(now_us, Relaxed);
+            if self.xact_start_us.load(Relaxed) == 0 {
+                self.xact_start_us.store(now_us, Relaxed);
+            }
             self.query.store(truncated(text, QUERY_TEXT_BYTES));
         });
     }
 
-    /// The session's state changes (`now_us`: since 1970).
+    /// The session's state changes (`now_us`: since 1970). An idle session has no transaction.
     pub fn set_state(&self, state: SessionState, now_us: u64) {
         self.sequence.write(|| {
             self.state.store(state as u64, Relaxed);
             self.state_change_us.store(now_us, Relaxed);
+            if state == SessionState::Idle {
+                self.xact_start_us.store(0, Relaxed);
+            }
         });
-    }
-
-    /// A transaction begins at this time, or ends: 0.
-    pub fn set_xact_start(&self, us: u64) {
-        self.sequence.write(|| self.xact_start_us.store(us, Relaxed));
     }
 
     /// SET `application_name`.
@@ -295,6 +311,17 @@ impl Activity {
     }
 }
 
+fn client_address(kind: u32, high: u64, low: u64, port: u32) -> ClientAddress {
+    let address = u128::from(high) << 64 | u128::from(low);
+    let port = u16::try_from(port).unwrap_or(0);
+    match kind {
+        1 => ClientAddress::Unix,
+        4 => ClientAddress::Inet(IpAddr::V4(u32::try_from(address).unwrap_or(0).into()), port),
+        6 => ClientAddress::Inet(IpAddr::V6(address.into()), port),
+        _ => ClientAddress::Unknown,
+    }
+}
+
 struct Raw {
     words: [u64; 7],
     codes: [u32; 4],
@@ -306,14 +333,7 @@ impl Raw {
         let [high, low, backend_start_us, state, state_change_us, xact_start_us, query_start_us] = self.words;
         let [database_oid, user_oid, client_kind, client_port] = self.codes;
         let [database, user, application_name, query] = self.texts.map(readable);
-        let address = u128::from(high) << 64 | u128::from(low);
-        let port = u16::try_from(client_port).unwrap_or(0);
-        let client = match client_kind {
-            1 => ClientAddress::Unix,
-            4 => ClientAddress::Inet(IpAddr::V4(u32::try_from(address).unwrap_or(0).into()), port),
-            6 => ClientAddress::Inet(IpAddr::V6(address.into()), port),
-            _ => ClientAddress::Unknown,
-        };
+        let client = client_address(client_kind, high, low, client_port);
         ActivityView {
             identity: SessionIdentity {
                 database_oid,

@@ -20,17 +20,10 @@ pub enum Command {
     Models(ModelsArguments),
 }
 
-/// Runs a benchmark; what went wrong is told in one line.
-pub fn run(command: Command) -> ExitCode {
-    let outcome = match command {
-        Command::Models(arguments) => models::run(&arguments),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("pgprefork bench: {error}");
-            ExitCode::FAILURE
-        }
+/// Runs a benchmark and prints what it found.
+pub fn run(command: Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::Models(arguments) => models::run(&arguments).map(|()| ExitCode::SUCCESS),
     }
 }
 

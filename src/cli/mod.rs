@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bench;
+
 mod control;
 mod init;
 mod log;
@@ -32,9 +34,9 @@ enum Command {
     Stop(StopArguments),
     /// Compare the connection models
     Bench {
-        /// What to compare, with its options
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
+        /// What to compare
+        #[command(subcommand)]
+        command: bench::Command,
     },
 }
 
@@ -136,7 +138,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => control::status(&arguments),
         Command::Reload(data) => control::reload(&data),
         Command::Stop(arguments) => control::stop(&arguments),
-        Command::Bench { .. } => Err("bench is not part of this build yet".to_owned()),
+        Command::Bench { command } => bench::run(command).map_err(|error| error.to_string()),
     };
     result.unwrap_or_else(|message| {
         eprintln!("pgprefork: {message}");

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use crate::engine::sqlite::engine::make_durable;
 use crate::postmaster::lockfile::{Content, DirectoryLock, SocketLock, Status};
 use crate::postmaster::{self, Server, listen};
 use crate::system::daemon::{self, Report};
+use crate::system::notify::{self, Manager};
 use crate::system::wake::Wake;
 use crate::system::{descriptor, parent, pass, privileges, signal};
 use crate::worker::context::Context;
@@ -39,6 +41,7 @@ const DETACHED_LOG: &str = "pgprefork.log";
 pub fn run(arguments: &ServeArguments) -> Outcome {
     let data = arguments.data.directory()?;
     let sources = sources(arguments)?;
+    let passed = notify::passed_sockets();
     prepare_privileges(arguments.user.as_deref(), &data)?;
     let mut config = Config::load(&data, &sources).map_err(|error| error.to_string())?;
     open_cluster(&data)?;
@@ -57,10 +60,10 @@ pub fn run(arguments: &ServeArguments) -> Outcome {
     };
     super::log::start(config.log.level);
     signal::ignore_broken_pipes().map_err(|error| error.to_string())?;
-    serve(config, sources, &data, report)
+    serve(config, sources, &data, report, passed)
 }
 
-fn serve(config: Config, sources: Sources, data: &Path, report: Option<Report>) -> Outcome {
+fn serve(config: Config, sources: Sources, data: &Path, report: Option<Report>, passed: Vec<OwnedFd>) -> Outcome {
     let mut lock = DirectoryLock::take(data, |survivors| {
         let pids: Vec<String> = survivors.iter().map(ToString::to_string).collect();
         log::warn!("waiting for processes of a dead postmaster to end: PID {}", pids.join(", "));
@@ -71,13 +74,13 @@ fn serve(config: Config, sources: Sources, data: &Path, report: Option<Report>) 
     }
     let content = content(&config, data);
     lock.write(&content, Status::Starting).map_err(|error| format!("{}: {error}", data.display()))?;
-    let prepared = prepare(config, &content);
+    let prepared = prepare(config, &content, passed);
     let Prepared { context, socket_locks, greeting } = prepared.inspect_err(|_| lock.remove())?;
     let reread_data = data.to_owned();
     let reread = Box::new(move || reread(&reread_data, &sources));
     let recover_data = data.to_owned();
     let recover = Box::new(move || make_durable(&recover_data).map_err(|error| error.to_string()));
-    let server = Server { context, socket_locks, lock, content, reread, recover };
+    let server = Server { context, socket_locks, lock, content, reread, recover, manager: Manager::from_environment() };
     let clean = postmaster::run(server, Box::new(move || announce(&greeting, report)))
         .map_err(|error| format!("the postmaster failed: {error}"))?;
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -91,7 +94,7 @@ struct Prepared {
 }
 
 /// Access rules, listeners, shared memory. The directory is locked.
-fn prepare(config: Config, content: &Content) -> Result<Prepared, String> {
+fn prepare(config: Config, content: &Content, passed: Vec<OwnedFd>) -> Result<Prepared, String> {
     let (rules, maps) = read_rules(&config)?;
     let trusting = rules.iter().any(|rule| rule.method == Method::Trust);
     let geometry = Geometry {
@@ -104,7 +107,7 @@ fn prepare(config: Config, content: &Content) -> Result<Prepared, String> {
     let doorman = Wake::new().map_err(|error| error.to_string())?;
     let queue = pass::channel().map_err(|error| error.to_string())?;
     signal::block_all().map_err(|error| error.to_string())?;
-    let (listeners, socket_locks) = listen::open(&config, content).map_err(|error| error.to_string())?;
+    let (listeners, socket_locks) = listen::open(&config, content, passed).map_err(|error| error.to_string())?;
     let greeting = greeting(&config, &listen::places(&listeners), trusting);
     let postmaster = parent::own_pid();
     let context = Context { config, rules, maps, segment, listeners, wake, doorman, queue, postmaster };

@@ -318,6 +318,18 @@ section! {
     }
 }
 
+impl Pool {
+    /// When a worker that started at that time (microseconds of a clock) has lived long enough. Each differs by up
+    /// to a tenth, so that those which started together do not end together.
+    pub fn lifetime_end_us(&self, started_us: u64) -> Option<u64> {
+        let lifetime_us = u64::try_from(self.worker_lifetime.nonzero()?.as_micros()).unwrap_or(u64::MAX / 2);
+        // Fibonacci hashing: the high bits of the product are as good as random.
+        let random = started_us.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let jitter_us = (lifetime_us / 10).saturating_mul(random) >> 32;
+        Some(started_us.saturating_add(lifetime_us - lifetime_us / 20).saturating_add(jitter_us))
+    }
+}
+
 /// More than this many sessions are asked for by mistake.
 const SESSIONS_MAX: u32 = 100_000;
 
@@ -373,7 +385,6 @@ impl Config {
 
     /// A setting whose feature isn't there yet may only have its default.
     fn refuse_absent_features(&self) -> Result<(), String> {
-        let pool = &self.pool;
         let absent = [
             ("tls.cert", self.tls.cert.is_some()),
             ("tls.key", self.tls.key.is_some()),
@@ -382,11 +393,6 @@ impl Config {
             ("metrics.listen", self.metrics.listen.is_some()),
             ("log.format = \"json\"", self.log.format == LogFormat::Json),
             ("log.min_duration", self.log.min_duration.nonzero().is_some()),
-            ("pool.worker_lifetime", pool.worker_lifetime.nonzero().is_some()),
-            ("pool.worker_memory_limit", pool.worker_memory_limit.nonzero().is_some()),
-            ("pool.hang_timeout", pool.hang_timeout.nonzero().is_some()),
-            ("auth.max_unauthenticated", self.auth.max_unauthenticated != 0),
-            ("auth.max_unauthenticated_per_address", self.auth.max_unauthenticated_per_address != 0),
         ];
         match absent.iter().find(|(_, is_set)| *is_set) {
             Some((name, _)) => Err(format!("{name} is not supported yet")),

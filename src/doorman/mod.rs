@@ -18,11 +18,14 @@ use nix::sys::socket::{MsgFlags, send};
 use shm::{Counter, Owner, Phase, ShutdownMode, SlotState};
 
 use self::look::{Look, look};
+use crate::config::Model;
 use crate::error::{Condition, Error};
 use crate::protocol::{Encoder, Severity};
 use crate::system::fork::exit_now;
+use crate::system::listener::Peer;
 use crate::system::signal::{Signal, SignalQueue};
 use crate::system::{descriptor, parent, pass};
+use crate::worker::budget::{self, Waiting};
 use crate::worker::cancel::cancel;
 use crate::worker::context::Context;
 
@@ -30,8 +33,15 @@ mod look;
 
 /// How long no worker may be idle before the doorman goes to the door.
 const PATIENCE: Duration = Duration::from_millis(10);
+/// How long a client that is one too many may take to say that it is a cancel request.
+const GRACE: Duration = Duration::from_millis(50);
 /// Exit code after a panic or a failure of its own loop.
 const FAILED: i32 = 3;
+
+/// Pause after accept failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Slots that background processes can be started in, also when sessions have taken all the others.
+pub const FREE_SLOTS_KEPT: u32 = 2;
 
 const WAKES: Token = Token(0);
 const SIGNALS: Token = Token(1);
@@ -60,10 +70,16 @@ struct Client {
     socket: OwnedFd,
     /// When it is given up.
     deadline: Instant,
+    /// When it was accepted, and when its start-up packet was there (monotonic clock).
+    accepted_us: u64,
+    queued_us: u64,
     /// Its start-up packet is there: it waits for a worker, not we for it.
     queued: bool,
     /// Requests for encryption that were declined.
     declined: u32,
+    peer: Peer,
+    /// One too many on the way to a session: refused unless it is a cancel request, which comes at once.
+    surplus: bool,
 }
 
 struct Doorman<'a> {
@@ -77,6 +93,8 @@ struct Doorman<'a> {
     at_the_door: bool,
     /// When to see whether still no worker is idle.
     look_at: Option<Instant>,
+    /// When to try accept again after it failed.
+    accept_at: Option<Instant>,
 }
 
 impl<'a> Doorman<'a> {
@@ -90,7 +108,16 @@ impl<'a> Doorman<'a> {
         context.segment.transition(owner.slot, SlotState::Starting, SlotState::Serving).map_err(io::Error::other)?;
         context.segment.slot(owner.slot).set_phase(Phase::Accepting);
         let (clients, order) = (Vec::new(), VecDeque::new());
-        Ok(Self { context, poll, signals, clients, order, at_the_door: false, look_at: Some(Instant::now()) })
+        Ok(Self {
+            context,
+            poll,
+            signals,
+            clients,
+            order,
+            at_the_door: false,
+            look_at: Some(Instant::now()),
+            accept_at: None,
+        })
     }
 
     fn live(mut self) -> io::Result<()> {
@@ -124,11 +151,20 @@ impl<'a> Doorman<'a> {
 
     fn timeout(&self) -> Option<Duration> {
         let deadlines = self.clients.iter().flatten().map(|client| client.deadline);
-        deadlines.chain(self.look_at).min().map(|at| at.saturating_duration_since(Instant::now()))
+        deadlines
+            .chain(self.look_at)
+            .chain(self.accept_at.filter(|_| self.at_the_door))
+            .min()
+            .map(|at| at.saturating_duration_since(Instant::now()))
     }
 
+    /// How many clients could be served at once: idle workers, or in the classic model slots for new ones.
     fn idle_workers(&self) -> u32 {
-        self.context.segment.census().idle
+        let census = self.context.segment.census();
+        match self.context.config.pool.model {
+            Model::Prefork => census.idle,
+            Model::ForkOnAccept => census.free.saturating_sub(FREE_SLOTS_KEPT),
+        }
     }
 
     /// Goes to the door when no worker has been idle for a while, and leaves it to them when one is.
@@ -169,20 +205,24 @@ impl<'a> Doorman<'a> {
     }
 
     fn accept(&mut self) -> io::Result<()> {
+        self.accept_at = None;
         for listener in &self.context.listeners {
             loop {
                 match listener.accept() {
-                    Ok(Some((socket, _))) => self.admit(socket)?,
+                    Ok(Some((socket, peer))) => self.admit(socket, peer)?,
                     Ok(None) => break,
                     // Shut down, or out of descriptors: those in the kernel's queue wait there.
-                    Err(_) => return Ok(()),
+                    Err(_) => {
+                        self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
+                        return Ok(());
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    fn admit(&mut self, socket: OwnedFd) -> io::Result<()> {
+    fn admit(&mut self, socket: OwnedFd, peer: Peer) -> io::Result<()> {
         self.context.segment.pool().count(Counter::DoormanAccepts);
         descriptor::set_nonblocking(&socket, true)?;
         let index = match self.clients.iter().position(Option::is_none) {
@@ -195,12 +235,29 @@ impl<'a> Doorman<'a> {
         let interest = Interest::READABLE;
         let fd = socket.as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&fd), Token(CLIENTS + index), interest)?;
-        let deadline = Instant::now() + self.context.config.auth.authentication_timeout.duration();
+        let surplus = budget::is_over(self.context, peer, self.waiting_with(peer));
+        let patience = if surplus { GRACE } else { self.context.config.auth.authentication_timeout.duration() };
+        let deadline = Instant::now() + patience;
+        let accepted_us = shm::clock::monotonic_us();
         if let Some(place) = self.clients.get_mut(index) {
-            *place = Some(Client { socket, deadline, queued: false, declined: 0 });
+            *place =
+                Some(Client { socket, deadline, accepted_us, queued_us: 0, queued: false, declined: 0, peer, surplus });
         }
         self.attend(index, false);
         Ok(())
+    }
+
+    /// Those who wait here, and a newcomer from `peer`.
+    fn waiting_with(&self, peer: Peer) -> Waiting {
+        let mut waiting = Waiting { all: 1, same: 1 };
+        for client in self.clients.iter().flatten().filter(|client| !client.surplus) {
+            waiting.all += 1;
+            waiting.same += u32::from(match client.peer {
+                Peer::Tcp(address) => budget::is_same(peer, Some(address.ip())),
+                Peer::Unix => false,
+            });
+        }
+        waiting
     }
 
     /// Something came from a client, or it has gone.
@@ -220,6 +277,7 @@ impl<'a> Doorman<'a> {
                 self.drop_client(index);
             }
             Look::Refuse(error) => self.refuse(index, &error),
+            Look::Startup if client.surplus => self.refuse(index, &budget::refusal()),
             Look::Startup => self.enqueue(index),
         }
     }
@@ -232,6 +290,7 @@ impl<'a> Doorman<'a> {
         }
         if let Some(client) = self.clients.get_mut(index).and_then(Option::as_mut) {
             client.queued = true;
+            client.queued_us = shm::clock::monotonic_us();
             client.deadline = Instant::now() + self.context.config.pool.queue_timeout.duration();
             self.order.push_back(index);
             pool.count(Counter::Queued);
@@ -244,13 +303,22 @@ impl<'a> Doorman<'a> {
         if self.order.is_empty() || pass::is_unread(&self.context.queue.0).unwrap_or(true) {
             return;
         }
-        for _ in 0..self.idle_workers() {
+        let census = self.context.segment.census();
+        let room = self.context.config.pool.max_sessions.saturating_sub(census.connecting + census.serving);
+        for _ in 0..self.idle_workers().min(room) {
             let Some(&index) = self.order.front() else { break };
             let Some(client) = self.clients.get(index).and_then(Option::as_ref) else { break };
-            if pass::send(&self.context.queue.0, b"c", &client.socket).is_err() {
+            // The wait for a worker is not the client's: authentication_timeout stands still meanwhile.
+            let waited_us = shm::clock::monotonic_us().saturating_sub(client.queued_us);
+            let accepted_us = client.accepted_us.saturating_add(waited_us);
+            if pass::send(&self.context.queue.0, &accepted_us.to_ne_bytes(), &client.socket).is_err() {
                 break;
             }
             self.drop_client(index);
+            // In the classic model it is the postmaster who takes them.
+            if self.context.config.pool.model == Model::ForkOnAccept {
+                self.context.wake_postmaster();
+            }
         }
     }
 
@@ -262,7 +330,9 @@ impl<'a> Doorman<'a> {
             let Some(client) = self.clients.get(index).and_then(Option::as_ref).filter(|client| due(client)) else {
                 continue;
             };
-            if client.queued {
+            if client.surplus {
+                self.refuse(index, &budget::refusal());
+            } else if client.queued {
                 self.context.segment.pool().count(Counter::QueueTimeouts);
                 self.refuse(index, &too_many());
             } else {

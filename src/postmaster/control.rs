@@ -10,8 +10,14 @@ use super::spawn::{Body, SpawnError};
 use super::{Child, Postmaster, Stage};
 use crate::auth::{Maps, Rules};
 use crate::config::{Config, Model};
+use crate::doorman::FREE_SLOTS_KEPT;
 use crate::system::Pid;
+use crate::system::listener::Listener;
+use crate::system::pass;
 use crate::system::signal::{self, Signal};
+
+/// Pause after accept failed.
+const ACCEPT_PAUSE_US: u64 = 100_000;
 
 impl Postmaster {
     /// Takes every signal that has come. SIGCHLD needs nothing: children are looked at each time.
@@ -61,7 +67,6 @@ impl Postmaster {
 
     /// Asks the policy until it is content.
     pub(super) fn adjust_workers(&mut self) {
-        self.ask_at_us = None;
         self.start_auxiliaries();
         if self.server.context.config.pool.model == Model::ForkOnAccept {
             return;
@@ -164,6 +169,16 @@ impl Postmaster {
         }
     }
 
+    /// As [`Postmaster::poke_one`], but not the one that can't look.
+    pub(super) fn poke_others(&self, stopped: Pid) {
+        let others =
+            self.workers_in(SlotState::Idle).filter(|(pid, child)| **pid != stopped && child.stopped_us.is_none());
+        let oldest = others.min_by_key(|(_, child)| self.server.context.segment.slot(child.owner.slot).started_us());
+        if let Some((pid, _)) = oldest {
+            tell(*pid, Signal::SIGUSR1);
+        }
+    }
+
     /// Workers whose slot is in that state.
     pub(super) fn workers_in(&self, state: SlotState) -> impl Iterator<Item = (&Pid, &Child)> {
         self.children.iter().filter(move |(_, child)| {
@@ -171,32 +186,44 @@ impl Postmaster {
         })
     }
 
-    /// The classic model: accept, fork, for every connection that waits.
+    /// The classic model: a process for every connection that waits, those first that the doorman took in while
+    /// there was no slot.
     pub(super) fn accept_clients(&mut self) {
         self.accept_again = false;
-        for number in 0..self.server.context.listeners.len() {
+        for number in 0..=self.server.context.listeners.len() {
             loop {
-                if self.server.context.segment.census().free == 0 {
-                    // The rest waits in the listen queue until a slot is reaped.
+                if self.server.context.segment.census().free <= FREE_SLOTS_KEPT {
+                    // The doorman looks after the rest until a slot is reaped.
                     self.accept_again = true;
+                    self.server.context.doorman.wake();
                     return;
                 }
-                let accepted = self.server.context.listeners.get(number).map(|listener| listener.accept());
+                let context = &self.server.context;
+                let accepted = match number.checked_sub(1) {
+                    None => pass::take_client(&context.queue.1),
+                    Some(number) => context.listeners.get(number).map_or(Ok(None), Listener::accept),
+                };
                 match accepted {
-                    Some(Ok(Some((client, peer)))) => {
-                        self.server.context.segment.pool().count(Counter::Accepts);
+                    Ok(Some((client, peer))) => {
+                        context.segment.pool().count(Counter::Accepts);
                         if let Err(SpawnError::Fork(error)) = self.spawn(SlotKind::Worker, Body::Session(client, peer))
                         {
                             self.fork_failed(&error);
                         }
                     }
-                    Some(Err(error)) => {
+                    // Out of descriptors or memory: the connection stays queued, and nobody will tell us again.
+                    Err(error) => {
                         log::warn!("could not accept a connection: {error}");
+                        self.accept_again = self.stage == Stage::Running || self.stage == Stage::Starting;
+                        self.ask_at(shm::clock::monotonic_us() + ACCEPT_PAUSE_US);
                         break;
                     }
-                    Some(Ok(None)) | None => break,
+                    Ok(None) => break,
                 }
             }
+        }
+        if self.server.context.segment.pool().queued() > 0 {
+            self.server.context.doorman.wake();
         }
     }
 
@@ -215,10 +242,12 @@ impl Postmaster {
         if self.stage != Stage::Running {
             return;
         }
+        self.server.manager.reloading();
         match (self.server.reread)() {
             Ok((config, rules, maps)) => self.take_configuration(config, rules, maps),
             Err(error) => log::error!("configuration not reloaded: {error}"),
         }
+        self.server.manager.ready();
     }
 
     /// What can change without a restart, changes: idle workers are replaced by ones that know the new

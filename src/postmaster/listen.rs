@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
 use super::lockfile::{self, Content, SocketLock};
 use crate::config::Config;
@@ -19,6 +20,8 @@ pub enum Error {
     Tcp(SocketAddr, io::Error),
     /// A Unix socket failed.
     Unix(std::path::PathBuf, io::Error),
+    /// A socket that the service manager has opened can't be listened on.
+    Passed(io::Error),
     /// A Unix socket's lock can't be had.
     Lock(lockfile::Error),
 }
@@ -36,6 +39,7 @@ impl fmt::Display for Error {
                 write!(f, "could not listen on {address}: {error}")
             }
             Self::Unix(path, error) => write!(f, "could not listen on {}: {error}", path.display()),
+            Self::Passed(error) => write!(f, "could not listen on a socket passed by the service manager: {error}"),
             Self::Lock(error) => write!(f, "{error}"),
         }
     }
@@ -46,7 +50,17 @@ impl fmt::Display for Error {
 ///
 /// An address that this machine does not have (::1 where there is no IPv6) is left out with a warning as long
 /// as another one works.
-pub fn open(config: &Config, content: &Content) -> Result<(Vec<Listener>, Vec<SocketLock>), Error> {
+///
+/// `passed`: sockets that the service manager has opened; where there are any, they are all there are.
+pub fn open(
+    config: &Config,
+    content: &Content,
+    passed: Vec<OwnedFd>,
+) -> Result<(Vec<Listener>, Vec<SocketLock>), Error> {
+    if !passed.is_empty() {
+        let listeners = passed.into_iter().map(|socket| Listener::adopt(socket, config.backlog()));
+        return Ok((listeners.collect::<io::Result<_>>().map_err(Error::Passed)?, Vec::new()));
+    }
     let mut listeners = tcp(config)?;
     let mut locks = Vec::new();
     match unix(config, content, &mut locks) {

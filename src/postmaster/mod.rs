@@ -5,6 +5,7 @@
 //! - `lockfile`, `listen`: what it holds so that no other server takes it.
 //! - `spawn`: the one place that knows how a process of the server comes to be.
 //! - `reap`: what became of a process that ended, and what that means for the others.
+//! - `health`: workers that are old, stopped or hung.
 //! - `policy`: how many workers there should be (pure).
 //! - `control`: signals, wake-ups, and carrying out what the policy says.
 //! - `shutdown`: the order in which everything ends.
@@ -22,10 +23,12 @@ use self::policy::{Limits, Policy};
 use crate::auth::{Maps, Rules};
 use crate::config::{Config, Model};
 use crate::system::Pid;
+use crate::system::notify::Manager;
 use crate::system::signal::{Signal, SignalQueue};
 use crate::worker::context::Context;
 
 mod control;
+mod health;
 pub mod listen;
 pub mod lockfile;
 pub mod policy;
@@ -53,6 +56,8 @@ pub struct Server {
     pub reread: Box<Reread>,
     /// Called before the first process is forked, and again before those that follow a memory fault.
     pub recover: Box<Recover>,
+    /// Who wants to hear how the server is.
+    pub manager: Manager,
 }
 
 /// A process that was forked and not reaped yet.
@@ -60,6 +65,10 @@ pub struct Server {
 struct Child {
     owner: Owner,
     kind: SlotKind,
+    /// Since when it is stopped by a signal (monotonic clock).
+    stopped_us: Option<u64>,
+    /// It was killed because it hung.
+    hung: bool,
 }
 
 /// How far the server is.
@@ -101,6 +110,8 @@ struct Postmaster {
     auxiliaries_not_before_us: u64,
     /// Background processes were told to end.
     background_told: bool,
+    /// When the service manager is to hear again that we are alive.
+    alive_at: Option<Instant>,
     /// Told that clients can come; None afterwards.
     on_ready: Option<Box<dyn FnOnce()>>,
 }
@@ -133,8 +144,10 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
         accept_again: false,
         auxiliaries_not_before_us: 0,
         background_told: false,
+        alive_at: None,
         on_ready: Some(on_ready),
     };
+    postmaster.alive_at = postmaster.server.manager.watchdog().map(|_| Instant::now());
     (postmaster.server.recover)().map_err(io::Error::other)?;
     postmaster.prepare_segment();
     postmaster.start_processes();
@@ -170,26 +183,34 @@ impl Postmaster {
             let accept = events.iter().any(|event| event.token().0 >= LISTENERS);
             self.take_signals()?;
             self.reap_children();
-            self.server.context.wake.take();
+            // In the classic model a wake may mean that the doorman has sent a client over.
+            let woken = self.server.context.wake.take();
+            self.accept_again |= woken && self.server.context.config.pool.model == Model::ForkOnAccept;
             // Before the slots are counted: whoever moves afterwards wakes us again.
             self.server.context.segment.pool().clear_wake();
             self.deliver_requests();
             match self.stage {
                 Stage::Starting | Stage::Running => {
+                    self.ask_at_us = None;
                     if accept || self.accept_again {
                         self.accept_clients();
                     }
                     self.adjust_workers();
+                    self.retire_the_old();
+                    self.kill_the_hung();
                     self.announce_when_ready();
                 }
                 Stage::Restarting => self.restart_when_empty(),
                 Stage::Stopping(mode) => {
+                    self.ask_at_us = None;
+                    self.kill_the_hung();
                     if self.stop_when_empty() {
                         return Ok(mode != ShutdownMode::Immediate);
                     }
                 }
             }
             self.kill_the_slow();
+            self.show_life();
         }
     }
 
@@ -198,7 +219,17 @@ impl Postmaster {
         let start = (self.stage == Stage::Starting).then_some(START_POLL);
         let kill = self.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
         let ask = self.ask_at_us.map(|at| Duration::from_micros(at.saturating_sub(shm::clock::monotonic_us())));
-        [start, kill, ask].into_iter().flatten().min()
+        let alive = self.alive_at.map(|at| at.saturating_duration_since(Instant::now()));
+        [start, kill, ask, alive].into_iter().flatten().min()
+    }
+
+    /// The service manager's watchdog hears from us twice in its time.
+    fn show_life(&mut self) {
+        let now = Instant::now();
+        if self.alive_at.is_some_and(|at| at <= now) {
+            self.server.manager.alive();
+            self.alive_at = self.server.manager.watchdog().map(|period| now + period);
+        }
     }
 
     fn announce_when_ready(&mut self) {
@@ -221,6 +252,7 @@ impl Postmaster {
         if let Some(on_ready) = self.on_ready.take() {
             on_ready();
         }
+        self.server.manager.ready();
         log::info!("ready to accept connections");
     }
 }

@@ -39,10 +39,13 @@ impl std::fmt::Display for Ending {
 impl Postmaster {
     /// Collects every child that has ended.
     pub(super) fn reap_children(&mut self) {
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
         loop {
-            match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+            match waitpid(Pid::from_raw(-1), Some(flags)) {
                 Ok(WaitStatus::Exited(pid, code)) => self.reap(pid, Ending::Exited(code)),
                 Ok(WaitStatus::Signaled(pid, signal, _)) => self.reap(pid, Ending::Killed(signal)),
+                Ok(WaitStatus::Stopped(pid, signal)) => self.child_stopped(pid, signal),
+                Ok(WaitStatus::Continued(pid)) => self.child_continued(pid),
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
                 Err(Errno::EINTR) | Ok(_) => {}
                 Err(error) => {
@@ -87,6 +90,11 @@ impl Postmaster {
         let pool = self.server.context.segment.pool();
         let kind = child.kind.name();
         match (ending, reason) {
+            (Ending::Killed(Signal::SIGKILL), _) if self.ended_hung(pid, child.hung) => {}
+            (Ending::Exited(0), Some(reason @ ExitReason::MemoryLimit)) => {
+                pool.count_exit(reason);
+                log::info!("{kind} {pid} ended: it held more memory than pool.worker_memory_limit");
+            }
             (Ending::Exited(0), Some(reason)) => {
                 pool.count_exit(reason);
                 log::debug!("{kind} {pid} ended: {}", reason.name());

@@ -21,6 +21,7 @@ impl Postmaster {
             return;
         }
         log::info!("shutting down ({})", name(mode));
+        self.server.manager.stopping();
         self.stage = Stage::Stopping(mode);
         self.ask_at_us = None;
         // First the word, then the signals: a worker that misses the signal reads the word when it looks.

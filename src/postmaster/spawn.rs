@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use shm::{Counter, Owner, SlotKind, SlotState};
 
 use super::{Child, Postmaster, Server};
-use crate::config::{EngineKind, Model};
+use crate::config::EngineKind;
 use crate::system::fork::{Side, exit_now, fork};
 use crate::system::listener::Peer;
 use crate::system::{descriptor, parent, signal};
@@ -49,7 +49,7 @@ impl Postmaster {
             Ok(Side::Parent(pid)) => {
                 segment.slot(owner.slot).set_pid(pid.as_raw());
                 segment.pool().count(Counter::Forks);
-                self.children.insert(pid, Child { owner, kind });
+                self.children.insert(pid, Child { owner, kind, stopped_us: None, hung: false });
                 Ok(())
             }
             Err(error) => {
@@ -64,7 +64,7 @@ impl Postmaster {
         let config = &self.server.context.config;
         let is_missing = |kind: SlotKind| !self.children.values().any(|child| child.kind == kind);
         let checkpointer = config.engine.kind == EngineKind::Sqlite && is_missing(SlotKind::Checkpointer);
-        let doorman = config.pool.model == Model::Prefork && is_missing(SlotKind::Doorman);
+        let doorman = is_missing(SlotKind::Doorman);
         if !checkpointer && !doorman {
             return;
         }

@@ -626,6 +626,12 @@ impl Emitter {
                 self.as_alias(*table);
             }
             From::Series { table, start, stop, step } => self.series(*table, start, stop, step.as_ref()),
+            From::Elements { table, json } => {
+                self.push("json_each(");
+                self.scalar(json);
+                self.push(")");
+                self.as_alias(*table);
+            }
             From::Join { kind, left, right, on } => {
                 self.from(left);
                 self.push(match kind {

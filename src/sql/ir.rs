@@ -97,13 +97,13 @@ pub enum Node {
         argument: Box<Scalar>,
         negated: bool,
     },
-    /// IS [NOT] TRUE and FALSE.
+    /// IS \[NOT\] TRUE and FALSE.
     IsTruth {
         argument: Box<Scalar>,
         value: bool,
         negated: bool,
     },
-    /// IS [NOT] DISTINCT FROM.
+    /// IS \[NOT\] DISTINCT FROM.
     IsDistinct {
         left: Box<Scalar>,
         right: Box<Scalar>,
@@ -290,6 +290,12 @@ pub enum From {
         start: Scalar,
         stop: Scalar,
         step: Option<Scalar>,
+    },
+    /// The elements of an array, one a row, in its column `value`.
+    Elements {
+        table: usize,
+        /// The array as JSON.
+        json: Scalar,
     },
     Join {
         kind: JoinKind,

@@ -77,6 +77,8 @@ pub struct Query {
     pub catalog_version: u64,
     /// OIDs of the tables that it reads or writes, for privileges and error messages.
     pub relations: Vec<u32>,
+    /// An INSERT of one row: its columns whose values are bound as they are stored, for the DETAIL of errors.
+    pub row: Vec<(String, Bind)>,
     /// Functions of ours that the SQL calls, by the names they are registered under.
     pub functions: Vec<&'static str>,
     /// Storage names of the system relations and table functions that it reads.

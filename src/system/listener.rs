@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::socket::sockopt::{Ipv6V6Only, KeepAlive, ReuseAddr, TcpNoDelay};
 use nix::sys::socket::{
-    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getpeername, listen,
-    setsockopt, shutdown, socket,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getpeername, getsockname,
+    listen, setsockopt, shutdown, socket,
 };
 
 /// Where a listener listens.
@@ -73,6 +73,23 @@ impl Listener {
         fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
         listen(&fd, queue(backlog)?)?;
         Ok(Self { fd, place: Place::Unix(path.to_owned()) })
+    }
+
+    /// Takes a listening socket that the service manager has opened.
+    pub fn adopt(fd: OwnedFd, backlog: u32) -> io::Result<Self> {
+        super::descriptor::set_nonblocking(&fd, true)?;
+        let address: SockaddrStorage = getsockname(fd.as_raw_fd())?;
+        if let Some(unix) = address.as_unix_addr() {
+            let path = unix.path().map(Path::to_owned).unwrap_or_default();
+            listen(&fd, queue(backlog)?)?;
+            return Ok(Self { fd, place: Place::Unix(path) });
+        }
+        setsockopt(&fd, TcpNoDelay, &true)?;
+        setsockopt(&fd, KeepAlive, &true)?;
+        listen(&fd, queue(backlog)?)?;
+        let fd = std::net::TcpListener::from(fd);
+        let place = Place::Tcp(fd.local_addr()?);
+        Ok(Self { fd: fd.into(), place })
     }
 
     /// Where it listens.

@@ -8,6 +8,7 @@ pub mod epoll;
 pub mod fork;
 pub mod listener;
 pub mod memory;
+pub mod notify;
 pub mod parent;
 pub mod pass;
 pub mod privileges;

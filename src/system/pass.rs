@@ -7,6 +7,8 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
 };
 
+use super::listener::{Peer, peer_of};
+
 /// A pair of connected sockets that keep the bounds of messages.
 pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?)
@@ -37,6 +39,18 @@ pub fn receive(channel: impl AsFd, bytes: &mut [u8]) -> io::Result<(usize, Optio
         }
     }
     Ok((message.bytes, received))
+}
+
+/// Takes a client's connection without what came beside it; None when there is none.
+pub fn take_client(channel: impl AsFd) -> io::Result<Option<(OwnedFd, Peer)>> {
+    let client = match receive(channel, &mut [0; 8]) {
+        Ok((_, Some(client))) => client,
+        Ok((_, None)) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    super::descriptor::set_nonblocking(&client, false)?;
+    Ok(peer_of(&client).ok().map(|peer| (client, peer)))
 }
 
 /// Whether messages that were sent have not been taken yet.

@@ -4,14 +4,28 @@ use shm::Counter;
 
 use super::context::Context;
 
+/// So many wrong keys in a minute, and short keys (32 bits, protocol 3.0) are no longer looked up until the next:
+/// guessing one then takes years. Long ones cannot be guessed and are always served.
+const WRONG_PER_MINUTE: u32 = 1000;
+const GUESSABLE_BYTES: usize = 8;
+
 /// Carries out a cancel request: the flag and the latch here, the signal through the postmaster. The client gets
 /// no answer, so that nothing can be learnt about keys.
 pub fn cancel(context: &Context, process: u32, key: &[u8]) {
     let segment = context.segment;
+    let now_us = shm::clock::monotonic_us();
+    if key.len() <= GUESSABLE_BYTES && segment.pool().wrong_cancels(now_us) >= WRONG_PER_MINUTE {
+        segment.pool().count(Counter::CancelsRejected);
+        return;
+    }
     let target = i32::try_from(process).ok().and_then(|pid| segment.find_cancel_key(pid, key));
     let Some((slot, session)) = target else {
         segment.pool().count(Counter::CancelsRejected);
-        log::info!("wrong key in cancel request for process {process}");
+        match segment.pool().count_wrong_cancel(now_us) {
+            WRONG_PER_MINUTE => log::warn!("{WRONG_PER_MINUTE} wrong keys in cancel requests: no more for this minute"),
+            wrong if wrong < WRONG_PER_MINUTE => log::info!("wrong key in cancel request for process {process}"),
+            _ => {}
+        }
         return;
     };
     segment.pool().count(Counter::Cancels);

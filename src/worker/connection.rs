@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use shm::{ClientAddress, Counter, Phase, SessionIdentity, SetupPhase, SlotState};
 
 use super::authentication::authenticate;
+use super::budget::{self, Waiting};
 use super::cancel::cancel;
 use super::context::Context;
 use super::engine::WarmEngine;
@@ -67,6 +68,12 @@ impl Connection<'_> {
         // Dropped before the socket closes, so that a handler never meets a number that is someone else's.
         let guard = signal::guard_client(self.transport.as_fd());
         self.presence.slot().begin_session();
+        self.presence.slot().activity().begin_connection(client_address(self.peer), self.accepted_us);
+        if budget::is_over(self.context, self.peer, Waiting::default()) {
+            self.turn_away();
+            drop(guard);
+            return false;
+        }
         let served = match self.set_up() {
             Ok(Some(settings)) => {
                 let end = self.engine.serve(&mut self.transport, settings, &self.presence);
@@ -84,6 +91,21 @@ impl Connection<'_> {
         };
         drop(guard);
         served
+    }
+
+    /// Refuses a client that comes when too many are on the way to a session already. A cancel request is served
+    /// all the same, if it comes at once.
+    fn turn_away(&mut self) {
+        // It no longer counts, or those who are being refused would keep others out.
+        self.presence.slot().activity().clear();
+        let deadline = Instant::now() + budget::GRACE;
+        let presence = self.presence;
+        let opening = startup::read(&mut self.transport, deadline, &mut move || presence.is_terminated());
+        if let Ok(Opening::Cancel { process, key }) = opening {
+            return cancel(self.context, process, &key);
+        }
+        self.context.segment.pool().count(Counter::Refused);
+        self.refuse(budget::refusal().into());
     }
 
     /// Everything before the session loop. None for a connection that wants no session.
@@ -155,17 +177,13 @@ impl Connection<'_> {
 
     /// Makes the session visible to others.
     fn show(&self, request: &Request, role: &Role, database: &Database) {
-        let client = match self.peer {
-            Peer::Unix => ClientAddress::Unix,
-            Peer::Tcp(address) => ClientAddress::Inet(address.ip(), address.port()),
-        };
         self.presence.slot().activity().begin_session(&SessionIdentity {
             database_oid: database.oid,
             database: database.name.clone(),
             user_oid: role.oid,
             user: role.name.clone(),
             application_name: request.application_name.clone(),
-            client,
+            client: client_address(self.peer),
             backend_start_us: self.accepted_us,
         });
         self.presence.go(SlotState::Connecting, SlotState::Serving);
@@ -194,7 +212,10 @@ impl Connection<'_> {
     fn census(&self, role: Option<&Role>, database: Option<&Database>) -> Result<auth::Census, Error> {
         let pool = &self.context.config.pool;
         let counts = self.context.segment.census();
-        let busy = counts.connecting + counts.serving;
+        let mut busy = counts.connecting + counts.serving;
+        if busy > pool.max_sessions - pool.reserved_sessions {
+            busy -= budget::turned_away(self.context).min(busy);
+        }
         if busy > pool.max_sessions {
             self.context.segment.pool().count(Counter::Refused);
             return Err(Error::new(Condition::TooManyConnections, "sorry, too many clients already"));
@@ -230,7 +251,11 @@ impl Connection<'_> {
             Failure::TimedOut => {
                 pool.count(Counter::AuthenticationTimeouts);
                 log::debug!("a client did not come as far as a session within authentication_timeout");
-                return;
+                // PostgreSQL says nothing to somebody who has said nothing.
+                if self.presence.slot().phase() != Phase::Authenticating {
+                    return;
+                }
+                Error::new(Condition::QueryCanceled, "canceling authentication due to timeout")
             }
             Failure::Gone if self.presence.is_terminated() => shutting_down(),
             Failure::Gone => return,
@@ -259,6 +284,13 @@ impl Connection<'_> {
             End::ProtocolViolation(error) => log::info!("session ended: {error}"),
             End::Failed(error) => log::error!("session ended: {error}"),
         }
+    }
+}
+
+fn client_address(peer: Peer) -> ClientAddress {
+    match peer {
+        Peer::Unix => ClientAddress::Unix,
+        Peer::Tcp(address) => ClientAddress::Inet(address.ip(), address.port()),
     }
 }
 

@@ -10,21 +10,25 @@ pub trait Directory: Roles {
     fn mock_secret(&self) -> [u8; 32];
 }
 
-/// The null engine's: it has no catalog, so every role exists and is a superuser, and so does every database.
+/// The null engine's: it has no catalog, so every role and every database exists. The superuser is `postgres`.
 #[derive(Debug, Clone, Copy)]
 pub struct Everyone;
 
 /// Bootstrap superuser, as in PostgreSQL.
 const SUPERUSER_OID: u32 = 10;
+const SUPERUSER: &str = "postgres";
+/// First of those that users create, as in PostgreSQL.
+const ROLE_OID: u32 = 16384;
 /// First database, as in PostgreSQL 15.
 const DATABASE_OID: u32 = 5;
 
 impl Roles for Everyone {
     fn role(&self, name: &str) -> Option<Role> {
+        let superuser = name == SUPERUSER;
         Some(Role {
-            oid: SUPERUSER_OID,
+            oid: if superuser { SUPERUSER_OID } else { ROLE_OID },
             name: name.to_owned(),
-            superuser: true,
+            superuser,
             login: true,
             connection_limit: -1,
             valid_until_us: None,

@@ -26,9 +26,26 @@ const QUEUE: u64 = u64::MAX;
 #[derive(Debug)]
 pub enum Woken {
     /// A client.
-    Client(OwnedFd, Peer),
+    Client(Accepted),
     /// The process is to go. The caller calls [`Idle::leave`] first.
     Leave(ExitReason),
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its socket.
+    pub client: OwnedFd,
+    /// Who it is.
+    pub peer: Peer,
+    /// When it was accepted (monotonic clock), without the time that it waited for a worker.
+    pub accepted_us: u64,
+}
+
+impl Accepted {
+    fn now((client, peer): (OwnedFd, Peer)) -> Self {
+        Self { client, peer, accepted_us: shm::clock::monotonic_us() }
+    }
 }
 
 /// A worker's place among those that wait.
@@ -60,20 +77,20 @@ impl<'a> Idle<'a> {
                 return Ok(Woken::Leave(reason));
             }
             let poked = signal::take(Notice::Poke) | presence.slot().take(Interrupt::TryAccept);
-            if poked && let Some((client, peer)) = self.try_all() {
-                return Ok(Woken::Client(client, peer));
+            if poked && let Some(accepted) = self.try_all() {
+                return Ok(Woken::Client(accepted));
             }
             let Some(epoll) = &self.epoll else { return Ok(Woken::Leave(ExitReason::Retired)) };
             let crate::system::epoll::Wait::Ready(number) = epoll.wait(&mask, None)? else { continue };
             if number == QUEUE {
                 match self.take_queued() {
-                    Some((client, peer)) => return Ok(Woken::Client(client, peer)),
+                    Some(accepted) => return Ok(Woken::Client(accepted)),
                     None => continue,
                 }
             }
             let listener = usize::try_from(number).ok().and_then(|number| self.context.listeners.get(number));
             match listener.map(|listener| listener.accept()) {
-                Some(Ok(Some((client, peer)))) => return Ok(Woken::Client(client, peer)),
+                Some(Ok(Some(accepted))) => return Ok(Woken::Client(Accepted::now(accepted))),
                 Some(Ok(None)) | None => {}
                 // Shut down by the postmaster, which has set the word before.
                 Some(Err(error)) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -88,23 +105,24 @@ impl<'a> Idle<'a> {
     }
 
     /// Gives up the place, and returns a client that nobody else may have been woken for.
-    pub fn leave(&mut self) -> Option<(OwnedFd, Peer)> {
+    pub fn leave(&mut self) -> Option<Accepted> {
         self.epoll = None;
         self.try_all()
     }
 
-    fn try_all(&self) -> Option<(OwnedFd, Peer)> {
-        self.take_queued()
-            .or_else(|| self.context.listeners.iter().find_map(|listener| listener.accept().ok().flatten()))
+    fn try_all(&self) -> Option<Accepted> {
+        let accept = || self.context.listeners.iter().find_map(|listener| listener.accept().ok().flatten());
+        self.take_queued().or_else(|| accept().map(Accepted::now))
     }
 
     /// A client that the doorman took in while nobody was idle; they have waited longest.
-    fn take_queued(&self) -> Option<(OwnedFd, Peer)> {
-        let (_, client) = pass::receive(&self.context.queue.1, &mut [0; 1]).ok()?;
+    fn take_queued(&self) -> Option<Accepted> {
+        let mut accepted_us = [0; 8];
+        let (_, client) = pass::receive(&self.context.queue.1, &mut accepted_us).ok()?;
         let client = client?;
         let peer = peer_of(&client).ok()?;
         descriptor::set_nonblocking(&client, false).ok()?;
-        Some((client, peer))
+        Some(Accepted { client, peer, accepted_us: u64::from_ne_bytes(accepted_us) })
     }
 
     fn reason_to_leave(&self, presence: &Presence) -> Option<ExitReason> {
@@ -117,7 +135,9 @@ impl<'a> Idle<'a> {
             return Some(ExitReason::Reload);
         }
         if slot.is_raised(Interrupt::Retire) {
-            return Some(ExitReason::Retired);
+            let end_us = self.context.config.pool.lifetime_end_us(slot.started_us());
+            let is_old = end_us.is_some_and(|end_us| end_us <= shm::clock::monotonic_us());
+            return Some(if is_old { ExitReason::LifetimeOver } else { ExitReason::Retired });
         }
         None
     }

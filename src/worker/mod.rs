@@ -7,6 +7,7 @@
 //! - [`context`]: what the process has from the postmaster.
 //! - `idle`: waiting for a client beside the other workers, so that none is stranded.
 //! - `connection`: one client from accept to the end of its session; `startup`, `authentication` are its parts.
+//! - [`budget`]: how many connections may be on the way to a session.
 //! - `presence`: the worker's slot, as the session and the signal handlers see it.
 //! - `engine`: the one place that knows which engines there are.
 //! - [`transport`]: the client's bytes.
@@ -22,9 +23,10 @@ use self::idle::{Idle, Woken};
 use self::presence::Presence;
 use crate::system::fork::exit_now;
 use crate::system::listener::Peer;
-use crate::system::{parent, signal};
+use crate::system::{memory, parent, signal};
 
 mod authentication;
+pub mod budget;
 pub mod cancel;
 mod connection;
 pub mod context;
@@ -46,7 +48,7 @@ pub fn run(context: &Context, owner: Owner, client: Option<(OwnedFd, Peer)>) -> 
     std::panic::set_hook(Box::new(|panic| log::error!("panic: {panic}")));
     let life = catch_unwind(AssertUnwindSafe(|| Worker::start(context, owner)?.live(client)));
     match life {
-        Ok(Ok(())) => exit_now(0),
+        Ok(Ok(never)) => match never {},
         Ok(Err(error)) => {
             log::error!("worker could not start: {error}");
             exit_now(COULD_NOT_START)
@@ -79,7 +81,7 @@ impl<'a> Worker<'a> {
         Ok(Self { context, presence, engine, sessions_left: (limit != 0).then_some(limit), started_us, opened_us })
     }
 
-    fn live(mut self, client: Option<(OwnedFd, Peer)>) -> Result<(), String> {
+    fn live(mut self, client: Option<(OwnedFd, Peer)>) -> Result<std::convert::Infallible, String> {
         if let Some((client, peer)) = client {
             self.presence.go(SlotState::Starting, SlotState::Connecting);
             signal::unblock_all().map_err(|error| error.to_string())?;
@@ -89,8 +91,7 @@ impl<'a> Worker<'a> {
             statistics.setup(SetupPhase::Fork).record(self.started_us.saturating_sub(accepted_us));
             statistics.setup(SetupPhase::EngineStart).record(self.opened_us.saturating_sub(self.started_us));
             self.serve(client, peer, accepted_us);
-            self.leave(ExitReason::Recycled);
-            return Ok(());
+            self.leave(ExitReason::Recycled)
         }
         self.presence.go(SlotState::Starting, SlotState::Idle);
         let mut idle = Idle::new(self.context).map_err(|error| format!("epoll: {error}"))?;
@@ -99,29 +100,24 @@ impl<'a> Worker<'a> {
             if self.context.segment.pool().queued() > 0 {
                 self.context.doorman.wake();
             }
-            let (client, peer) = match idle.wait(&self.presence).map_err(|error| error.to_string())? {
-                Woken::Client(client, peer) => (client, peer),
+            let accepted = match idle.wait(&self.presence).map_err(|error| error.to_string())? {
+                Woken::Client(accepted) => accepted,
                 Woken::Leave(reason) => match idle.leave() {
                     // A connection whose wake-up came to us: nobody else will look for it.
-                    Some((client, peer)) => {
+                    Some(accepted) => {
                         self.claim();
                         signal::unblock_all().map_err(|error| error.to_string())?;
-                        self.serve(client, peer, shm::clock::monotonic_us());
-                        self.leave(reason);
-                        return Ok(());
+                        self.serve(accepted.client, accepted.peer, accepted.accepted_us);
+                        self.leave(reason)
                     }
-                    None => {
-                        self.leave(reason);
-                        return Ok(());
-                    }
+                    None => self.leave(reason),
                 },
             };
             self.claim();
             signal::unblock_all().map_err(|error| error.to_string())?;
-            let served = self.serve(client, peer, shm::clock::monotonic_us());
+            let served = self.serve(accepted.client, accepted.peer, accepted.accepted_us);
             if let Some(reason) = self.reason_to_leave(served) {
-                self.leave(reason);
-                return Ok(());
+                self.leave(reason)
             }
             signal::block_all().map_err(|error| error.to_string())?;
             self.presence.go(self.presence.slot().state(), SlotState::Idle);
@@ -133,7 +129,9 @@ impl<'a> Worker<'a> {
         let spare = self.presence.go(SlotState::Idle, SlotState::Connecting);
         let pool = self.context.segment.pool();
         pool.count(shm::Counter::Accepts);
-        if spare <= pool.spare_minimum() {
+        // Whoever watches for hung workers sleeps while nobody is busy.
+        let is_watched = self.context.config.pool.hang_timeout.nonzero().is_some();
+        if spare <= pool.spare_minimum() || is_watched {
             self.context.wake_postmaster();
         }
         if pool.gauge(SlotState::Idle) == 0 {
@@ -162,12 +160,23 @@ impl<'a> Worker<'a> {
         if served && self.sessions_left == Some(0) {
             return Some(ExitReason::Recycled);
         }
-        None
+        let config = &self.context.config.pool;
+        let end_us = config.lifetime_end_us(self.presence.slot().started_us());
+        if end_us.is_some_and(|end_us| end_us <= shm::clock::monotonic_us()) {
+            return Some(ExitReason::LifetimeOver);
+        }
+        // Reading it costs more than a session: only here, and only where there is a limit.
+        let limit = config.worker_memory_limit.nonzero().filter(|_| served)?;
+        let bytes = memory::private_bytes(parent::own_pid()).ok()?;
+        (bytes > limit).then_some(ExitReason::MemoryLimit)
     }
 
-    fn leave(&self, reason: ExitReason) {
+    /// Ends the process as it stands: what it has open is the kernel's to close and the reaper's to give back, and
+    /// taking an engine apart costs as much as serving a query.
+    fn leave(&self, reason: ExitReason) -> ! {
         let slot = self.presence.slot();
         slot.set_exit_reason(reason);
         self.presence.go(slot.state(), SlotState::Leaving);
+        exit_now(0)
     }
 }

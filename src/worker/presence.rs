@@ -66,6 +66,8 @@ impl Interrupts for Presence {
     }
 
     fn terminate_requested(&mut self) -> bool {
+        // Asked between messages, and while a client that does not read is waited for.
+        self.slot().beat(shm::clock::monotonic_us());
         self.is_terminated()
     }
 }

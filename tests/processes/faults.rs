@@ -12,6 +12,10 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a_memory_fault_may_be_isolated", memory_fault_isolate),
     ("killing_the_postmaster_ends_all_children", killing_the_postmaster_ends_all_children),
     ("killing_the_doorman_costs_nobody_a_session", killing_the_doorman_costs_nobody_a_session),
+    ("a_stopped_worker_is_named_and_killed", a_stopped_worker_is_named_and_killed),
+    ("a_stopped_worker_strands_no_client", a_stopped_worker_strands_no_client),
+    ("workers_are_replaced_when_they_are_old", workers_are_replaced_when_they_are_old),
+    ("a_worker_that_holds_too_much_memory_is_replaced", a_worker_that_holds_too_much_memory_is_replaced),
     ("terminating_a_worker_tells_its_client", terminating_a_worker_tells_its_client),
 ];
 
@@ -72,6 +76,46 @@ fn killing_the_postmaster_ends_all_children() {
         let server = Server::start_on(&data, port, &[]).unwrap();
         assert!(server.connect().simple_query("select 1").is_ok());
     }
+}
+
+fn a_stopped_worker_is_named_and_killed() {
+    let server = Server::start(&["pool.hang_timeout=200ms"]);
+    let mut bystander = server.connect();
+    let mut victim = Raw::connect(&server);
+    kill(victim.pid, Signal::SIGSTOP).unwrap();
+    eventually("the log names it", || server.log.text().contains(&format!("{} was stopped by SIGSTOP", victim.pid)));
+    eventually("its client notices", || victim.query("select 1").is_err());
+    let named = format!("worker {} is stopped while serving (waiting for the client)", victim.pid);
+    eventually("the log says why", || server.log.text().contains(&named));
+    assert!(bystander.simple_query("select 1").is_ok());
+    eventually("the reason is counted", || server.status()["exits"]["hung"] == 1);
+}
+
+fn a_stopped_worker_strands_no_client() {
+    let server = Server::start(&["pool.hang_timeout=100ms", "pool.sessions_per_worker=0"]);
+    for _ in 0..10 {
+        if let Some(first) = server.workers().first() {
+            let _ = kill(*first, Signal::SIGSTOP);
+        }
+        assert!(server.connect().simple_query("select 1").is_ok());
+    }
+}
+
+fn workers_are_replaced_when_they_are_old() {
+    let server = Server::start(&["pool.worker_lifetime=300ms", "pool.sessions_per_worker=0"]);
+    let mut client = server.connect();
+    let first = server.workers();
+    eventually("all idle ones are new", || server.workers().iter().filter(|pid| first.contains(pid)).count() <= 1);
+    assert!(client.simple_query("select 1").is_ok());
+    eventually("the reason is counted", || server.status()["exits"]["lifetime"].as_u64() >= Some(7));
+    assert_eq!(server.status()["exits"]["crashed"], 0);
+}
+
+fn a_worker_that_holds_too_much_memory_is_replaced() {
+    let server = Server::start(&["pool.worker_memory_limit=1kB", "pool.sessions_per_worker=0"]);
+    let pids: std::collections::HashSet<_> = (0..5).map(|_| Raw::connect(&server).pid).collect();
+    assert_eq!(pids.len(), 5);
+    eventually("the reason is counted", || server.status()["exits"]["memory"] == 5);
 }
 
 fn terminating_a_worker_tells_its_client() {

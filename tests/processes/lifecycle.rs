@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::server::{Server, command, directory, eventually, free_port, is_alive};
+use crate::server::{Detached, Server, command, directory, eventually, free_port, is_alive};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("a_fast_shutdown_ends_sessions_and_leaves_nothing", a_fast_shutdown_ends_sessions_and_leaves_nothing),
@@ -18,6 +18,10 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a_cluster_of_a_newer_format_is_refused", a_cluster_of_a_newer_format_is_refused),
     ("init_creates_a_cluster_once", init_creates_a_cluster_once),
     ("a_reload_replaces_idle_workers", a_reload_replaces_idle_workers),
+    ("reloads_under_load_lose_no_session", reloads_under_load_lose_no_session),
+    ("max_sessions_changes_without_a_restart", max_sessions_changes_without_a_restart),
+    ("the_service_manager_is_told", the_service_manager_is_told),
+    ("a_listening_socket_is_taken_over", a_listening_socket_is_taken_over),
     ("a_detached_server_is_found_and_stopped", a_detached_server_is_found_and_stopped),
     ("an_idle_server_does_not_tick", an_idle_server_does_not_tick),
     ("surplus_workers_retire", surplus_workers_retire),
@@ -116,9 +120,119 @@ fn a_reload_replaces_idle_workers() {
     assert!(client.simple_query("select 1").is_ok());
 }
 
+fn reloads_under_load_lose_no_session() {
+    let server = Server::start(&["pool.sessions_per_worker=5"]);
+    let mut bystander = server.connect();
+    let parameters = server.parameters();
+    let client = || {
+        let parameters = parameters.clone();
+        std::thread::spawn(move || {
+            for _ in 0..50 {
+                let mut client = postgres::Client::connect(&parameters, postgres::NoTls).unwrap();
+                client.simple_query("select 1").unwrap();
+            }
+        })
+    };
+    let clients: Vec<_> = (0..4).map(|_| client()).collect();
+    for round in 1..=10 {
+        let reload = |text: &str, outcome: &str| {
+            fs::write(server.data.join("pgprefork.toml"), text).unwrap();
+            server.signal(Signal::SIGHUP);
+            eventually(outcome, || server.log.text().matches(outcome).count() == round);
+        };
+        reload("[pool]\nmax_spare = 20\n", "configuration reloaded");
+        reload("[pool]\nmax_spare = \"many\"\n", "pgprefork.toml:2:13: invalid type");
+    }
+    assert!(clients.into_iter().all(|client| client.join().is_ok()));
+    assert!(bystander.simple_query("select 1").is_ok());
+    assert_eq!(server.status()["exits"]["crashed"], 0);
+    // Access rules too.
+    fs::write(server.data.join("pgprefork.toml"), "").unwrap();
+    fs::write(server.data.join("pg_hba.conf"), "host all all 127.0.0.1/32 reject\n").unwrap();
+    server.signal(Signal::SIGHUP);
+    eventually("the new rules hold", || server.try_connect().is_err());
+    assert!(bystander.simple_query("select 1").is_ok());
+}
+
+fn max_sessions_changes_without_a_restart() {
+    let directory = directory();
+    let (data, port) = (directory.path().join("data"), free_port());
+    drop(Server::start_on(&data, port, &[]).unwrap());
+    fs::write(data.join("pgprefork.toml"), "[pool]\nmax_sessions = 3\n").unwrap();
+    let settings = [
+        "pool.slot_limit=12",
+        "pool.reserved_sessions=0",
+        "pool.min_spare=1",
+        "pool.max_spare=2",
+        "pool.queue_timeout=50ms",
+    ];
+    let server = Server::start_on(&data, port, &settings).unwrap();
+    let reload = |limit: u32| {
+        fs::write(server.data.join("pgprefork.toml"), format!("[pool]\nmax_sessions = {limit}\n")).unwrap();
+        let before = server.log.text().matches("configuration reloaded").count();
+        server.signal(Signal::SIGHUP);
+        eventually("reloaded", || server.log.text().matches("configuration reloaded").count() > before);
+    };
+    let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    eventually("the fourth is refused", || server.try_connect().is_err());
+    reload(6);
+    eventually("there is room", || {
+        clients.extend(server.try_connect().ok());
+        clients.len() == 6
+    });
+    assert!(server.try_connect().is_err());
+    assert!(clients.iter_mut().all(|client| client.simple_query("select 1").is_ok()));
+    fs::write(server.data.join("pgprefork.toml"), "[pool]\nmax_sessions = 13\n").unwrap();
+    server.signal(Signal::SIGHUP);
+    eventually("more than the slots is refused", || server.log.text().contains("pool.slot_limit (12) is less than"));
+}
+
+fn the_service_manager_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = directory();
+    let (data, port, path) = (directory.path().join("data"), free_port(), directory.path().join("notify"));
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    manager.set_read_timeout(Some(crate::server::PATIENCE)).unwrap();
+    let expect = |state: &str| loop {
+        let mut bytes = [0; 256];
+        let count = manager.recv(&mut bytes).unwrap_or_else(|error| panic!("never told {state}: {error}"));
+        if String::from_utf8_lossy(&bytes[..count]).lines().any(|line| line == state) {
+            return;
+        }
+    };
+    let mut command = command(&data, port, &[]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
+    let mut server = Server::launch(command, &data, port).unwrap();
+    expect("READY=1");
+    expect("WATCHDOG=1");
+    expect("WATCHDOG=1");
+    server.signal(Signal::SIGHUP);
+    expect("RELOADING=1");
+    expect("READY=1");
+    server.signal(Signal::SIGINT);
+    expect("STOPPING=1");
+    assert_eq!(server.wait(), Some(0));
+}
+
+fn a_listening_socket_is_taken_over() {
+    let directory = directory();
+    let (data, port) = (directory.path().join("data"), free_port());
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let inner = command(&data, port, &[]);
+    let mut outer = Command::new("bash");
+    // The shell becomes the server, so that its pid is the one that the socket is for.
+    outer.args(["-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&0 0</dev/null", "bash"]);
+    outer.arg(inner.get_program()).args(inner.get_args());
+    outer.stdin(std::os::fd::OwnedFd::from(listener));
+    let server = Server::launch(outer, &data, port).unwrap();
+    assert!(server.connect().simple_query("select 1").is_ok());
+}
+
 fn a_detached_server_is_found_and_stopped() {
     let directory = directory();
     let (data, port) = (directory.path().join("data"), free_port());
+    let _end = Detached(&data);
     let output = command(&data, port, &[]).arg("--detach").output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("ready to accept connections"));

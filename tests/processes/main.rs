@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 mod faults;
+mod floods;
 mod lifecycle;
 mod server;
 mod sessions;
@@ -16,7 +17,7 @@ type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let tests: Vec<Test> = [sessions::TESTS, faults::TESTS, lifecycle::TESTS].concat();
+    let tests: Vec<Test> = [sessions::TESTS, floods::TESTS, faults::TESTS, lifecycle::TESTS].concat();
     let mut failed = Vec::new();
     let mut count = 0;
     for (name, test) in tests {

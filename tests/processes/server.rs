@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -24,7 +27,34 @@ pub struct Server {
     pub data: PathBuf,
     pub port: u16,
     process: Child,
+    pub log: Log,
     _directory: Option<tempfile::TempDir>,
+}
+
+/// What a server has written to its log. It must be read, or lines are dropped.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    fn follow(&self, stderr: ChildStderr) -> JoinHandle<()> {
+        let show = std::env::var_os("SHOW_LOG").is_some();
+        let log = self.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if show {
+                    eprintln!("    {line}");
+                }
+                let mut text = log.0.lock().unwrap();
+                text.push_str(&line);
+                text.push('\n');
+            }
+        })
+    }
+
+    /// All of it so far.
+    pub fn text(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
 }
 
 /// A port that nobody listens on.
@@ -68,26 +98,38 @@ impl Server {
 
     /// Starts on a directory that stays; the last lines of its output when it did not become ready.
     pub fn start_on(data: &Path, port: u16, settings: &[&str]) -> Result<Self, String> {
-        let mut process = command(data, port, settings).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(process.stdout.take().unwrap());
-        let ready = stdout.lines().map_while(Result::ok).any(|line| line == "ready to accept connections");
-        let mut stderr = process.stderr.take().unwrap();
-        if !ready {
-            let mut text = String::new();
-            stderr.read_to_string(&mut text).unwrap();
-            let status = process.wait().unwrap();
-            return Err(format!("{status}: {text}"));
-        }
-        // The log must be read, or lines are dropped.
+        Self::launch(command(data, port, settings), data, port)
+    }
+
+    /// Runs that command, which is `pgprefork serve` or becomes it, and waits until the server is ready.
+    pub fn launch(mut command: Command, data: &Path, port: u16) -> Result<Self, String> {
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = process.stdout.take().unwrap();
+        let log = Log::default();
+        let logging = log.follow(process.stderr.take().unwrap());
+        // Sends one line that says whether it is ready, or nothing when the output ends before.
+        let (sender, ready) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let show = std::env::var_os("SHOW_LOG").is_some();
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if show {
-                    eprintln!("    {line}");
-                }
+            let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            if lines.any(|line| line == "ready to accept connections") {
+                let _ = sender.send(());
             }
+            // Whoever writes on must not fail for want of a reader.
+            lines.for_each(drop);
         });
-        Ok(Self { data: data.to_owned(), port, process, _directory: None })
+        match ready.recv_timeout(PATIENCE) {
+            Ok(()) => Ok(Self { data: data.to_owned(), port, process, log, _directory: None }),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = process.wait().unwrap();
+                logging.join().unwrap();
+                Err(format!("{status}: {}", log.text()))
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                process.kill().unwrap();
+                process.wait().unwrap();
+                panic!("the server never said that it is ready: {}", log.text());
+            }
+        }
     }
 
     pub fn parameters(&self) -> String {
@@ -127,6 +169,13 @@ impl Server {
         self.children().into_iter().filter(is_worker).collect()
     }
 
+    /// The pool, as `pgprefork status --json` shows it.
+    pub fn status(&self) -> serde_json::Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgprefork"));
+        let output = command.args(["status", "--json", "--data"]).arg(&self.data).output().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["pool"].take()
+    }
+
     /// Pids of its children.
     pub fn children(&self) -> Vec<Pid> {
         let path = format!("/proc/{0}/task/{0}/children", self.pid());
@@ -142,6 +191,40 @@ impl Drop for Server {
             let _ = self.process.wait();
         }
     }
+}
+
+/// Ends a detached server when the test that started it is over, however it ended.
+pub struct Detached<'a>(pub &'a Path);
+
+impl Drop for Detached<'_> {
+    fn drop(&mut self) {
+        let text = fs::read_to_string(self.0.join("postmaster.pid")).unwrap_or_default();
+        let pid = text.lines().next().and_then(|line| line.parse().ok());
+        if let Some(pid) = pid.map(Pid::from_raw).filter(|pid| is_alive(*pid)) {
+            let _ = kill(pid, Signal::SIGQUIT);
+        }
+    }
+}
+
+/// A connection from that address of this machine's (127.0.0.0/8 are all its own).
+pub fn connect_from(source: Ipv4Addr, port: u16) -> TcpStream {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
+    use std::os::fd::AsRawFd;
+    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(fd.as_raw_fd(), &SockaddrIn::from(std::net::SocketAddrV4::new(source, 0))).unwrap();
+    let server = std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    connect(fd.as_raw_fd(), &SockaddrIn::from(server)).unwrap();
+    TcpStream::from(fd)
+}
+
+/// The SQLSTATE of a refusal that has come by now.
+pub fn refusal(stream: &mut TcpStream) -> Option<String> {
+    stream.set_nonblocking(true).unwrap();
+    let mut bytes = [0; 1024];
+    let count = stream.peek(&mut bytes).unwrap_or(0);
+    let Next::Complete(frame, _) = client::next(&bytes[..count]).ok()? else { return None };
+    let Backend::ErrorResponse(fields) = Backend::decode(frame).ok()? else { return None };
+    client::field(&fields, b'C').map(str::to_owned)
 }
 
 /// A client that knows its server process and key, which drivers keep to themselves.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use postgres::{NoTls, SimpleQueryMessage};
 
-use crate::server::{Raw, Server, eventually};
+use crate::server::{Raw, Server, connect_from, eventually};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("a_driver_connects_in_every_model", a_driver_connects_in_every_model),
@@ -15,7 +15,10 @@ pub const TESTS: &[(&str, fn())] = &[
     ("one_client_too_many_is_told_so", one_client_too_many_is_told_so),
     ("a_full_server_queues_refuses_and_serves", a_full_server_queues_refuses_and_serves),
     ("a_full_server_queues_for_reused_workers_too", a_full_server_queues_for_reused_workers_too),
+    ("the_last_places_are_kept_for_superusers", the_last_places_are_kept_for_superusers),
     ("a_cancel_request_is_served_when_every_place_is_taken", a_cancel_request_is_served_when_every_place_is_taken),
+    ("fork_on_accept_serves_cancels_when_every_slot_is_taken", fork_on_accept_serves_cancels_when_every_slot_is_taken),
+    ("wrong_cancel_keys_are_limited", wrong_cancel_keys_are_limited),
     ("a_cancel_request_is_no_session_and_gets_no_answer", a_cancel_request_is_no_session_and_gets_no_answer),
     ("garbage_ends_its_own_connection_only", garbage_ends_its_own_connection_only),
 ];
@@ -158,6 +161,75 @@ fn a_full_server_queues_for_reused_workers_too() {
         })
         .collect();
     assert!(clients.into_iter().all(|client| client.join().is_ok()));
+}
+
+fn fork_on_accept_serves_cancels_when_every_slot_is_taken() {
+    let server = Server::start(&[
+        "pool.model=fork-on-accept",
+        "pool.max_sessions=2",
+        "pool.min_spare=1",
+        "pool.max_spare=1",
+        "pool.reserved_sessions=0",
+    ]);
+    let client = server.connect();
+    let silent: Vec<_> = (0..60).map(|_| connect_from(std::net::Ipv4Addr::LOCALHOST, server.port)).collect();
+    eventually("every slot is taken", || server.status()["counters"]["doorman_accepts"].as_u64() > Some(0));
+    client.cancel_token().cancel_query(NoTls).unwrap();
+    eventually("the cancel was carried out", || server.status()["counters"]["cancels"] == 1);
+    // A client that waits with the doorman gets a slot once there is one.
+    let parameters = server.parameters();
+    let waiting = std::thread::spawn(move || postgres::Client::connect(&parameters, NoTls));
+    eventually("it waits", || server.status()["queued"] == 1);
+    drop(silent);
+    assert!(waiting.join().unwrap().unwrap().simple_query("select 1").is_ok());
+}
+
+fn wrong_cancel_keys_are_limited() {
+    use pgprefork::protocol::client::ClientEncoder;
+    use std::io::{Read, Write};
+    let server = Server::start(&["pool.sessions_per_worker=0"]);
+    let victim = Raw::connect(&server);
+    let cancel = |key: &[u8]| {
+        let mut bytes = Vec::new();
+        ClientEncoder::new(&mut bytes).cancel_request(u32::try_from(victim.pid.as_raw()).unwrap(), key);
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        stream.write_all(&bytes).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    };
+    (0..1200).for_each(|_| cancel(&[0; 4]));
+    let counters = &server.status()["counters"];
+    assert_eq!((&counters["cancels"], &counters["cancels_rejected"]), (&0.into(), &1200.into()));
+    // A key that cannot be guessed works all the same.
+    cancel(&victim.key);
+    assert_eq!(server.status()["counters"]["cancels"], 1);
+    assert!(server.log.text().lines().filter(|line| line.contains("in cancel request")).count() <= 1002);
+}
+
+fn the_last_places_are_kept_for_superusers() {
+    for model in ["prefork", "fork-on-accept"] {
+        let server = Server::start(&[
+            &format!("pool.model={model}"),
+            "pool.max_sessions=5",
+            "pool.reserved_sessions=2",
+            "pool.min_spare=1",
+            "pool.queue_timeout=100ms",
+        ]);
+        let ordinary = || postgres::Client::connect(&server.parameters().replace("user=postgres", "user=ann"), NoTls);
+        let refusal = |error: postgres::Error| {
+            let error = error.as_db_error().cloned().unwrap();
+            (error.code().code().to_owned(), error.message().to_owned())
+        };
+        let _sessions: Vec<_> = (0..3).map(|_| ordinary().unwrap()).collect();
+        let reserved = "remaining connection slots are reserved for non-replication superuser connections";
+        assert_eq!(refusal(ordinary().err().unwrap()), ("53300".to_owned(), reserved.to_owned()));
+        let superusers: Vec<_> = (0..2).map(|_| server.connect()).collect();
+        let full = "sorry, too many clients already";
+        assert_eq!(refusal(ordinary().err().unwrap()), ("53300".to_owned(), full.to_owned()));
+        assert_eq!(refusal(server.try_connect().err().unwrap()), ("53300".to_owned(), full.to_owned()));
+        drop(superusers);
+        eventually("a superuser gets in again", || server.try_connect().is_ok());
+        assert_eq!(refusal(ordinary().err().unwrap()), ("53300".to_owned(), reserved.to_owned()));
+    }
 }
 
 fn a_cancel_request_is_served_when_every_place_is_taken() {

@@ -468,12 +468,14 @@ impl Engine for Sqlite {
     }
 
     fn discard(&mut self, what: Discard) -> Result<(), Error> {
+        let session = Arc::clone(&self.session);
         let database = self.database()?;
         match what {
             Discard::Plans => database.planner.forget(),
-            Discard::Sequences => {}
+            Discard::Sequences => session.forget_sequences(),
             Discard::Temp => database.drop_temporary()?,
             Discard::All => {
+                session.forget_sequences();
                 database.planner.forget();
                 database.drop_temporary()?;
             }

@@ -239,7 +239,7 @@ impl Sqlite {
                 self.copied += 1;
                 Ok(())
             }
-            Err(error) => Err(database.describe(&error, &query.relations)),
+            Err(error) => Err(database.describe_row(&error, query, &values)),
         }
     }
 
@@ -380,7 +380,7 @@ impl Database {
         match stepped {
             Ok(sent) => Ok(sent),
             Err(Stop::Sink(error)) => Err(error),
-            Err(Stop::Sqlite(error)) => Err(self.describe(&error, &query.relations)),
+            Err(Stop::Sqlite(error)) => Err(self.describe_row(&error, query, values)),
         }
     }
 
@@ -390,6 +390,35 @@ impl Database {
             return error;
         }
         self.store.describe(error, &Named { catalog: self.catalog(), relations })
+    }
+
+    /// The same, with the key of a duplicate where the statement's row is known.
+    fn describe_row(&self, error: &rusqlite::Error, query: &Query, values: &Values<'_>) -> Error {
+        let described = self.describe(error, &query.relations);
+        if described.condition() != Condition::UniqueViolation || query.row.is_empty() {
+            return described;
+        }
+        match self.duplicate_key(&described, query, values) {
+            Some(detail) => described.detail(detail),
+            None => described,
+        }
+    }
+
+    fn duplicate_key(&self, error: &Error, query: &Query, values: &Values<'_>) -> Option<String> {
+        use crate::sql::catalog::Catalog;
+        let fields = error.fields();
+        let (schema, table) = (fields.schema.as_deref()?, fields.table.as_deref()?);
+        let relation = self.catalog().relation(Some(schema), table).ok()??;
+        let value = |column: usize| {
+            let name = &relation.columns.get(column)?.name;
+            let (_, bind) = query.row.iter().find(|(known, _)| known == name)?;
+            match bind {
+                Bind::Parameter(number) => values.parameters.get(*number).cloned(),
+                Bind::Literal(number) => values.literals.get(*number).cloned(),
+                _ => None,
+            }
+        };
+        define::unique_detail(&relation, fields.constraint.as_deref()?, &value)
     }
 
     fn writes_temporary_only(&self, query: &Query) -> Result<bool, Error> {

@@ -16,6 +16,7 @@ pub mod functions;
 mod global;
 mod host;
 pub mod interrupts;
+mod sequence;
 pub mod session;
 pub mod state;
 pub mod statement;

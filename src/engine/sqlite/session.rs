@@ -50,6 +50,8 @@ struct State {
     deadline: Option<Instant>,
     transaction_us: i64,
     statement_us: i64,
+    /// Sequences that nextval() was called for, with what it gave; the newest last.
+    sequences: Vec<(u32, i64)>,
 }
 
 impl Session {
@@ -73,6 +75,32 @@ impl Session {
     /// Something was asked of other processes: they are to be told.
     pub fn signal_others(&self) {
         (self.signal)();
+    }
+
+    /// nextval() or setval() gave a value.
+    pub fn note_sequence(&self, oid: u32, value: i64, drawn: bool) {
+        let sequences = &mut self.state.lock().sequences;
+        match sequences.iter().position(|(known, _)| *known == oid) {
+            Some(at) => drop(sequences.remove(at)),
+            None if !drawn => return,
+            None => {}
+        }
+        sequences.push((oid, value));
+    }
+
+    /// What currval() and, without an OID, lastval() give.
+    pub fn sequence_value(&self, oid: Option<u32>) -> Option<i64> {
+        let state = self.state.lock();
+        let found = match oid {
+            Some(oid) => state.sequences.iter().find(|(known, _)| *known == oid),
+            None => state.sequences.last(),
+        };
+        found.map(|(_, value)| *value)
+    }
+
+    /// DISCARD SEQUENCES.
+    pub fn forget_sequences(&self) {
+        self.state.lock().sequences.clear();
     }
 
     /// The segment.
@@ -198,6 +226,7 @@ impl Session {
 impl Interrupts for Session {
     fn check(&self) -> Option<Error> {
         let slot = self.segment.slot(self.owner.slot);
+        slot.beat(shm::clock::monotonic_us());
         if signal::is_pending(Notice::Terminate) || slot.is_raised(Interrupt::Terminate) {
             let message = "terminating connection due to administrator command";
             return Some(Error::new(Condition::AdminShutdown, message));

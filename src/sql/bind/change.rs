@@ -43,7 +43,7 @@ impl Binder<'_> {
         let scope = target_scope(&relation, table, alias.as_deref());
         let conflict = match &insert.on {
             None => None,
-            Some(ast::OnInsert::OnConflict(conflict)) => Some(self.conflict(conflict, &relation, &scope)?),
+            Some(ast::OnInsert::OnConflict(conflict)) => Some(self.conflict(conflict, &relation, table, &scope)?),
             Some(_) => return Err(Error::unsupported("ON DUPLICATE KEY UPDATE")),
         };
         let returning = self.returning(insert.returning.as_deref(), scope)?;
@@ -263,16 +263,28 @@ impl Binder<'_> {
                 *value = not_null_guard(taken, relation, &columns[at]);
             }
             if is_partition {
-                self.guard_partition(relation, columns, row)?;
+                let value = |name: &str| {
+                    let at = columns.iter().position(|known| known == name)?;
+                    row.get(at).cloned()
+                };
+                if let Some(condition) = self.partition_condition(relation, value)?
+                    && let Some(first) = row.first_mut()
+                {
+                    guard_partition(relation, condition, first);
+                }
             }
         }
         Ok(())
     }
 
-    /// The bound of a partition over the values of a row that is to be inserted into it.
-    fn guard_partition(&mut self, relation: &Relation, columns: &[String], row: &mut [Scalar]) -> Result<(), Error> {
+    /// The bound of a partition over the values of a row; a column that `value` does not know is NULL.
+    fn partition_condition(
+        &mut self,
+        relation: &Relation,
+        value: impl Fn(&str) -> Option<Scalar>,
+    ) -> Result<Option<Scalar>, Error> {
         const MARK: &str = "\u{1}row.";
-        let Some(bound) = self.partition_bound(relation, MARK)? else { return Ok(()) };
+        let Some(bound) = self.partition_bound(relation, MARK)? else { return Ok(None) };
         // Each column of the bound is written as the value that the row gives it.
         let mut condition: Vec<Scalar> = Vec::new();
         let mut rest = bound.as_str();
@@ -282,23 +294,44 @@ impl Binder<'_> {
             let quoted =
                 rest.strip_prefix('"').ok_or_else(|| Error::internal("a partition's bound is written otherwise"))?;
             let end = quoted.find('"').ok_or_else(|| Error::internal("a partition's bound is written otherwise"))?;
-            let value = columns.iter().position(|name| *name == quoted[..end]).and_then(|at| row.get(at).cloned());
-            condition.push(value.unwrap_or_else(|| Scalar::null(Type::Text)));
+            condition.push(value(&quoted[..end]).unwrap_or_else(|| Scalar::null(Type::Text)));
             rest = &quoted[end + 1..];
         }
         condition.push(Scalar::new(Node::Sql(rest.to_owned()), Type::Bool));
-        let condition = Scalar::new(Node::Concatenated(condition), Type::Bool);
-        if let Some(first) = row.first_mut() {
-            let type_ = first.type_;
-            let taken = std::mem::replace(first, Scalar::null(type_));
-            let text = |text: &str| Scalar::new(Node::Constant(Value::Text(text.to_owned())), Type::Text);
-            let arguments = vec![condition, taken, text(&relation.schema), text(&relation.name)];
-            *first = Scalar::call(Emit::Call(guards::IN_PARTITION), arguments, type_);
+        Ok(Some(Scalar::new(Node::Concatenated(condition), Type::Bool)))
+    }
+
+    /// An UPDATE of a partition must not move a row out of its bound: the table that the rows share would take it.
+    fn guard_moves(
+        &mut self,
+        relation: &Relation,
+        table: usize,
+        assignments: &mut [(String, Scalar)],
+    ) -> Result<(), Error> {
+        if !matches!(relation.kind, RelationKind::Partition { .. }) {
+            return Ok(());
+        }
+        let stored = from::stored_columns(relation, table);
+        let value = |name: &str| {
+            let assigned = assignments.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+            let kept = || stored.iter().find(|column| column.name == name).map(|column| &column.scalar);
+            assigned.or_else(kept).cloned()
+        };
+        if let Some(condition) = self.partition_condition(relation, value)?
+            && let Some((_, first)) = assignments.first_mut()
+        {
+            guard_partition(relation, condition, first);
         }
         Ok(())
     }
 
-    fn conflict(&mut self, conflict: &ast::OnConflict, relation: &Relation, scope: &Scope) -> Result<Conflict, Error> {
+    fn conflict(
+        &mut self,
+        conflict: &ast::OnConflict,
+        relation: &Relation,
+        table: usize,
+        scope: &Scope,
+    ) -> Result<Conflict, Error> {
         let target = match &conflict.conflict_target {
             None => Vec::new(),
             Some(ast::ConflictTarget::Columns(names)) => {
@@ -328,7 +361,8 @@ impl Binder<'_> {
                 let mut both = scope.clone();
                 both.add(excluded)?;
                 self.scopes.push(both);
-                let assignments = self.assignments(&update.assignments, relation)?;
+                let mut assignments = self.assignments(&update.assignments, relation)?;
+                self.guard_moves(relation, table, &mut assignments)?;
                 let filter = match &update.selection {
                     None => None,
                     Some(condition) => {
@@ -467,7 +501,8 @@ impl Binder<'_> {
         };
         self.scopes.push(scope);
         self.aggregates_refused = Some("aggregate functions are not allowed in UPDATE");
-        let assignments = self.assignments(&update.assignments, &relation)?;
+        let mut assignments = self.assignments(&update.assignments, &relation)?;
+        self.guard_moves(&relation, table, &mut assignments)?;
         let filter = self.filter(update.selection.as_ref(), &relation)?;
         self.aggregates_refused = None;
         self.scopes.pop();
@@ -611,4 +646,13 @@ fn not_null_guard(value: Scalar, relation: &Relation, column: &str) -> Scalar {
     let text = |text: &str| Scalar::new(Node::Constant(Value::Text(text.to_owned())), Type::Text);
     let arguments = vec![value, text(&relation.schema), text(&relation.name), text(column)];
     Scalar { typmod, ..Scalar::call(Emit::Call(guards::NOT_NULL), arguments, type_) }
+}
+
+/// Makes a value of the row fail with 23514 unless the condition holds for the row.
+fn guard_partition(relation: &Relation, condition: Scalar, value: &mut Scalar) {
+    let (type_, typmod) = (value.type_, value.typmod);
+    let taken = std::mem::replace(value, Scalar::null(type_));
+    let text = |text: &str| Scalar::new(Node::Constant(Value::Text(text.to_owned())), Type::Text);
+    let arguments = vec![condition, taken, text(&relation.schema), text(&relation.name)];
+    *value = Scalar { typmod, ..Scalar::call(Emit::Call(guards::IN_PARTITION), arguments, type_) };
 }

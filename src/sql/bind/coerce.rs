@@ -111,6 +111,19 @@ impl Binder<'_> {
             return Ok(scalar);
         }
         match scalar.node {
+            // Names of objects are looked up when the statement runs: what they stand for may change.
+            Node::Literal { index, negated: false } if from == Type::Unknown && casts::is_reg(to) => {
+                let text = Scalar::new(Node::Literal { index, negated: false }, Type::Text);
+                Ok(self.call_cast(text, to))
+            }
+            Node::Untyped(text) if casts::is_reg(to) => {
+                let text = Scalar::new(Node::Constant(Value::Text(text)), Type::Text);
+                Ok(self.call_cast(text, to))
+            }
+            Node::Parameter(_) if from == Type::Unknown && casts::is_reg(to) => {
+                let text = self.convert(scalar, Type::Text)?;
+                Ok(self.call_cast(text, to))
+            }
             // An unknown literal is read as what the context wants.
             Node::Literal { index, negated } if from == Type::Unknown || reads_alike(from, to) => {
                 Ok(Scalar::new(Node::Literal { index, negated }, to))

@@ -107,7 +107,10 @@ impl Binder<'_> {
                 self.call_of("overlay", &arguments)
             }
             Expr::Array(array) => self.array(&array.elem),
-            Expr::CompoundFieldAccess { .. } => Err(self.refused("array subscripts and field selection", expression)),
+            Expr::CompoundFieldAccess { root, access_chain } => match access_chain.as_slice() {
+                [ast::AccessExpr::Subscript(ast::Subscript::Index { index })] => self.subscript(root, index),
+                _ => Err(self.refused("array slices and field selection", expression)),
+            },
             Expr::SimilarTo { .. } => Err(self.refused("SIMILAR TO", expression)),
             other => Err(self.refused("this expression", other)),
         }
@@ -568,6 +571,27 @@ impl Binder<'_> {
             arguments.push(self.coerce(item, type_)?);
         }
         Ok(Scalar::call(Emit::Call(functions::guards::ARRAY), arguments, array))
+    }
+
+    /// `array[index]`. Vectors count from 0, arrays from 1.
+    fn subscript(&mut self, array: &Expr, index: &Expr) -> Result<Scalar, Error> {
+        let bound = self.expression(array)?;
+        let (element, first) = match bound.type_ {
+            Type::Int2Vector => (Type::Int2, 0),
+            Type::OidVector => (Type::Oid, 0),
+            type_ => match type_.element() {
+                Some(element) => (element, 1),
+                None => {
+                    let message =
+                        format!("cannot subscript type {} because it does not support subscripting", type_.name());
+                    return Err(self.error_at(Error::new(Condition::DatatypeMismatch, message), start(array)));
+                }
+            },
+        };
+        let at = self.expression(index)?;
+        let at = self.coerce(at, Type::Int4)?;
+        let arguments = vec![bound, Scalar::integer(i64::from(element.oid())), Scalar::integer(first), at];
+        Ok(Scalar::call(Emit::Call(functions::guards::ARRAY_ELEMENT), arguments, element))
     }
 
     fn collate(&mut self, inner: &Expr, collation: &ast::ObjectName) -> Result<Scalar, Error> {

@@ -8,7 +8,7 @@ use super::scope::{Scope, Source, Visible};
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Relation, RelationKind};
 use crate::sql::define::partition;
-use crate::sql::functions::Emit;
+use crate::sql::functions::{Emit, guards};
 use crate::sql::ir::{Body, From, JoinKind, Node, OutputColumn, Query, Scalar};
 use crate::sql::types::Type;
 
@@ -152,7 +152,7 @@ impl Binder<'_> {
                 args,
                 with_hints,
                 version: None,
-                with_ordinality: false,
+                with_ordinality,
                 partitions,
                 json_path: None,
                 sample: None,
@@ -160,15 +160,15 @@ impl Binder<'_> {
             } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => match args {
                 None => self.table(name, alias.as_ref(), scope).map(Some),
                 Some(args) if args.settings.is_none() => {
-                    self.table_function(name, &args.args, alias.as_ref(), scope).map(Some)
+                    self.table_function(name, &args.args, *with_ordinality, alias.as_ref(), scope).map(Some)
                 }
                 Some(_) => Err(self.refused("SETTINGS", factor)),
             },
             TableFactor::Derived { lateral, subquery, alias, sample: None } => {
                 self.derived(*lateral, subquery, alias.as_ref(), scope)
             }
-            TableFactor::Function { lateral: _, name, args, with_ordinality: false, alias } => {
-                self.table_function(name, args, alias.as_ref(), scope).map(Some)
+            TableFactor::Function { lateral: _, name, args, with_ordinality, alias } => {
+                self.table_function(name, args, *with_ordinality, alias.as_ref(), scope).map(Some)
             }
             TableFactor::NestedJoin { table_with_joins, alias: None } => {
                 let mut inner = Scope::default();
@@ -179,7 +179,13 @@ impl Binder<'_> {
                 scope.merged.extend(inner.merged);
                 Ok(from)
             }
-            TableFactor::UNNEST { .. } => Err(self.refused("unnest in FROM", factor)),
+            TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality, .. } => {
+                let [array] = array_exprs.as_slice() else {
+                    return Err(self.refused("unnest of several arrays", factor));
+                };
+                let array = self.beside(array, scope)?;
+                self.elements("unnest", array, *with_ordinality, alias.as_ref(), scope, start(factor)).map(Some)
+            }
             other => Err(self.refused("this form of a table in FROM", other)),
         }
     }
@@ -341,11 +347,25 @@ impl Binder<'_> {
         &mut self,
         name: &ast::ObjectName,
         arguments: &[ast::FunctionArg],
+        ordinality: bool,
         alias: Option<&ast::TableAlias>,
         scope: &mut Scope,
     ) -> Result<From, Error> {
         let byte = start(name);
         let function = super::last_name(name);
+        if is_set_returning(&function) {
+            let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument))] = arguments else {
+                return Err(self.error_at(Error::unsupported(format!("this form of {function} in FROM")), byte));
+            };
+            let mut array = self.beside(argument, scope)?;
+            if function != "unnest" {
+                array = self.call(&function, vec![array], byte)?;
+            }
+            return self.elements(&function, array, ordinality, alias, scope, byte);
+        }
+        if ordinality {
+            return Err(self.error_at(Error::unsupported(format!("{function} WITH ORDINALITY")), byte));
+        }
         if function != "generate_series" {
             return Err(self.error_at(Error::unsupported(format!("function {function} in FROM")), byte));
         }
@@ -377,6 +397,47 @@ impl Binder<'_> {
         let column = OutputColumn { name: label, type_, typmod: -1, origin: None, not_null: true };
         self.add_source(scope, None, &function, alias, derived_columns(table, &[column]), byte)?;
         Ok(From::Series { table, start, stop, step })
+    }
+
+    /// An argument of a function in FROM, which sees the tables before it.
+    fn beside(&mut self, argument: &ast::Expr, scope: &Scope) -> Result<Scalar, Error> {
+        self.scopes.push(scope.clone());
+        let bound = self.expression(argument);
+        self.scopes.pop();
+        bound
+    }
+
+    /// The elements of an array as rows, numbered from 1 if that is asked for.
+    fn elements(
+        &mut self,
+        function: &str,
+        array: Scalar,
+        ordinality: bool,
+        alias: Option<&ast::TableAlias>,
+        scope: &mut Scope,
+        byte: Option<usize>,
+    ) -> Result<From, Error> {
+        let Some(type_) = array.type_.element() else {
+            let message = format!("function {function}({}) does not exist", array.type_.name());
+            return Err(self.error_at(Error::new(Condition::UndefinedFunction, message), byte));
+        };
+        let table = self.next_table();
+        // A function's one column goes by the alias of its table, unless the function names it.
+        let label = match function {
+            "pg_partition_ancestors" => "relid",
+            _ => alias.map_or(function, |alias| alias.name.value.as_str()),
+        };
+        let column = |name: &str| Node::Column { table, name: name.to_owned(), not_null: false, origin: None };
+        let value = Scalar { node: column("value"), type_, typmod: -1 };
+        let mut columns = vec![Visible { name: label.to_owned(), scalar: value, hidden: false }];
+        if ordinality {
+            let key = Scalar::new(column("key"), Type::Int8);
+            let number = Scalar::call(Emit::Infix("+"), vec![key, Scalar::integer(1)], Type::Int8);
+            columns.push(Visible { name: "ordinality".to_owned(), scalar: number, hidden: false });
+        }
+        self.add_source(scope, None, function, alias, columns, byte)?;
+        let arguments = vec![array, Scalar::integer(i64::from(type_.oid()))];
+        Ok(From::Elements { table, json: Scalar::call(Emit::Call(guards::ARRAY_JSON), arguments, Type::Text) })
     }
 
     fn add_source(
@@ -414,6 +475,36 @@ impl Binder<'_> {
         source.columns = columns;
         scope.add(source).map_err(|error| self.error_at(error, byte))
     }
+}
+
+/// Functions of one argument that give an array here and rows in SQL.
+pub(super) fn is_set_returning(function: &str) -> bool {
+    matches!(function, "unnest" | "pg_partition_ancestors")
+}
+
+/// `SELECT unnest(…)` alone means `SELECT * FROM unnest(…)`.
+pub(super) fn rows_of_function(select: &ast::Select) -> Option<ast::Select> {
+    let (function, alias) = match select.projection.as_slice() {
+        [ast::SelectItem::UnnamedExpr(ast::Expr::Function(function))] => (function, None),
+        [ast::SelectItem::ExprWithAlias { expr: ast::Expr::Function(function), alias }] => (function, Some(alias)),
+        _ => return None,
+    };
+    let ast::FunctionArguments::List(list) = &function.args else { return None };
+    if !select.from.is_empty() || !is_set_returning(&super::last_name(&function.name)) {
+        return None;
+    }
+    let alias = alias.map(|name| ast::TableAlias { explicit: true, name: name.clone(), columns: Vec::new(), at: None });
+    let relation = ast::TableFactor::Function {
+        lateral: false,
+        name: function.name.clone(),
+        args: list.args.clone(),
+        with_ordinality: false,
+        alias,
+    };
+    let mut rewritten = select.clone();
+    rewritten.from = vec![ast::TableWithJoins { relation, joins: Vec::new() }];
+    rewritten.projection = vec![ast::SelectItem::Wildcard(ast::WildcardAdditionalOptions::default())];
+    Some(rewritten)
 }
 
 /// The columns of a stored table, as its storage names them.

@@ -10,6 +10,33 @@ mod from;
 mod function;
 mod query;
 mod scope;
+
+/// The columns of a single row that is inserted, as far as their values are bound as they are.
+fn bound_row(change: &Change, lifted: &[Lifted]) -> Vec<(String, Bind)> {
+    let Change::Insert(insert) = change else { return Vec::new() };
+    let (ir::InsertSource::Values(rows), None) = (&insert.source, &insert.conflict) else { return Vec::new() };
+    let [row] = rows.as_slice() else { return Vec::new() };
+    let bind = |value: &Scalar| match &unguarded(value).node {
+        Node::Parameter(number) => Some(Bind::Parameter(*number)),
+        Node::Literal { index, negated } => {
+            let type_ = unguarded(value).type_;
+            let same = |known: &Lifted| known.index == *index && known.negated == *negated && known.type_ == type_;
+            lifted.iter().position(same).map(Bind::Literal)
+        }
+        _ => None,
+    };
+    insert.columns.iter().zip(row).filter_map(|(name, value)| Some((name.clone(), bind(value)?))).collect()
+}
+
+/// The value that a guard checks.
+fn unguarded(value: &Scalar) -> &Scalar {
+    match &value.node {
+        Node::Call { emit: Emit::Call(guards::NOT_NULL), arguments } => arguments.first().map_or(value, unguarded),
+        Node::Call { emit: Emit::Call(guards::IN_PARTITION), arguments } => arguments.get(1).map_or(value, unguarded),
+        _ => value,
+    }
+}
+
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -21,8 +48,9 @@ use sqlparser::ast::{self, ObjectNamePart, Spanned};
 use super::cache::{Form, Literal};
 use super::catalog::{Catalog, Relation, RelationKind};
 use super::emit::{Emitter, Lifted};
-use super::ir::{Change, Node, OutputColumn, Scalar, Window};
-use super::plan::{Access, Column, Query, Tag};
+use super::functions::{Emit, guards};
+use super::ir::{self, Change, Node, OutputColumn, Scalar, Window};
+use super::plan::{Access, Bind, Column, Query, Tag};
 use super::types::Type;
 use super::{lex, parse, types};
 use crate::error::{Condition, Error};
@@ -134,15 +162,14 @@ pub fn query(
     literals: &mut Literals,
 ) -> Result<Bound, Error> {
     // WITH … INSERT, UPDATE and DELETE arrive as queries whose body is the data change.
-    let change = match (&*query.body, &query.with) {
-        (ast::SetExpr::Insert(inner) | ast::SetExpr::Update(inner) | ast::SetExpr::Delete(inner), None) => Some(inner),
-        (ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_), Some(_)) => {
-            return Err(Error::unsupported("WITH before a data change"));
+    match (&*query.body, &query.with) {
+        (ast::SetExpr::Insert(inner) | ast::SetExpr::Update(inner) | ast::SetExpr::Delete(inner), None) => {
+            return statement(environment, text, inner, declared, literals);
         }
-        _ => None,
-    };
-    if let Some(inner) = change {
-        return statement(environment, text, inner, declared, literals);
+        (ast::SetExpr::Insert(inner) | ast::SetExpr::Update(inner) | ast::SetExpr::Delete(inner), Some(with)) => {
+            return change_with(environment, text, inner, with, declared, literals);
+        }
+        _ => {}
     }
     let mut binder = Binder::new(*environment, text, declared, Some(literals))?;
     let bound = binder.query(query)?;
@@ -157,6 +184,33 @@ pub fn query(
         Access::Read
     };
     Ok(binder.bound(Tag::Select, columns, access, emitter))
+}
+
+/// WITH … before a data change.
+fn change_with(
+    environment: &Environment<'_>,
+    text: &str,
+    change: &ast::Statement,
+    with: &ast::With,
+    declared: &[u32],
+    literals: &mut Literals,
+) -> Result<Bound, Error> {
+    let mut binder = Binder::new(*environment, text, declared, Some(literals))?;
+    let ctes = binder.with(with)?;
+    // The table that is changed comes first among the relations, before those that WITH reads.
+    let read = std::mem::take(&mut binder.relations);
+    let (tag, change) = match change {
+        ast::Statement::Insert(insert) => (Tag::Insert, Change::Insert(ir::Insert { ctes, ..binder.insert(insert)? })),
+        ast::Statement::Update(update) => (Tag::Update, Change::Update(ir::Update { ctes, ..binder.update(update)? })),
+        ast::Statement::Delete(delete) => (Tag::Delete, Change::Delete(ir::Delete { ctes, ..binder.delete(delete)? })),
+        _ => return Err(Error::unsupported("this statement after WITH")),
+    };
+    for oid in read {
+        if !binder.relations.contains(&oid) {
+            binder.relations.push(oid);
+        }
+    }
+    binder.finish_change(tag, &change)
 }
 
 /// The INSERT of one row whose named columns are `Bind::Parameter(0..n)`, already of the columns' types.
@@ -459,11 +513,16 @@ impl<'a> Binder<'a> {
             .collect();
         let mut emitter = Emitter::new(self.tables);
         emitter.change(change);
-        Ok(self.bound(tag, columns, Access::Write, emitter))
+        let row = bound_row(change, &emitter.lifted);
+        let mut bound = self.bound(tag, columns, Access::Write, emitter);
+        bound.query.row = row;
+        Ok(bound)
     }
 
     fn bound(self, tag: Tag, columns: Vec<Column>, access: Access, emitter: Emitter) -> Bound {
         let Emitter { sql, binds, lifted, functions, .. } = emitter;
+        let writes = functions.iter().any(|call| matches!(*call, "pg_catalog_nextval" | "pg_catalog_setval"));
+        let access = if writes { Access::Write } else { access };
         let parameters = self.parameters.iter().map(|type_| type_.unwrap_or(Type::Text)).collect();
         let query = Query {
             sql,
@@ -471,6 +530,7 @@ impl<'a> Binder<'a> {
             access,
             catalog_version: 0,
             relations: self.relations,
+            row: Vec::new(),
             functions,
             virtual_tables: self.virtual_tables,
         };

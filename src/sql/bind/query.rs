@@ -57,7 +57,7 @@ impl Binder<'_> {
         Ok(bound)
     }
 
-    fn with(&mut self, with: &ast::With) -> Result<Vec<Cte>, Error> {
+    pub(super) fn with(&mut self, with: &ast::With) -> Result<Vec<Cte>, Error> {
         let mut ctes = Vec::with_capacity(with.cte_tables.len());
         for table in &with.cte_tables {
             if table.from.is_some() {
@@ -270,6 +270,14 @@ impl Binder<'_> {
         let first_table = self.tables;
 
         let mut scope = Scope::default();
+        let rows_of;
+        let select = match super::from::rows_of_function(select) {
+            Some(rewritten) => {
+                rows_of = rewritten;
+                &rows_of
+            }
+            None => select,
+        };
         let from = self.from(&select.from, &mut scope)?;
         let own_tables = first_table..self.tables;
         self.scopes.push(scope);

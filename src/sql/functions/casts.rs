@@ -95,7 +95,8 @@ const CASTS: &[(Type, Type, CastKind, bool)] = &[
     (Oid, Int8, Assignment, false),
 ];
 
-fn is_reg(type_: Type) -> bool {
+/// Whether values of the type are OIDs that are written as names.
+pub fn is_reg(type_: Type) -> bool {
     matches!(type_, Regclass | Regtype | Regproc | Regnamespace | Regrole)
 }
 

@@ -14,6 +14,13 @@ pub const ONE_ROW: &str = "pg_one_row";
 /// `pg_array(element type, elements…)`: an array's text.
 pub const ARRAY: &str = "pg_array";
 
+/// `pg_array_json(array, element type)`: the elements' stored forms as a JSON array, which SQLite can read row by row.
+pub const ARRAY_JSON: &str = "pg_array_json";
+
+/// `pg_array_element(array, element type, first, index)`: an element, NULL where there is none. `first` is the index
+/// of the first element.
+pub const ARRAY_ELEMENT: &str = "pg_array_element";
+
 /// `pg_in_partition(condition, value, schema, table)`: the value, or 23514 where a row is not the partition's.
 pub const IN_PARTITION: &str = "pg_in_partition";
 
@@ -35,6 +42,8 @@ pub fn registration(call: &str) -> Option<Registration> {
         NOT_NULL => not_null,
         ONE_ROW => one_row,
         ARRAY => make_array,
+        ARRAY_JSON => array_json,
+        ARRAY_ELEMENT => array_element,
         IN_PARTITION => in_partition,
         LIMIT => limit,
         OFFSET => offset,
@@ -97,6 +106,43 @@ fn make_array(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> 
         .map(|element| (*element != Datum::Null).then(|| array::element_text(type_, *element, &context)))
         .collect();
     Ok(Value::Text(array::from_elements(texts.iter().map(Option::as_deref))))
+}
+
+/// The stored forms of an array's (or a vector's) elements; `None` for a NULL array.
+fn elements(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Option<Vec<Value>>, Error> {
+    let (Some(Datum::Text(array)), Some(Datum::Int(oid))) = (arguments.first(), arguments.get(1)) else {
+        return Ok(None);
+    };
+    let type_ = u32::try_from(*oid).ok().and_then(Type::from_oid).unwrap_or(Type::Text);
+    if array.starts_with('{') {
+        return array::values(type_, array, &host.text_context()).map(Some);
+    }
+    let words = array.split_ascii_whitespace();
+    words
+        .map(|word| crate::sql::types::input(type_, -1, word, &host.text_context()))
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+fn array_json(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+    let items = elements(host, arguments)?.unwrap_or_default().into_iter().map(|value| match value {
+        Value::Null => Ok(serde_json::Value::Null),
+        Value::Int(value) => Ok(value.into()),
+        Value::Float(value) => Ok(value.into()),
+        Value::Text(value) => Ok(value.into()),
+        Value::Bytes(_) => Err(Error::unsupported("unnest of an array of this type")),
+    });
+    let items: Vec<serde_json::Value> = items.collect::<Result<_, Error>>()?;
+    Ok(Value::Text(serde_json::Value::Array(items).to_string()))
+}
+
+fn array_element(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+    let (Some(Datum::Int(first)), Some(Datum::Int(index))) = (arguments.get(2), arguments.get(3)) else {
+        return Ok(Value::Null);
+    };
+    let Some(at) = index.checked_sub(*first).and_then(|at| usize::try_from(at).ok()) else { return Ok(Value::Null) };
+    let items = elements(host, arguments)?.unwrap_or_default();
+    Ok(items.into_iter().nth(at).unwrap_or(Value::Null))
 }
 
 fn in_partition(_: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {

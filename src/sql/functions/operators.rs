@@ -7,7 +7,7 @@ use super::arithmetic::{self, Operation};
 use super::{Emit, Implementation, Operator, Volatility, dates, pattern};
 use crate::sql::types::Type::{
     AnyArray, AnyElement, Bool, Bpchar, Bytea, Char, Date, Float4, Float8, Int2, Int4, Int8, Interval, Name, Numeric,
-    Oid, Text, Time, Timestamp, Timestamptz, Uuid,
+    Oid, Text, TextArray, Time, Timestamp, Timestamptz, Uuid,
 };
 use crate::sql::types::{Type, Value};
 
@@ -380,6 +380,7 @@ const NOT_ILIKE: &[Operator] = patterns!("!~~*", "pg_texticnlike", pattern::like
 
 const CONCAT: &[Operator] = &[
     infix("||", Text, Text, Text, Emit::Infix("||")),
+    binary("||", TextArray, TextArray, TextArray, "pg_array_cat", super::session::array_concat),
     binary("||", Bytea, Bytea, Bytea, "pg_byteacat", super::text::bytea_concat),
     binary("||", Text, AnyElement, Text, "pg_textany", super::text::any_concat).stable().typed(),
     binary("||", AnyElement, Text, Text, "pg_textany", super::text::any_concat).stable().typed(),

@@ -4,8 +4,8 @@ use super::arguments::{boolean, float, int, text, truth};
 use super::{Function, Host};
 use crate::error::{Condition, Error};
 use crate::sql::types::Type::{
-    AnyArray, AnyElement, Bool, Float8, Int2, Int4, Int4Array, Int8, Name, NameArray, Oid, PgNodeTree, Regclass,
-    Regtype, Text, Uuid, Void,
+    AnyArray, AnyElement, Bool, Float8, Int2, Int4, Int4Array, Int8, Name, NameArray, Oid, OidArray, PgNodeTree,
+    Regclass, Regtype, Text, Uuid, Void,
 };
 use crate::sql::types::{Datum, Value, array};
 
@@ -97,6 +97,15 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("cardinality", &[AnyArray], Int4, "pg_cardinality", |_, a| {
         Ok(Value::Int(items(text(a, 0)?)?.len() as i64))
     }),
+    Function::call("array_remove", &[AnyArray, AnyElement], AnyArray, "pg_array_remove", |_, a| {
+        let unwanted = plain(a.get(1));
+        let kept: Vec<Option<String>> =
+            items(text(a, 0)?)?.into_iter().filter(|item| item.as_deref() != Some(unwanted.as_str())).collect();
+        Ok(Value::Text(array::from_elements(kept.iter().map(Option::as_deref))))
+    }),
+    catalog!("pg_partition_ancestors", &[Regclass], OidArray),
+    catalog!("pg_statistics_obj_is_visible", &[Oid], Bool),
+    catalog!("pg_operator_is_visible", &[Oid], Bool),
     catalog!("pg_get_userbyid", &[Oid], Name),
     catalog!("pg_table_is_visible", &[Oid], Bool),
     catalog!("pg_type_is_visible", &[Oid], Bool),
@@ -115,6 +124,7 @@ pub(super) const TABLE: &[Function] = &[
     catalog!("pg_get_viewdef", &[Oid, Bool], Text),
     catalog!("pg_get_ruledef", &[Oid], Text),
     catalog!("pg_get_functiondef", &[Oid], Text),
+    catalog!("pg_get_function_sqlbody", &[Oid], Text),
     catalog!("pg_get_function_result", &[Oid], Text),
     catalog!("pg_get_function_arguments", &[Oid], Text),
     catalog!("pg_get_function_identity_arguments", &[Oid], Text),
@@ -198,6 +208,13 @@ fn items(text: &str) -> Result<Vec<Option<String>>, Error> {
     } else {
         Ok(text.split_ascii_whitespace().map(|word| Some(word.to_owned())).collect())
     }
+}
+
+/// `array || array`.
+pub(super) fn array_concat(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
+    let (mut all, rest) = (items(text(a, 0)?)?, items(text(a, 1)?)?);
+    all.extend(rest);
+    Ok(Value::Text(array::from_elements(all.iter().map(Option::as_deref))))
 }
 
 fn array_to_string(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {

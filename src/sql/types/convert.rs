@@ -3,7 +3,7 @@
 use super::calendar::{DAY_US, END_DATE, END_TIMESTAMP, MIN_DAY, MIN_TIMESTAMP};
 use super::interval::Interval;
 use super::numeric::Numeric;
-use super::{Datum, TextContext, Type, Value, array, bytes, datetime, float, integer};
+use super::{Datum, TextContext, Type, Value, array, bytes, datetime, float, integer, names};
 use crate::error::{Condition, Error};
 
 /// Bytes that type name holds at most; longer names are cut.
@@ -98,6 +98,12 @@ pub fn output(type_: Type, typmod: i32, datum: Datum<'_>, context: &TextContext,
         (Type::Bpchar, Datum::Text(text)) => {
             out.extend_from_slice(text.as_bytes());
             pad(typmod, text, out);
+        }
+        (Type::Regproc | Type::Regclass | Type::Regtype | Type::Regnamespace | Type::Regrole, Datum::Int(value)) => {
+            match names::name(type_, value) {
+                Some(name) => out.extend_from_slice(name.as_bytes()),
+                None => integer::write_int(value, out),
+            }
         }
         (Type::Bool, Datum::Int(value)) => out.push(if value != 0 { b't' } else { b'f' }),
         (Type::Float4 | Type::Float8, datum) => {

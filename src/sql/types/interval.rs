@@ -406,7 +406,7 @@ fn year_month(word: &str, sum: &mut Sum) -> Option<()> {
     Some(())
 }
 
-/// "[-]hours:minutes[:seconds]".
+/// "\[-\]hours:minutes\[:seconds\]".
 fn clock(word: &str, sum: &mut Sum) -> Option<()> {
     let (negative, body) = match word.as_bytes().first()? {
         b'-' => (true, &word[1..]),

@@ -15,6 +15,7 @@ mod float;
 mod integer;
 pub mod interval;
 mod name;
+pub mod names;
 pub mod numeric;
 pub mod transcendental;
 

@@ -89,7 +89,15 @@ fn class_row(
     };
     let checks = relation.constraints.iter().filter(|own| matches!(own.kind, ConstraintKind::Check { .. })).count();
     let options = (!is_index && !relation.options.is_empty()).then(|| format!("{{{}}}", relation.options.join(",")));
-    let has_triggers = relation.constraints.iter().any(|own| matches!(own.kind, ConstraintKind::ForeignKey { .. }));
+    // Foreign keys are triggers on both of their tables.
+    let has_triggers = all
+        .relations
+        .iter()
+        .flat_map(|other| other.constraints.iter().map(move |own| (other, own)))
+        .any(|(other, own)| match &own.kind {
+            ConstraintKind::ForeignKey { references, .. } => other.oid == relation.oid || *references == relation.oid,
+            _ => false,
+        });
     let bound = match &relation.kind {
         RelationKind::Partition { bound, .. } if !is_index => Some(bound_text(bound)),
         _ => None,

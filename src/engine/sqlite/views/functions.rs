@@ -4,7 +4,9 @@ use super::catalog::bound_text;
 use crate::engine::cluster::Snapshot;
 use crate::engine::sqlite::catalog::StoredCatalog;
 use crate::error::{Condition, Error};
-use crate::sql::catalog::{Catalog, Constraint, ConstraintKind, Index, ReferentialAction, Relation, RelationKind};
+use crate::sql::catalog::{
+    Catalog, Constraint, ConstraintKind, Index, PartitionStrategy, ReferentialAction, Relation, RelationKind,
+};
 use crate::sql::define::fold_name;
 use crate::sql::types::{Datum, Type, Value, format_type};
 
@@ -31,7 +33,22 @@ pub fn call(
         }
         "pg_encoding_to_char" => text(Some(if oid == 6 { "UTF8" } else { "" }.to_owned())),
         "pg_table_is_visible" => visible(catalog, oid),
-        "pg_type_is_visible" | "pg_function_is_visible" => Ok(Value::Int(1)),
+        "pg_type_is_visible" | "pg_function_is_visible" | "pg_statistics_obj_is_visible" | "pg_operator_is_visible" => {
+            Ok(Value::Int(1))
+        }
+        // No privileges are kept besides those of roles: what can be reached may be used.
+        "has_table_privilege"
+        | "has_column_privilege"
+        | "has_schema_privilege"
+        | "has_database_privilege"
+        | "has_function_privilege"
+        | "has_sequence_privilege" => Ok(Value::Int(1)),
+        "pg_partition_ancestors" => Ok(Value::Text(ancestors(catalog, oid)?)),
+        "pg_get_partition_constraintdef" => text(match catalog.relation_by_oid(oid)? {
+            Some(relation) => constraint_of_partition(catalog, &relation)?,
+            None => None,
+        }),
+        "pg_get_partkeydef" => text(catalog.relation_by_oid(oid)?.and_then(|relation| partition_key(&relation))),
         "obj_description" | "col_description" | "shobj_description" => {
             let attribute =
                 if let ("col_description", Some(Datum::Int(number))) = (name, arguments.get(1)) { *number } else { 0 };
@@ -62,12 +79,27 @@ pub fn call(
             RelationKind::View { query } => Some(query.clone()),
             _ => None,
         })),
-        "pg_get_partkeydef" | "pg_get_triggerdef" | "pg_get_statisticsobjdef_columns" => Ok(Value::Null),
+        "pg_get_triggerdef" | "pg_get_statisticsobjdef_columns" => Ok(Value::Null),
         "regclassin" | "to_regclass" => match arguments.first() {
             Some(Datum::Text(written)) => regclass_input(catalog, written, name == "to_regclass"),
             _ => Ok(Value::Null),
         },
         "regclassout" => text(Some(regclass_output(catalog, oid)?)),
+        "regtypein" | "to_regtype" | "regnamespacein" | "regrolein" | "regprocin" => match arguments.first() {
+            Some(Datum::Text(written)) => named_input(catalog, cluster, name, written),
+            _ => Ok(Value::Null),
+        },
+        "regtypeout" => text(Some(Type::from_oid(oid).map_or_else(|| or_dash(oid), |type_| format_type(type_, -1)))),
+        "regnamespaceout" => {
+            let schemas = catalog.all_schemas()?;
+            let found = schemas.into_iter().find(|(known, ..)| *known == oid).map(|(_, name, _)| identifier(&name));
+            text(Some(found.unwrap_or_else(|| or_dash(oid))))
+        }
+        "regroleout" => {
+            let found = cluster.roles().iter().find(|role| role.oid == oid).map(|role| identifier(&role.name));
+            text(Some(found.unwrap_or_else(|| or_dash(oid))))
+        }
+        "regprocout" => text(Some(or_dash(oid))),
         other => {
             let message = format!("function {other} does not exist");
             Err(Error::new(Condition::UndefinedFunction, message))
@@ -82,6 +114,43 @@ fn visible(catalog: &StoredCatalog<'_>, oid: u32) -> Result<Value, Error> {
     };
     let found = catalog.relation(None, &relation.name)?;
     Ok(Value::Int(i64::from(found.is_some_and(|found| found.oid == oid))))
+}
+
+/// A partition and its parent, nearest first; nothing for other tables.
+fn ancestors(catalog: &StoredCatalog<'_>, oid: u32) -> Result<String, Error> {
+    let relation = catalog.relation_by_oid(oid)?;
+    Ok(match relation.as_ref().map(|relation| &relation.kind) {
+        Some(RelationKind::Partition { parent, .. }) => format!("{{{oid},{parent}}}"),
+        Some(RelationKind::Partitioned(_)) => format!("{{{oid}}}"),
+        _ => "{}".to_owned(),
+    })
+}
+
+/// The condition that a partition's rows fulfil, over its parent's columns.
+fn constraint_of_partition(catalog: &StoredCatalog<'_>, relation: &Relation) -> Result<Option<String>, Error> {
+    let RelationKind::Partition { parent, bound } = &relation.kind else { return Ok(None) };
+    let Some(root) = catalog.relation_by_oid(*parent)? else { return Ok(None) };
+    let RelationKind::Partitioned(partitioning) = &root.kind else { return Ok(None) };
+    let mut siblings = Vec::new();
+    for oid in partitioning.partitions.iter().filter(|oid| **oid != relation.oid) {
+        if let Some(sibling) = catalog.relation_by_oid(*oid)?
+            && let RelationKind::Partition { bound, .. } = &sibling.kind
+        {
+            siblings.push(bound.clone());
+        }
+    }
+    Ok(Some(format!("({})", crate::sql::define::partition::bound_condition(&root, bound, &siblings, ""))))
+}
+
+/// `RANGE (a, b)`.
+fn partition_key(relation: &Relation) -> Option<String> {
+    let RelationKind::Partitioned(partitioning) = &relation.kind else { return None };
+    let strategy = match partitioning.strategy {
+        PartitionStrategy::Range => "RANGE",
+        PartitionStrategy::List => "LIST",
+        PartitionStrategy::Hash => "HASH",
+    };
+    Some(format!("{strategy} ({})", columns(relation, &partitioning.columns)))
 }
 
 fn index(catalog: &StoredCatalog<'_>, oid: u32) -> Result<Option<(Relation, Index)>, Error> {
@@ -193,6 +262,40 @@ fn regclass_input(catalog: &StoredCatalog<'_>, written: &str, missing_ok: bool) 
         return Ok(Value::Null);
     }
     Err(Error::new(Condition::UndefinedTable, format!("relation \"{written}\" does not exist")))
+}
+
+/// An OID that nothing is known of.
+fn or_dash(oid: u32) -> String {
+    if oid == 0 { "-".to_owned() } else { oid.to_string() }
+}
+
+/// The OID of a type, schema or role by its name.
+fn named_input(catalog: &StoredCatalog<'_>, cluster: &Snapshot, kind: &str, written: &str) -> Result<Value, Error> {
+    if let Ok(oid) = written.parse::<u32>() {
+        return Ok(Value::Int(i64::from(oid)));
+    }
+    let name = match written.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => fold_name(written.trim(), false),
+    };
+    let (found, condition, what) = match kind {
+        "regnamespacein" => {
+            let schemas = catalog.all_schemas()?;
+            let oid = schemas.into_iter().find(|(_, known, _)| *known == name).map(|(oid, ..)| oid);
+            (oid, Condition::InvalidSchemaName, "schema")
+        }
+        "regrolein" => (cluster.role_row(&name).map(|role| role.oid), Condition::UndefinedObject, "role"),
+        "regprocin" => (None, Condition::UndefinedFunction, "function"),
+        _ => {
+            let type_ = crate::sql::types::parse_name(name.trim_start_matches("pg_catalog."));
+            (type_.map(Type::oid), Condition::UndefinedObject, "type")
+        }
+    };
+    match found {
+        Some(oid) => Ok(Value::Int(i64::from(oid))),
+        None if kind == "to_regtype" => Ok(Value::Null),
+        None => Err(Error::new(condition, format!("{what} \"{written}\" does not exist"))),
+    }
 }
 
 /// The name of a relation or index, with its schema where the search path does not find it.

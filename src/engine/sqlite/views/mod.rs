@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use crate::engine::cluster::Snapshot;
 use crate::error::Error;
 use crate::sql::catalog::{ColumnDefinition, Relation, RelationKind};
-use crate::sql::types::{Datum, Type, Value};
+use crate::sql::types::{Datum, Type, Value, names};
 
 /// Where the views' rows come from. Implemented by the engine.
 pub trait Source {
@@ -41,7 +41,23 @@ thread_local! {
 
 /// Installs what the views of this thread's connection show; `None` when the session ends.
 pub fn install(source: Option<Rc<dyn Source>>) {
+    names::install(source.is_some().then_some(name_of as names::Resolver));
     SOURCE.with(|current| *current.borrow_mut() = source);
+}
+
+/// How a value of a `reg*` type is shown.
+fn name_of(type_: Type, oid: u32) -> Option<String> {
+    let output = match type_ {
+        Type::Regclass => "regclassout",
+        Type::Regtype => "regtypeout",
+        Type::Regnamespace => "regnamespaceout",
+        Type::Regrole => "regroleout",
+        _ => "regprocout",
+    };
+    match function(output, &[Datum::Int(i64::from(oid))]) {
+        Ok(Value::Text(name)) => Some(name),
+        _ => None,
+    }
 }
 
 fn source() -> Option<Rc<dyn Source>> {
