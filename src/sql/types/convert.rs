@@ -89,7 +89,7 @@ fn parse_json(type_: Type, text: &str) -> Result<Value, Error> {
 
 /// Appends a value's text form. NULL appends nothing.
 ///
-/// The `reg*` types but regtype appear as numbers: their names need the catalog.
+/// The `reg*` types appear by the names that `names` knows, else as numbers.
 pub fn output(type_: Type, typmod: i32, datum: Datum<'_>, context: &TextContext, out: &mut Vec<u8>) {
     match (type_, datum) {
         (_, Datum::Null) => {}
@@ -119,11 +119,6 @@ pub fn output(type_: Type, typmod: i32, datum: Datum<'_>, context: &TextContext,
             Err(_) => out.extend_from_slice(text.as_bytes()),
         },
         (Type::Uuid, Datum::Bytes(value)) => bytes::write_uuid(value, out),
-        (Type::Regtype, Datum::Int(0)) => out.push(b'-'),
-        (Type::Regtype, Datum::Int(value)) => match u32::try_from(value).ok().and_then(Type::from_oid) {
-            Some(named) => out.extend_from_slice(named.name().as_bytes()),
-            None => integer::write_int(value, out),
-        },
         (_, Datum::Bytes(value)) => bytes::write_bytea(value, context.bytea_output, out),
         (_, Datum::Int(value)) => integer::write_int(value, out),
         (_, Datum::Text(text)) => out.extend_from_slice(text.as_bytes()),
