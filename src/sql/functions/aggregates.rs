@@ -290,7 +290,7 @@ impl Aggregate {
             Self::Float4Sum => float_to_value(f64::from(state.float as f32)),
             Self::FloatAvg => float_to_value(state.float / count),
             Self::IntervalSum => state.interval.to_value()?,
-            Self::IntervalAvg => state.interval.scale(1.0 / count)?.to_value()?,
+            Self::IntervalAvg => state.interval.divide(count)?.to_value()?,
             Self::BoolAnd | Self::BoolOr => state.truth.map_or(Value::Null, truth),
             Self::Array => Value::Text(array::from_elements(state.items.iter().map(Option::as_deref))),
             Self::String | Self::NumericMin | Self::NumericMax | Self::IntervalMin | Self::IntervalMax => {

@@ -274,7 +274,7 @@ pub fn divide_interval(interval: &str, divisor: f64) -> Result<Value, Error> {
     if divisor == 0.0 {
         return Err(super::arithmetic::division_by_zero());
     }
-    Interval::from_stored(interval)?.scale(1.0 / divisor)?.to_value()
+    Interval::from_stored(interval)?.divide(divisor)?.to_value()
 }
 
 /// timestamp - timestamp: days and time.

@@ -277,3 +277,6 @@ fn overloads<T>(table: &'static [T], matches: impl Fn(&T) -> bool) -> &'static [
 pub fn can_coerce(from: Type, to: Type, kind: CastKind) -> bool {
     casts::find(from, to).is_some_and(|cast| cast.context <= kind)
 }
+
+#[cfg(test)]
+mod tests;
