@@ -154,7 +154,11 @@ impl Binder<'_> {
 
     fn call_cast(&self, scalar: Scalar, to: Type) -> Scalar {
         let from = scalar.type_;
-        match casts::find(from, to).map_or(Emit::Call(casts::CAST), |cast| cast.emit) {
+        let emit = casts::find(from, to).map_or(Emit::Call(casts::CAST), |cast| cast.emit);
+        // A literal is read as its type says: under another, '70000'::int2::int4 would be no error.
+        let reread = matches!(scalar.node, Node::Literal { .. })
+            && !matches!((from, to), (Type::Text | Type::Varchar, Type::Text | Type::Varchar));
+        match if reread { Emit::Call(casts::CAST) } else { emit } {
             // Stored alike: the node stays, so that a column is still a column to an index.
             Emit::Nothing => Scalar::new(scalar.node, to),
             emit => {

@@ -311,7 +311,8 @@ impl Binder<'_> {
     /// A minus before digits belongs to them: -2147483648 is an integer.
     fn negated(&mut self, bound: Scalar, byte: Option<usize>) -> Result<Scalar, Error> {
         match bound.node {
-            Node::Literal { index, negated: false } if bound.type_ != Type::Unknown => {
+            // Not of an interval, whose text a minus would not reach.
+            Node::Literal { index, negated: false } if bound.type_.category() == 'N' && bound.type_ != Type::Oid => {
                 let mut type_ = bound.type_;
                 if type_ != Type::Int4 && self.literal_text(index) == Some("2147483648") {
                     self.fix(index);

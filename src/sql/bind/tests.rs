@@ -235,6 +235,16 @@ fn errors_are_postgresqls() {
     assert_eq!(error.fields().position, Some(45));
 }
 
+/// A cast between types stored alike must not change the type that a literal is read as.
+#[test]
+fn literals_are_read_as_the_first_type_they_are_cast_to() {
+    for text in ["SELECT '70000'::int2::int4", "SELECT 't'::int4::int8"] {
+        assert!(plan(text).is_err(), "{text}");
+    }
+    assert!(sql("SELECT '1'::int2::int4").contains("pg_cast"));
+    assert!(sql("SELECT - interval '1 mon'").contains("pg_interval_um"));
+}
+
 /// SQLite must at least understand what was emitted.
 #[test]
 fn emitted_sql_is_sqlites() {

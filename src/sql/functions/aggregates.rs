@@ -57,14 +57,44 @@ const OTHERS: &[Function] = &[
     Function::aggregate("bool_and", &[Bool], Bool, Emit::Call("pg_agg_bool_and")),
     Function::aggregate("every", &[Bool], Bool, Emit::Call("pg_agg_bool_and")),
     Function::aggregate("bool_or", &[Bool], Bool, Emit::Call("pg_agg_bool_or")),
+    Function::aggregate("bit_and", &[Int2], Int2, Emit::Call("pg_agg_bit_and")),
+    Function::aggregate("bit_and", &[Int4], Int4, Emit::Call("pg_agg_bit_and")),
+    Function::aggregate("bit_and", &[Int8], Int8, Emit::Call("pg_agg_bit_and")),
+    Function::aggregate("bit_or", &[Int2], Int2, Emit::Call("pg_agg_bit_or")),
+    Function::aggregate("bit_or", &[Int4], Int4, Emit::Call("pg_agg_bit_or")),
+    Function::aggregate("bit_or", &[Int8], Int8, Emit::Call("pg_agg_bit_or")),
     Function::aggregate("string_agg", &[Text, Text], Text, Emit::Call("pg_agg_string")),
     Function::aggregate("array_agg", &[AnyElement], AnyArray, Emit::Call("pg_agg_array")).typed(),
     Function::aggregate("stddev", &[Float8], Float8, Emit::Call("pg_agg_stddev_samp")),
+    Function::aggregate("stddev", &[Int2], NumericType, Emit::Call("pg_agg_numeric_stddev_samp")),
+    Function::aggregate("stddev", &[Int4], NumericType, Emit::Call("pg_agg_numeric_stddev_samp")),
+    Function::aggregate("stddev", &[Int8], NumericType, Emit::Call("pg_agg_numeric_stddev_samp")),
+    Function::aggregate("stddev", &[NumericType], NumericType, Emit::Call("pg_agg_numeric_stddev_samp")),
     Function::aggregate("stddev_samp", &[Float8], Float8, Emit::Call("pg_agg_stddev_samp")),
+    Function::aggregate("stddev_samp", &[Int2], NumericType, Emit::Call("pg_agg_numeric_stddev_samp")),
+    Function::aggregate("stddev_samp", &[Int4], NumericType, Emit::Call("pg_agg_numeric_stddev_samp")),
+    Function::aggregate("stddev_samp", &[Int8], NumericType, Emit::Call("pg_agg_numeric_stddev_samp")),
+    Function::aggregate("stddev_samp", &[NumericType], NumericType, Emit::Call("pg_agg_numeric_stddev_samp")),
     Function::aggregate("stddev_pop", &[Float8], Float8, Emit::Call("pg_agg_stddev_pop")),
+    Function::aggregate("stddev_pop", &[Int2], NumericType, Emit::Call("pg_agg_numeric_stddev_pop")),
+    Function::aggregate("stddev_pop", &[Int4], NumericType, Emit::Call("pg_agg_numeric_stddev_pop")),
+    Function::aggregate("stddev_pop", &[Int8], NumericType, Emit::Call("pg_agg_numeric_stddev_pop")),
+    Function::aggregate("stddev_pop", &[NumericType], NumericType, Emit::Call("pg_agg_numeric_stddev_pop")),
     Function::aggregate("variance", &[Float8], Float8, Emit::Call("pg_agg_var_samp")),
+    Function::aggregate("variance", &[Int2], NumericType, Emit::Call("pg_agg_numeric_var_samp")),
+    Function::aggregate("variance", &[Int4], NumericType, Emit::Call("pg_agg_numeric_var_samp")),
+    Function::aggregate("variance", &[Int8], NumericType, Emit::Call("pg_agg_numeric_var_samp")),
+    Function::aggregate("variance", &[NumericType], NumericType, Emit::Call("pg_agg_numeric_var_samp")),
     Function::aggregate("var_samp", &[Float8], Float8, Emit::Call("pg_agg_var_samp")),
+    Function::aggregate("var_samp", &[Int2], NumericType, Emit::Call("pg_agg_numeric_var_samp")),
+    Function::aggregate("var_samp", &[Int4], NumericType, Emit::Call("pg_agg_numeric_var_samp")),
+    Function::aggregate("var_samp", &[Int8], NumericType, Emit::Call("pg_agg_numeric_var_samp")),
+    Function::aggregate("var_samp", &[NumericType], NumericType, Emit::Call("pg_agg_numeric_var_samp")),
     Function::aggregate("var_pop", &[Float8], Float8, Emit::Call("pg_agg_var_pop")),
+    Function::aggregate("var_pop", &[Int2], NumericType, Emit::Call("pg_agg_numeric_var_pop")),
+    Function::aggregate("var_pop", &[Int4], NumericType, Emit::Call("pg_agg_numeric_var_pop")),
+    Function::aggregate("var_pop", &[Int8], NumericType, Emit::Call("pg_agg_numeric_var_pop")),
+    Function::aggregate("var_pop", &[NumericType], NumericType, Emit::Call("pg_agg_numeric_var_pop")),
 ];
 
 /// Aggregates.
@@ -78,6 +108,7 @@ pub struct State {
     float: f64,
     squares: f64,
     numeric: Option<Numeric>,
+    numeric_squares: Option<Numeric>,
     interval: Interval,
     truth: Option<bool>,
     text: Option<String>,
@@ -108,6 +139,12 @@ pub enum Aggregate {
     StddevPop,
     VarSamp,
     VarPop,
+    NumericStddevSamp,
+    NumericStddevPop,
+    NumericVarSamp,
+    NumericVarPop,
+    BitAnd,
+    BitOr,
 }
 
 impl Aggregate {
@@ -134,6 +171,12 @@ impl Aggregate {
             "stddev_pop" => Self::StddevPop,
             "var_samp" => Self::VarSamp,
             "var_pop" => Self::VarPop,
+            "numeric_stddev_samp" => Self::NumericStddevSamp,
+            "numeric_stddev_pop" => Self::NumericStddevPop,
+            "numeric_var_samp" => Self::NumericVarSamp,
+            "numeric_var_pop" => Self::NumericVarPop,
+            "bit_and" => Self::BitAnd,
+            "bit_or" => Self::BitOr,
             _ => return None,
         })
     }
@@ -193,6 +236,26 @@ impl Aggregate {
                 state.float += delta / state.count as f64;
                 state.squares += delta * (value - state.float);
             }
+            Self::NumericStddevSamp | Self::NumericStddevPop | Self::NumericVarSamp | Self::NumericVarPop => {
+                let value = numeric(arguments, 0)?;
+                let square = value.mul(&value)?;
+                state.numeric_squares = Some(match state.numeric_squares.take() {
+                    Some(sum) => sum.add(&square)?,
+                    None => square,
+                });
+                state.numeric = Some(match state.numeric.take() {
+                    Some(sum) => sum.add(&value)?,
+                    None => value,
+                });
+            }
+            Self::BitAnd | Self::BitOr => {
+                let value = i128::from(super::arguments::int(arguments, 0)?);
+                state.int = match (self, state.count) {
+                    (_, 1) => value,
+                    (Self::BitAnd, _) => state.int & value,
+                    _ => state.int | value,
+                };
+            }
             Self::Array => {}
         }
         Ok(())
@@ -217,7 +280,7 @@ impl Aggregate {
         }
         let count = state.count as f64;
         Ok(match self {
-            Self::IntSum => match i64::try_from(state.int) {
+            Self::IntSum | Self::BitAnd | Self::BitOr => match i64::try_from(state.int) {
                 Ok(sum) => Value::Int(sum),
                 Err(_) => return Err(Error::new(Condition::NumericValueOutOfRange, "bigint out of range")),
             },
@@ -227,13 +290,18 @@ impl Aggregate {
             Self::Float4Sum => float_to_value(f64::from(state.float as f32)),
             Self::FloatAvg => float_to_value(state.float / count),
             Self::IntervalSum => state.interval.to_value()?,
-            Self::IntervalAvg => state.interval.scale(1.0 / count)?.to_value()?,
+            Self::IntervalAvg => state.interval.divide(count)?.to_value()?,
             Self::BoolAnd | Self::BoolOr => state.truth.map_or(Value::Null, truth),
             Self::Array => Value::Text(array::from_elements(state.items.iter().map(Option::as_deref))),
             Self::String | Self::NumericMin | Self::NumericMax | Self::IntervalMin | Self::IntervalMax => {
                 state.text.map_or(Value::Null, Value::Text)
             }
             Self::StddevSamp | Self::VarSamp if state.count < 2 => Value::Null,
+            Self::NumericStddevSamp | Self::NumericVarSamp if state.count < 2 => Value::Null,
+            Self::NumericVarSamp => variance(&state, state.count - 1)?.0.to_value(),
+            Self::NumericVarPop => variance(&state, state.count)?.0.to_value(),
+            Self::NumericStddevSamp => deviation(&state, state.count - 1)?.to_value(),
+            Self::NumericStddevPop => deviation(&state, state.count)?.to_value(),
             Self::VarSamp => float_to_value(state.squares / (count - 1.0)),
             Self::StddevSamp => float_to_value((state.squares / (count - 1.0)).sqrt()),
             Self::VarPop => float_to_value(state.squares / count),
@@ -248,4 +316,24 @@ fn total(state: &State) -> Result<Numeric, Error> {
         Some(sum) => sum.add(&whole),
         None => Ok(whole),
     }
+}
+
+/// (N Σx² − (Σx)²) / (N · divisor), and its scale.
+fn variance(state: &State, divisor: i64) -> Result<(Numeric, i64), Error> {
+    let (Some(sum), Some(squares)) = (&state.numeric, &state.numeric_squares) else {
+        return Ok((Numeric::from_int(0), 0));
+    };
+    let count = Numeric::from_int(state.count);
+    let spread = squares.mul(&count)?.sub(&sum.mul(sum)?)?;
+    if spread.signum().is_some_and(|sign| sign <= 0) {
+        return Ok((Numeric::from_int(0), 0));
+    }
+    let quotient = spread.div(&count.mul(&Numeric::from_int(divisor))?)?;
+    let scale = quotient.scale();
+    Ok((quotient, scale))
+}
+
+fn deviation(state: &State, divisor: i64) -> Result<Numeric, Error> {
+    let (variance, scale) = variance(state, divisor)?;
+    Ok(variance.sqrt_to(scale))
 }

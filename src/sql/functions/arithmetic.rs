@@ -2,7 +2,6 @@
 
 use super::arguments::{float, int, numeric};
 use crate::error::{Condition, Error};
-use crate::sql::types::numeric::Numeric;
 use crate::sql::types::{Datum, Type, Value, float_to_value, integer_range};
 
 /// An integer result, if its type can hold it.
@@ -81,46 +80,4 @@ pub fn numerics(operation: Operation, arguments: &[Datum<'_>]) -> Result<Value, 
         Operation::Rem => a.rem(&b),
     };
     value.map(|value| value.to_value())
-}
-
-/// Whole powers of numerics exactly where the exponent is a small whole number, others by floats.
-pub fn numeric_power(base: &Numeric, exponent: &Numeric) -> Result<Numeric, Error> {
-    let zero_base = base.signum() == Some(0);
-    if zero_base && exponent.signum() == Some(-1) {
-        return Err(Error::new(
-            Condition::InvalidArgumentForPowerFunction,
-            "zero raised to a negative power is undefined",
-        ));
-    }
-    let whole = exponent.trunc(0);
-    let is_whole = exponent.sub(&whole)?.signum() == Some(0);
-    if base.signum() == Some(-1) && !is_whole {
-        return Err(Error::new(
-            Condition::InvalidArgumentForPowerFunction,
-            "a negative number raised to a non-integer power yields a complex result",
-        ));
-    }
-    let float = base.to_f64().powf(exponent.to_f64());
-    if float.is_infinite() || float.is_nan() {
-        return match (base, exponent) {
-            (Numeric::Finite { .. }, Numeric::Finite { .. }) => {
-                Err(Error::new(Condition::NumericValueOutOfRange, "value overflows numeric format"))
-            }
-            _ => Ok(Numeric::from_float(float, Type::Float8)),
-        };
-    }
-    // Sixteen significant digits, as PostgreSQL chooses the result's scale.
-    let weight = if float == 0.0 { 0 } else { float.abs().log10() as i64 };
-    let scale = (16 - weight).max(base.scale()).max(exponent.scale()).clamp(0, 1000);
-    match exponent.to_i64() {
-        Some(times) if is_whole && times.unsigned_abs() <= 4096 => {
-            let one = Numeric::from_int(1);
-            let mut value = one.clone();
-            for _ in 0..times.unsigned_abs() {
-                value = value.mul(base)?;
-            }
-            if times < 0 { Ok(one.round(scale).div(&value)?.round(scale)) } else { Ok(value.round(scale)) }
-        }
-        _ => Ok(Numeric::from_float(float, Type::Float8).round(scale)),
-    }
 }

@@ -40,7 +40,7 @@ const CASTS: &[(Type, Type, CastKind, bool)] = &[
     (Int2, Numeric, Implicit, true),
     (Int4, Numeric, Implicit, true),
     (Int8, Numeric, Implicit, true),
-    (Float4, Float8, Implicit, false),
+    (Float4, Float8, Implicit, true),
     (Numeric, Float4, Implicit, true),
     (Numeric, Float8, Implicit, true),
     (Int4, Int2, Assignment, true),

@@ -2,11 +2,11 @@
 
 use std::cmp::Ordering;
 
-use super::arguments::{float, int, text};
+use super::arguments::{float, int, text, truth};
 use super::{Function, Host};
 use crate::error::{Condition, Error};
 use crate::sql::types::Type::{
-    Date, Float8, Int4, Interval as IntervalType, Numeric as NumericType, Text, Time, Timestamp, Timestamptz,
+    Bool, Date, Float8, Int4, Interval as IntervalType, Numeric as NumericType, Text, Time, Timestamp, Timestamptz,
 };
 use crate::sql::types::calendar::*;
 use crate::sql::types::datetime::{to_local, to_utc};
@@ -25,6 +25,9 @@ pub(super) const TABLE: &[Function] = &[
         Ok(Value::Int(to_utc(truncate(text(a, 0)?, to_local(value, &zone).0)?, &zone)))
     })
     .stable(),
+    Function::call("date_trunc", &[Text, IntervalType], IntervalType, "pg_interval_trunc", |_, a| {
+        truncate_interval(text(a, 0)?, Interval::from_stored(text(a, 1)?)?)?.to_value()
+    }),
     Function::call("date_part", &[Text, Date], Float8, "pg_date_part_date", |_, a| {
         float_part(part(text(a, 0)?, date_to_timestamp(int(a, 1)?)?, 0)?)
     }),
@@ -36,14 +39,12 @@ pub(super) const TABLE: &[Function] = &[
     })
     .stable(),
     Function::call("date_part", &[Text, Time], Float8, "pg_time_part", |_, a| {
-        float_part(part(text(a, 0)?, int(a, 1)?, 0)?)
+        float_part(time_part(text(a, 0)?, int(a, 1)?)?)
     }),
     Function::call("date_part", &[Text, IntervalType], Float8, "pg_interval_part", |_, a| {
         float_part(interval_part(a)?)
     }),
-    Function::call("extract", &[Text, Date], NumericType, "pg_extract_date", |_, a| {
-        Ok(part(text(a, 0)?, date_to_timestamp(int(a, 1)?)?, 0)?.to_value())
-    }),
+    Function::call("extract", &[Text, Date], NumericType, "pg_extract_date", |_, a| date_part(text(a, 0)?, int(a, 1)?)),
     Function::call("extract", &[Text, Timestamp], NumericType, "pg_extract_timestamp", |_, a| {
         Ok(part(text(a, 0)?, int(a, 1)?, 0)?.to_value())
     }),
@@ -52,7 +53,7 @@ pub(super) const TABLE: &[Function] = &[
     })
     .stable(),
     Function::call("extract", &[Text, Time], NumericType, "pg_extract_time", |_, a| {
-        Ok(part(text(a, 0)?, int(a, 1)?, 0)?.to_value())
+        Ok(time_part(text(a, 0)?, int(a, 1)?)?.to_value())
     }),
     Function::call("extract", &[Text, IntervalType], NumericType, "pg_extract_interval", |_, a| {
         Ok(interval_part(a)?.to_value())
@@ -76,6 +77,8 @@ pub(super) const TABLE: &[Function] = &[
         }
         Ok(Value::Int(value as i64))
     }),
+    Function::call("to_timestamp", &[Text, Text], Timestamptz, "pg_to_timestamp_text", super::formatting::to_timestamp)
+        .stable(),
     Function::call("make_date", &[Int4, Int4, Int4], Date, "pg_make_date", |_, a| {
         let (year, month, day) = (int(a, 0)?, int(a, 1)?, int(a, 2)?);
         let proleptic = if year < 0 { year + 1 } else { year };
@@ -93,6 +96,44 @@ pub(super) const TABLE: &[Function] = &[
             ));
         }
         Ok(Value::Int(days))
+    }),
+    Function::call("make_time", &[Int4, Int4, Float8], Time, "pg_make_time", |_, a| {
+        clock(int(a, 0)?, int(a, 1)?, float(a, 2)?).map(Value::Int)
+    }),
+    Function::call(
+        "make_timestamp",
+        &[Int4, Int4, Int4, Int4, Int4, Float8],
+        Timestamp,
+        "pg_make_timestamp",
+        |_, a| {
+            let (year, month, day) = (int(a, 0)?, int(a, 1)?, int(a, 2)?);
+            if !(1..=294_276).contains(&year)
+                || !(1..=12).contains(&month)
+                || day < 1
+                || day > days_in_month(year, month)
+            {
+                return Err(Error::new(
+                    Condition::DatetimeFieldOverflow,
+                    format!("date field value out of range: {year}-{month:02}-{day:02}"),
+                ));
+            }
+            Ok(Value::Int(days_from_civil(year, month, day) * DAY_US + clock(int(a, 3)?, int(a, 4)?, float(a, 5)?)?))
+        },
+    ),
+    Function::call("isfinite", &[Date], Bool, "pg_date_finite", |_, a| {
+        let days = int(a, 0)?;
+        Ok(truth(days != i64::from(i32::MAX) && days != i64::from(i32::MIN)))
+    }),
+    Function::call("isfinite", &[Timestamp], Bool, "pg_timestamp_finite", timestamp_finite),
+    Function::call("isfinite", &[Timestamptz], Bool, "pg_timestamp_finite", timestamp_finite),
+    Function::call("justify_hours", &[IntervalType], IntervalType, "pg_justify_hours", |_, a| {
+        justify(Interval::from_stored(text(a, 0)?)?, true, false)
+    }),
+    Function::call("justify_days", &[IntervalType], IntervalType, "pg_justify_days", |_, a| {
+        justify(Interval::from_stored(text(a, 0)?)?, false, true)
+    }),
+    Function::call("justify_interval", &[IntervalType], IntervalType, "pg_justify_interval", |_, a| {
+        justify(Interval::from_stored(text(a, 0)?)?, true, true)
     }),
     Function::call("clock_timestamp", &[], Timestamptz, "pg_clock_timestamp", |h, _| {
         Ok(Value::Int(h.clock_timestamp()))
@@ -233,7 +274,7 @@ pub fn divide_interval(interval: &str, divisor: f64) -> Result<Value, Error> {
     if divisor == 0.0 {
         return Err(super::arithmetic::division_by_zero());
     }
-    Interval::from_stored(interval)?.scale(1.0 / divisor)?.to_value()
+    Interval::from_stored(interval)?.divide(divisor)?.to_value()
 }
 
 /// timestamp - timestamp: days and time.
@@ -293,6 +334,29 @@ fn truncate(unit: &str, value: i64) -> Result<i64, Error> {
     })
 }
 
+fn truncate_interval(unit: &str, interval: Interval) -> Result<Interval, Error> {
+    let months = |length: i64| Interval { months: interval.months / length * length, days: 0, time_us: 0 };
+    let time = |length: i64| Interval { time_us: interval.time_us / length * length, ..interval };
+    Ok(match unit.to_ascii_lowercase().as_str() {
+        "microseconds" | "microsecond" | "us" => interval,
+        "milliseconds" | "millisecond" | "ms" => time(1000),
+        "second" | "seconds" | "sec" => time(SECOND_US),
+        "minute" | "minutes" | "min" => time(MINUTE_US),
+        "hour" | "hours" => time(HOUR_US),
+        "day" | "days" => Interval { time_us: 0, ..interval },
+        "month" | "months" | "mon" => months(1),
+        "quarter" => months(3),
+        "year" | "years" => months(12),
+        "decade" | "decades" => months(120),
+        "century" | "centuries" => months(1200),
+        "millennium" | "millennia" => months(12_000),
+        "week" | "weeks" => {
+            return Err(unsupported_unit(unit, IntervalType).detail("Months usually have fractional weeks."));
+        }
+        _ => return Err(unknown_unit(unit, IntervalType)),
+    })
+}
+
 /// Microseconds as seconds with six digits.
 fn seconds(us: i64, scale: i64) -> Numeric {
     Numeric::Finite { digits: us.into(), scale }
@@ -348,6 +412,50 @@ fn part(unit: &str, value: i64, offset: i64) -> Result<Numeric, Error> {
     }))
 }
 
+/// extract() of a date: only what a date has. date_part() sees a timestamp at midnight.
+fn date_part(unit: &str, days: i64) -> Result<Value, Error> {
+    const TIME_UNITS: &[&str] = &[
+        "microseconds",
+        "microsecond",
+        "us",
+        "milliseconds",
+        "millisecond",
+        "ms",
+        "second",
+        "seconds",
+        "sec",
+        "minute",
+        "minutes",
+        "min",
+        "hour",
+        "hours",
+        "timezone",
+        "timezone_hour",
+        "timezone_minute",
+    ];
+    if TIME_UNITS.contains(&unit.to_ascii_lowercase().as_str()) {
+        return Err(unsupported_unit(unit, Date));
+    }
+    let value = part(unit, date_to_timestamp(days)?, 0).map_err(|_| unknown_unit(unit, Date))?;
+    // Days have no fraction of a second to show.
+    Ok(if unit.eq_ignore_ascii_case("epoch") { value.round(0).to_value() } else { value.to_value() })
+}
+
+/// A field of a time of day.
+fn time_part(unit: &str, time_us: i64) -> Result<Numeric, Error> {
+    match unit.to_ascii_lowercase().as_str() {
+        "epoch" => Ok(seconds(time_us, 6)),
+        "microseconds" | "microsecond" | "us" | "milliseconds" | "millisecond" | "ms" | "second" | "seconds"
+        | "sec" | "minute" | "minutes" | "min" | "hour" | "hours" => part(unit, time_us, 0),
+        _ if part(unit, 0, 0).is_ok() => Err(unsupported_unit(unit, Time)),
+        _ => Err(unknown_unit(unit, Time)),
+    }
+}
+
+fn unsupported_unit(unit: &str, type_: Type) -> Error {
+    Error::new(Condition::FeatureNotSupported, format!("unit \"{unit}\" not supported for type {}", type_.name()))
+}
+
 fn interval_part(arguments: &[Datum<'_>]) -> Result<Numeric, Error> {
     let (unit, interval) = (text(arguments, 0)?, Interval::from_stored(text(arguments, 1)?)?);
     let time = interval.time_us;
@@ -373,24 +481,65 @@ fn interval_part(arguments: &[Datum<'_>]) -> Result<Numeric, Error> {
     }))
 }
 
+fn timestamp_finite(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
+    let value = int(a, 0)?;
+    Ok(truth(value != i64::MAX && value != i64::MIN))
+}
+
+fn clock(hour: i64, minute: i64, second: f64) -> Result<i64, Error> {
+    let whole = (0..=24).contains(&hour) && (0..=59).contains(&minute) && (0.0..=60.0).contains(&second);
+    let time = if whole { hour * HOUR_US + minute * MINUTE_US + (second * 1e6).round() as i64 } else { i64::MAX };
+    if time > DAY_US {
+        return Err(Error::new(
+            Condition::DatetimeFieldOverflow,
+            format!("time field value out of range: {hour}:{minute:02}:{second:02}"),
+        ));
+    }
+    Ok(time)
+}
+
+/// Moves whole days of 24 hours out of the time, whole months of 30 days out of the days; parts of unlike signs
+/// are brought to one sign.
+fn justify(mut interval: Interval, hours: bool, days: bool) -> Result<Value, Error> {
+    if hours {
+        interval.days += interval.time_us / DAY_US;
+        interval.time_us %= DAY_US;
+    }
+    if days {
+        interval.months += interval.days / 30;
+        interval.days %= 30;
+        let rest_is_negative = interval.days < 0 || (interval.days == 0 && hours && interval.time_us < 0);
+        if interval.months > 0 && rest_is_negative {
+            (interval.days, interval.months) = (interval.days + 30, interval.months - 1);
+        } else if interval.months < 0 && (interval.days > 0 || (interval.days == 0 && hours && interval.time_us > 0)) {
+            (interval.days, interval.months) = (interval.days - 30, interval.months + 1);
+        }
+    }
+    if hours {
+        if interval.days > 0 && interval.time_us < 0 {
+            (interval.time_us, interval.days) = (interval.time_us + DAY_US, interval.days - 1);
+        } else if interval.days < 0 && interval.time_us > 0 {
+            (interval.time_us, interval.days) = (interval.time_us - DAY_US, interval.days + 1);
+        }
+    }
+    interval.to_value()
+}
+
 /// The difference in years, months, days and time.
 fn age(a: i64, b: i64) -> Result<Value, Error> {
-    let negative = a < b;
-    let (late, early) = if negative { (b, a) } else { (a, b) };
-    let (mut late_days, late_time) = (late.div_euclid(DAY_US), late.rem_euclid(DAY_US));
-    let (early_days, early_time) = (early.div_euclid(DAY_US), early.rem_euclid(DAY_US));
-    let mut time = late_time - early_time;
-    if time < 0 {
-        time += DAY_US;
-        late_days -= 1;
+    let (late, early) = (a.max(b), a.min(b));
+    let fields = |value: i64| (civil_from_days(value.div_euclid(DAY_US)), value.rem_euclid(DAY_US));
+    let (((y2, m2, d2), late_time), ((y1, m1, d1), early_time)) = (fields(late), fields(early));
+    let (mut months, mut days, mut time_us) = ((y2 - y1) * 12 + m2 - m1, d2 - d1, late_time - early_time);
+    if time_us < 0 {
+        time_us += DAY_US;
+        days -= 1;
     }
-    let ((y2, m2, d2), (y1, m1, d1)) = (civil_from_days(late_days), civil_from_days(early_days));
-    let (mut months, mut days) = ((y2 - y1) * 12 + m2 - m1, d2 - d1);
-    if days < 0 {
-        // The days of the earlier date's month make up what is missing.
-        days += days_in_month(if negative { y2 } else { y1 }, if negative { (m2 + 10) % 12 + 1 } else { m1 });
+    // The days of the earlier date's month make up what is missing.
+    while days < 0 {
+        days += days_in_month(y1, m1);
         months -= 1;
     }
-    let result = Interval { months, days, time_us: time };
-    if negative { result.negate()?.to_value() } else { result.to_value() }
+    let result = Interval { months, days, time_us };
+    if a < b { result.negate()?.to_value() } else { result.to_value() }
 }

@@ -1,12 +1,15 @@
 //! Mathematical functions.
 
-use super::Function;
+use bigdecimal::num_bigint::BigInt;
+
 use super::arguments::{float, int, numeric};
 use super::arithmetic::{self, Operation, checked, float_result};
+use super::{Function, Host};
 use crate::error::{Condition, Error};
 use crate::sql::types::Type::{Float4, Float8, Int2, Int4, Int8, Numeric as NumericType};
 use crate::sql::types::numeric::Numeric;
-use crate::sql::types::{Value, float_to_value};
+use crate::sql::types::transcendental;
+use crate::sql::types::{Datum, Type, Value, float_to_value};
 
 macro_rules! trigonometric {
     ($name:literal, $call:literal, $method:ident) => {
@@ -45,14 +48,14 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("round", &[NumericType], NumericType, "pg_numeric_round", |_, a| {
         Ok(numeric(a, 0)?.round(0).to_value())
     }),
-    Function::call("round", &[NumericType, Int4], NumericType, "pg_numeric_round", |_, a| {
+    Function::call("round", &[NumericType, Int4], NumericType, "pg_numeric_round_to", |_, a| {
         Ok(numeric(a, 0)?.round(int(a, 1)?).to_value())
     }),
     Function::call("trunc", &[Float8], Float8, "pg_dtrunc", |_, a| Ok(float_to_value(float(a, 0)?.trunc()))),
     Function::call("trunc", &[NumericType], NumericType, "pg_numeric_trunc", |_, a| {
         Ok(numeric(a, 0)?.trunc(0).to_value())
     }),
-    Function::call("trunc", &[NumericType, Int4], NumericType, "pg_numeric_trunc", |_, a| {
+    Function::call("trunc", &[NumericType, Int4], NumericType, "pg_numeric_trunc_to", |_, a| {
         Ok(numeric(a, 0)?.trunc(int(a, 1)?).to_value())
     }),
     Function::call("sign", &[Float8], Float8, "pg_dsign", |_, a| {
@@ -69,15 +72,29 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("cbrt", &[Float8], Float8, "pg_dcbrt", |_, a| Ok(float_to_value(float(a, 0)?.cbrt()))),
     Function::call("power", &[Float8, Float8], Float8, "pg_dpow", |_, a| power(float(a, 0)?, float(a, 1)?)),
     Function::call("power", &[NumericType, NumericType], NumericType, "pg_numeric_power", |_, a| {
-        arithmetic::numeric_power(&numeric(a, 0)?, &numeric(a, 1)?).map(|value| value.to_value())
+        Ok(transcendental::power(&numeric(a, 0)?, &numeric(a, 1)?)?.to_value())
+    }),
+    Function::call("pow", &[NumericType, NumericType], NumericType, "pg_numeric_power", |_, a| {
+        Ok(transcendental::power(&numeric(a, 0)?, &numeric(a, 1)?)?.to_value())
     }),
     Function::call("pow", &[Float8, Float8], Float8, "pg_dpow", |_, a| power(float(a, 0)?, float(a, 1)?)),
     Function::call("exp", &[Float8], Float8, "pg_dexp", |_, a| {
         let value = float(a, 0)?;
         float_result(Float8, value.exp(), value.is_finite(), value == f64::NEG_INFINITY)
     }),
+    Function::call("exp", &[NumericType], NumericType, "pg_numeric_exp", |_, a| {
+        Ok(transcendental::exp(&numeric(a, 0)?)?.to_value())
+    }),
+    Function::call("ln", &[NumericType], NumericType, "pg_numeric_ln", |_, a| {
+        Ok(transcendental::ln(&numeric(a, 0)?)?.to_value())
+    }),
     Function::call("ln", &[Float8], Float8, "pg_dlog1", |_, a| logarithm(float(a, 0)?, f64::ln)),
     Function::call("log", &[Float8], Float8, "pg_dlog10", |_, a| logarithm(float(a, 0)?, f64::log10)),
+    Function::call("log", &[NumericType], NumericType, "pg_numeric_log10", log10),
+    Function::call("log", &[NumericType, NumericType], NumericType, "pg_numeric_log", |_, a| {
+        Ok(transcendental::log(&numeric(a, 0)?, &numeric(a, 1)?)?.to_value())
+    }),
+    Function::call("log10", &[NumericType], NumericType, "pg_numeric_log10", log10),
     Function::call("log10", &[Float8], Float8, "pg_dlog10", |_, a| logarithm(float(a, 0)?, f64::log10)),
     Function::call("mod", &[Int2, Int2], Int2, "pg_int2mod", |_, a| arithmetic::integers(Int2, Operation::Rem, a)),
     Function::call("mod", &[Int4, Int4], Int4, "pg_int4mod", |_, a| arithmetic::integers(Int4, Operation::Rem, a)),
@@ -88,6 +105,11 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("div", &[NumericType, NumericType], NumericType, "pg_numeric_div_trunc", |_, a| {
         Ok(numeric(a, 0)?.div(&numeric(a, 1)?)?.trunc(0).to_value())
     }),
+    Function::call("gcd", &[Int4, Int4], Int4, "pg_int4gcd", |_, a| gcd(Int4, a)),
+    Function::call("gcd", &[Int8, Int8], Int8, "pg_int8gcd", |_, a| gcd(Int8, a)),
+    Function::call("lcm", &[Int4, Int4], Int4, "pg_int4lcm", |_, a| lcm(Int4, a)),
+    Function::call("lcm", &[Int8, Int8], Int8, "pg_int8lcm", |_, a| lcm(Int8, a)),
+    Function::call("factorial", &[Int8], NumericType, "pg_factorial", factorial),
     Function::call("pi", &[], Float8, "pg_dpi", |_, _| Ok(Value::Float(std::f64::consts::PI))),
     Function::call("random", &[], Float8, "pg_drandom", |_, _| {
         let bits =
@@ -107,6 +129,46 @@ pub(super) const TABLE: &[Function] = &[
         Ok(float_to_value(float(a, 0)?.atan2(float(a, 1)?)))
     }),
 ];
+
+fn log10(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
+    Ok(transcendental::log(&Numeric::from_int(10), &numeric(a, 0)?)?.to_value())
+}
+
+fn common_divisor(a: i64, b: i64) -> i128 {
+    let (mut a, mut b) = (i128::from(a).abs(), i128::from(b).abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+fn gcd(type_: Type, a: &[Datum<'_>]) -> Result<Value, Error> {
+    checked(type_, i64::try_from(common_divisor(int(a, 0)?, int(a, 1)?)).ok())
+}
+
+fn lcm(type_: Type, a: &[Datum<'_>]) -> Result<Value, Error> {
+    let (x, y) = (int(a, 0)?, int(a, 1)?);
+    let multiple = match common_divisor(x, y) {
+        0 => Some(0),
+        divisor => {
+            (i128::from(x).abs() / divisor).checked_mul(i128::from(y).abs()).and_then(|value| i64::try_from(value).ok())
+        }
+    };
+    checked(type_, multiple)
+}
+
+fn factorial(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
+    let n = int(a, 0)?;
+    if n < 0 {
+        return Err(Error::new(Condition::NumericValueOutOfRange, "factorial of a negative number is undefined"));
+    }
+    // 32177! is the largest that numeric holds.
+    if n > 32_177 {
+        return Err(Error::new(Condition::NumericValueOutOfRange, "value overflows numeric format"));
+    }
+    let digits = (2..=n).fold(BigInt::from(1), |product, factor| product * factor);
+    Ok(Numeric::Finite { digits, scale: 0 }.to_value())
+}
 
 /// The square root of a float.
 pub fn sqrt(value: f64) -> Result<Value, Error> {

@@ -199,6 +199,7 @@ mod arguments;
 mod arithmetic;
 pub mod casts;
 mod dates;
+mod formatting;
 pub mod guards;
 mod math;
 pub mod operators;
@@ -210,6 +211,7 @@ const TABLES: &[&[Function]] = &[
     text::TABLE,
     math::TABLE,
     dates::TABLE,
+    formatting::TABLE,
     session::TABLE,
     aggregates::TABLES[0],
     aggregates::TABLES[1],
@@ -275,3 +277,6 @@ fn overloads<T>(table: &'static [T], matches: impl Fn(&T) -> bool) -> &'static [
 pub fn can_coerce(from: Type, to: Type, kind: CastKind) -> bool {
     casts::find(from, to).is_some_and(|cast| cast.context <= kind)
 }
+
+#[cfg(test)]
+mod tests;

@@ -326,7 +326,7 @@ const REM: &[Operator] = &[
 const POWER: &[Operator] = &[
     binary("^", Float8, Float8, Float8, "pg_dpow", |_, a| super::math::power(float(a, 0)?, float(a, 1)?)),
     binary("^", Numeric, Numeric, Numeric, "pg_numeric_power", |_, a| {
-        arithmetic::numeric_power(&numeric(a, 0)?, &numeric(a, 1)?).map(|value| value.to_value())
+        crate::sql::types::transcendental::power(&numeric(a, 0)?, &numeric(a, 1)?).map(|value| value.to_value())
     }),
 ];
 

@@ -107,8 +107,8 @@ pub fn with_regex<T>(pattern: &str, fold: bool, run: impl FnOnce(&Regex) -> T) -
             .size_limit(1 << 20)
             .build()
             .map_err(|error| {
-                let reason = error.to_string();
-                let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                let message = error.to_string();
+                let reason = reason(message.lines().last().unwrap_or_default().trim_start_matches("error: "));
                 Error::new(Condition::InvalidRegularExpression, format!("invalid regular expression: {reason}"))
             })?;
         if cache.len() >= CACHE_LIMIT {
@@ -118,6 +118,25 @@ pub fn with_regex<T>(pattern: &str, fold: bool, run: impl FnOnce(&Regex) -> T) -
         cache.push((fold, pattern.to_owned(), compiled));
         Ok(result)
     })
+}
+
+/// PostgreSQL's words for what the regex crate complains of.
+fn reason(message: &str) -> &str {
+    if message.contains("group") && (message.contains("unclosed") || message.contains("unopened")) {
+        "parentheses () not balanced"
+    } else if message.contains("unclosed character class") {
+        "brackets [] not balanced"
+    } else if message.contains("repetition operator missing") {
+        "quantifier operand invalid"
+    } else if message.contains("repetition") {
+        "invalid repetition count(s)"
+    } else if message.contains("class range") {
+        "invalid character range"
+    } else if message.contains("exceeds size limit") {
+        "regular expression is too complex"
+    } else {
+        message
+    }
 }
 
 /// PostgreSQL's advanced regular expressions in the spelling of the regex crate. Back references and look-around

@@ -3,7 +3,7 @@
 use super::arguments::{bytes, int, text, truth, type_};
 use super::{Function, Host, pattern};
 use crate::error::{Condition, Error};
-use crate::sql::types::Type::{Any, Bool, Bytea, Int4, Int8, Text};
+use crate::sql::types::Type::{Any, AnyElement, Bool, Bytea, Int4, Int8, Text, TextArray};
 use crate::sql::types::{self, Datum, Value};
 
 /// Bytes that a result may have at most, as in PostgreSQL.
@@ -30,8 +30,8 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("octet_length", &[Text], Int4, "pg_octet_length", octet_length),
     Function::call("octet_length", &[Bytea], Int4, "pg_octet_length", octet_length),
     Function::call("bit_length", &[Text], Int4, "pg_bit_length", |_, a| Ok(Value::Int(text(a, 0)?.len() as i64 * 8))),
-    Function::call("lower", &[Text], Text, "pg_lower", |_, a| owned(text(a, 0)?.to_lowercase())),
-    Function::call("upper", &[Text], Text, "pg_upper", |_, a| owned(text(a, 0)?.to_uppercase())),
+    Function::call("lower", &[Text], Text, "pg_lower", |_, a| owned(fold(text(a, 0)?, char::to_lowercase))),
+    Function::call("upper", &[Text], Text, "pg_upper", |_, a| owned(fold(text(a, 0)?, char::to_uppercase))),
     Function::call("initcap", &[Text], Text, "pg_initcap", |_, a| owned(initcap(text(a, 0)?))),
     Function::call("substring", &[Text, Int4], Text, "pg_substr", substr),
     Function::call("substring", &[Text, Int4, Int4], Text, "pg_substr", substr),
@@ -68,6 +68,22 @@ pub(super) const TABLE: &[Function] = &[
     }),
     Function::call("regexp_replace", &[Text, Text, Text], Text, "pg_regexp_replace", regexp_replace),
     Function::call("regexp_replace", &[Text, Text, Text, Text], Text, "pg_regexp_replace", regexp_replace),
+    Function::call("regexp_match", &[Text, Text], TextArray, "pg_regexp_match", regexp_match),
+    Function::call("regexp_match", &[Text, Text, Text], TextArray, "pg_regexp_match", regexp_match),
+    Function::call("string_to_array", &[Text, Text], TextArray, "pg_string_to_array", string_to_array).lenient(),
+    Function::call("string_to_array", &[Text, Text, Text], TextArray, "pg_string_to_array", string_to_array).lenient(),
+    Function::call("overlay", &[Text, Text, Int4], Text, "pg_overlay", overlay),
+    Function::call("overlay", &[Text, Text, Int4, Int4], Text, "pg_overlay", overlay),
+    Function::call("num_nulls", &[Any], Int4, "pg_num_nulls", |_, a| {
+        Ok(Value::Int(a.iter().filter(|datum| **datum == Datum::Null).count() as i64))
+    })
+    .variadic(Any)
+    .lenient(),
+    Function::call("num_nonnulls", &[Any], Int4, "pg_num_nonnulls", |_, a| {
+        Ok(Value::Int(a.iter().filter(|datum| **datum != Datum::Null).count() as i64))
+    })
+    .variadic(Any)
+    .lenient(),
     Function::call("repeat", &[Text, Int4], Text, "pg_repeat", |_, a| {
         let (subject, times) = (text(a, 0)?, int(a, 1)?.max(0));
         if times.saturating_mul(subject.len() as i64) >= MAX_LENGTH {
@@ -91,7 +107,7 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("rpad", &[Text, Int4, Text], Text, "pg_rpad", |_, a| pad(a, false)),
     Function::call("reverse", &[Text], Text, "pg_reverse", |_, a| owned(text(a, 0)?.chars().rev().collect::<String>())),
     Function::call("split_part", &[Text, Text, Int4], Text, "pg_split_part", split_part),
-    Function::call("concat", &[], Text, "pg_concat", concat).variadic(Any).lenient().stable().typed(),
+    Function::call("concat", &[Any], Text, "pg_concat", concat).variadic(Any).lenient().stable().typed(),
     Function::call("concat_ws", &[Text], Text, "pg_concat_ws", concat_ws).variadic(Any).lenient().stable().typed(),
     Function::call("format", &[Text], Text, "pg_format", format_function).variadic(Any).lenient().stable().typed(),
     Function::call("md5", &[Text], Text, "pg_md5", |_, a| owned(md5(text(a, 0)?.as_bytes()))),
@@ -105,6 +121,10 @@ pub(super) const TABLE: &[Function] = &[
         }
         match u32::try_from(code).ok().and_then(char::from_u32) {
             Some(c) => owned(c),
+            None if code > 0x10_ffff => Err(Error::new(
+                Condition::ProgramLimitExceeded,
+                format!("requested character too large for encoding: {code}"),
+            )),
             None => Err(Error::new(
                 Condition::ProgramLimitExceeded,
                 format!("requested character not valid for encoding: {code}"),
@@ -122,6 +142,11 @@ pub(super) const TABLE: &[Function] = &[
     }),
     Function::call("quote_ident", &[Text], Text, "pg_quote_ident", |_, a| owned(quote_identifier(text(a, 0)?))),
     Function::call("quote_literal", &[Text], Text, "pg_quote_literal", |_, a| owned(quote_literal(text(a, 0)?))),
+    Function::call("quote_literal", &[AnyElement], Text, "pg_quote_literal_any", |h, a| {
+        owned(quote_literal(&shown(h, a.first().copied().unwrap_or(Datum::Null), type_(a, 1)?)?))
+    })
+    .stable()
+    .typed(),
     Function::call("quote_nullable", &[Text], Text, "pg_quote_nullable", |_, a| match a.first() {
         Some(Datum::Text(value)) => owned(quote_literal(value)),
         _ => owned("NULL"),
@@ -130,6 +155,12 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("to_hex", &[Int4], Text, "pg_to_hex32", |_, a| owned(format!("{:x}", int(a, 0)? as i32))),
     Function::call("to_hex", &[Int8], Text, "pg_to_hex64", |_, a| owned(format!("{:x}", int(a, 0)?))),
 ];
+
+/// Changes case one character at a time, as C's `towupper` does: what would become two letters stays.
+fn fold<I: ExactSizeIterator<Item = char>>(subject: &str, of: fn(char) -> I) -> String {
+    let single = |c: char| Some(of(c)).filter(|folded| folded.len() == 1).and_then(|mut folded| folded.next());
+    subject.chars().map(|c| single(c).unwrap_or(c)).collect()
+}
 
 fn length(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
     Ok(Value::Int(text(a, 0)?.chars().count() as i64))
@@ -215,6 +246,53 @@ fn regexp_replace(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
     pattern::with_regex(text(a, 1)?, flags.contains('i'), |regex| {
         Value::Text(regex.replacen(subject, limit, replacement.as_str()).into_owned())
     })
+}
+
+fn regexp_match(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
+    let flags = if a.len() > 2 { text(a, 2)? } else { "" };
+    if flags.contains('g') {
+        return Err(invalid("regexp_match() does not support the \"global\" option")
+            .hint("Use the regexp_matches function instead."));
+    }
+    if let Some(flag) = flags.chars().find(|flag| !matches!(flag, 'i' | 'c')) {
+        return Err(invalid(format!("invalid regular expression option: \"{flag}\"")));
+    }
+    let subject = text(a, 0)?;
+    pattern::with_regex(text(a, 1)?, flags.contains('i'), |regex| {
+        let Some(captures) = regex.captures(subject) else { return Value::Null };
+        // Without groups the whole match is the only element.
+        let skip = usize::from(captures.len() > 1);
+        Value::Text(types::array::from_elements(
+            captures.iter().skip(skip).map(|found| found.map(|found| found.as_str())),
+        ))
+    })
+}
+
+fn string_to_array(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
+    let Some(Datum::Text(subject)) = a.first() else { return Ok(Value::Null) };
+    let null = match a.get(2) {
+        Some(Datum::Text(null)) => Some(*null),
+        _ => None,
+    };
+    let mut single = [0; 4];
+    let parts: Vec<String> = match a.get(1) {
+        _ if subject.is_empty() => Vec::new(),
+        Some(Datum::Text("")) => vec![(*subject).to_owned()],
+        Some(Datum::Text(separator)) => subject.split(separator).map(str::to_owned).collect(),
+        _ => subject.chars().map(|c| c.encode_utf8(&mut single).to_owned()).collect(),
+    };
+    owned(types::array::from_elements(parts.iter().map(|part| Some(part.as_str()).filter(|part| Some(*part) != null))))
+}
+
+fn overlay(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
+    let (subject, placed, start) = (text(a, 0)?, text(a, 1)?, int(a, 2)?);
+    let count = if a.len() > 3 { int(a, 3)? } else { placed.chars().count() as i64 };
+    if start <= 0 {
+        return Err(Error::new(Condition::SubstringError, "negative substring length not allowed"));
+    }
+    let head = subject.chars().take((start - 1) as usize);
+    let tail = subject.chars().skip(start.saturating_add(count).saturating_sub(1).max(0) as usize);
+    owned(head.chain(placed.chars()).chain(tail).collect::<String>())
 }
 
 fn pad(a: &[Datum<'_>], left: bool) -> Result<Value, Error> {
@@ -324,8 +402,19 @@ fn format_function(host: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
                 .ok()
                 .and_then(|at| at.checked_sub(1))
                 .ok_or_else(|| invalid("format specifies argument 0, but arguments are numbered from 1"))?;
-        } else if !digits.is_empty() || matches!(rest.peek(), Some('-' | '*')) {
-            return Err(Error::unsupported("a width in format()"));
+            digits.clear();
+        }
+        let left = rest.next_if_eq(&'-').is_some();
+        while let Some(digit) = rest.next_if(char::is_ascii_digit) {
+            digits.push(digit);
+        }
+        if rest.peek() == Some(&'*') {
+            return Err(Error::unsupported("a width from an argument in format()"));
+        }
+        let width: usize =
+            if digits.is_empty() { 0 } else { digits.parse().map_err(|_| invalid("number is out of range"))? };
+        if width as i64 >= MAX_LENGTH / 4 {
+            return Err(invalid("number is out of range"));
         }
         let conversion = rest.next().ok_or_else(|| invalid("unterminated format() type specifier"))?;
         if !matches!(conversion, 's' | 'I' | 'L') {
@@ -333,19 +422,20 @@ fn format_function(host: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
         }
         let (datum, type_) = *arguments.get(next).ok_or_else(|| invalid("too few arguments for format()"))?;
         next += 1;
-        match (conversion, datum) {
-            ('s', Datum::Null) => {}
-            ('L', Datum::Null) => out.push_str("NULL"),
+        let shown = match (conversion, datum) {
+            ('s', Datum::Null) => String::new(),
+            ('L', Datum::Null) => "NULL".to_owned(),
             (_, Datum::Null) => {
                 return Err(Error::new(
                     Condition::NullValueNotAllowed,
                     "null values cannot be formatted as an SQL identifier",
                 ));
             }
-            ('I', datum) => out.push_str(&quote_identifier(&shown(host, datum, type_)?)),
-            ('L', datum) => out.push_str(&quote_literal(&shown(host, datum, type_)?)),
-            (_, datum) => out.push_str(&shown(host, datum, type_)?),
-        }
+            ('I', datum) => quote_identifier(&shown(host, datum, type_)?),
+            ('L', datum) => quote_literal(&shown(host, datum, type_)?),
+            (_, datum) => shown(host, datum, type_)?,
+        };
+        out.push_str(&if left { format!("{shown:<width$}") } else { format!("{shown:>width$}") });
     }
     owned(out)
 }

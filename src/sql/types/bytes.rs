@@ -9,7 +9,7 @@ pub(super) fn parse_bytea(text: &str) -> Result<Vec<u8>, Error> {
     if let Some(hex) = text.strip_prefix("\\x") {
         return decode_hex(hex);
     }
-    let invalid = || syntax_error(Type::Bytea, text);
+    let invalid = || Error::new(Condition::InvalidTextRepresentation, "invalid input syntax for type bytea");
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -11,10 +11,13 @@ const NAME_LENGTH: usize = 63;
 
 /// Reads a value's text form. A modifier is applied as an assignment does (too long is an error); -1 for none.
 ///
-/// The `reg*` types are read as plain OIDs only: their names need the catalog (`Host::catalog_function`).
+/// The `reg*` types but regtype are read as plain OIDs only: their names need the catalog
+/// (`Host::catalog_function`).
 pub fn input(type_: Type, typmod: i32, text: &str, context: &TextContext) -> Result<Value, Error> {
     let value = match type_ {
         Type::Int2 | Type::Int4 | Type::Int8 => Value::Int(integer::parse_int(type_, text)?),
+        // Types are known without the catalog.
+        Type::Regtype if !text.starts_with(|c: char| c.is_ascii_digit()) => regtype(text)?,
         Type::Oid | Type::Xid | Type::Regproc | Type::Regclass | Type::Regtype | Type::Regnamespace | Type::Regrole => {
             Value::Int(integer::parse_oid(Type::Oid, text)?)
         }
@@ -53,6 +56,18 @@ pub fn input(type_: Type, typmod: i32, text: &str, context: &TextContext) -> Res
     super::apply_typmod(value, type_, typmod, false)
 }
 
+/// The type that a name means, as its OID.
+fn regtype(text: &str) -> Result<Value, Error> {
+    let name = text.trim();
+    let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+    if name == "-" {
+        return Ok(Value::Int(0));
+    }
+    super::parse_name(name)
+        .map(|type_| Value::Int(i64::from(type_.oid())))
+        .ok_or_else(|| Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist")))
+}
+
 /// As much of a text as type name holds.
 pub(super) fn cut_name(text: &str) -> &str {
     let mut end = text.len().min(NAME_LENGTH);
@@ -74,7 +89,7 @@ fn parse_json(type_: Type, text: &str) -> Result<Value, Error> {
 
 /// Appends a value's text form. NULL appends nothing.
 ///
-/// The `reg*` types appear as numbers: their names need the catalog.
+/// The `reg*` types appear by the names that `names` knows, else as numbers.
 pub fn output(type_: Type, typmod: i32, datum: Datum<'_>, context: &TextContext, out: &mut Vec<u8>) {
     match (type_, datum) {
         (_, Datum::Null) => {}

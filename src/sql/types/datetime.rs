@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 
 use super::calendar::*;
-use super::integer::{syntax_error, write_int};
+use super::integer::write_int;
 use super::{DateOrder, DateStyle, TextContext, Type};
 use crate::error::{Condition, Error};
 
@@ -69,9 +69,15 @@ impl Refusal {
             || Error::new(Condition::DatetimeFieldOverflow, format!("date/time field value out of range: \"{text}\""));
         match self {
             Self::Syntax => {
-                let mut error = syntax_error(type_, text);
-                error.fields_mut().condition = Condition::InvalidDatetimeFormat;
-                error
+                let name = match type_ {
+                    Type::Timestamp => "timestamp",
+                    Type::Time => "time",
+                    other => other.name(),
+                };
+                Error::new(
+                    Condition::InvalidDatetimeFormat,
+                    format!("invalid input syntax for type {name}: \"{text}\""),
+                )
             }
             Self::FieldRange => overflow(),
             Self::MonthOrDay => overflow().hint("Perhaps you need a different \"datestyle\" setting."),
@@ -109,7 +115,16 @@ pub(super) fn parse_date(text: &str, context: &TextContext) -> Result<i64, Error
 /// Reads a time of day: microseconds since midnight.
 pub(super) fn parse_time(text: &str, context: &TextContext) -> Result<i64, Error> {
     let refuse = |refusal: Refusal| refusal.error(Type::Time, text);
-    let fields = scan(text, context.date_order).map_err(refuse)?;
+    let word = text.trim();
+    let plain = word.bytes().take_while(u8::is_ascii_digit).count();
+    // "1020" and "102030" are times where only a time can be meant.
+    let fields = if matches!(plain, 4 | 6) && word[plain..].starts_with(['.', '+', '-', ' '])
+        || plain == word.len() && matches!(plain, 4 | 6)
+    {
+        scan(&format!("2000-01-01 {word}"), context.date_order).map_err(refuse)?
+    } else {
+        scan(text, context.date_order).map_err(refuse)?
+    };
     if fields.special == Some(Special::Now) {
         return Ok(local_now(context)?.rem_euclid(DAY_US));
     }

@@ -67,11 +67,17 @@ impl Interval {
 
     /// Multiplies; parts of months go to days and parts of days to time, as PostgreSQL cascades them.
     pub fn scale(self, factor: f64) -> Result<Self, Error> {
-        if !factor.is_finite() {
-            return Err(out_of_range());
-        }
-        let months = self.months as f64 * factor;
-        let days = self.days as f64 * factor;
+        self.map(|part| part * factor)
+    }
+
+    /// Divides, likewise. Not the same as scaling by the inverse: -27 months / 1.08 are 25 months to the day.
+    pub fn divide(self, divisor: f64) -> Result<Self, Error> {
+        self.map(|part| part / divisor)
+    }
+
+    fn map(self, of: impl Fn(f64) -> f64) -> Result<Self, Error> {
+        let months = of(self.months as f64);
+        let days = of(self.days as f64);
         // The fraction of a month as days of 30, kept to a microsecond of a day.
         let to_us = |value: f64| (value * 1e6).round() / 1e6;
         let month_rest = to_us((months - months.trunc()) * 30.0);
@@ -82,7 +88,10 @@ impl Interval {
             days += (second_rest / 86_400.0).trunc();
             second_rest -= (second_rest / 86_400.0).trunc() * 86_400.0;
         }
-        let time = (self.time_us as f64 * factor + second_rest * 1e6).round();
+        let time = (of(self.time_us as f64) + second_rest * 1e6).round();
+        if !time.is_finite() || !months.is_finite() || !days.is_finite() {
+            return Err(out_of_range());
+        }
         if months.abs() > 2_147_483_647.0 || days.abs() > 2_147_483_647.0 || time.abs() > 9.2e18 {
             return Err(out_of_range());
         }
@@ -516,6 +525,8 @@ mod tests {
     fn scaling_and_order() {
         let one_month = Interval::parse("1 month").unwrap();
         assert_eq!(one_month.scale(1.5).unwrap(), Interval { months: 1, days: 15, time_us: 0 });
+        let divided = Interval::parse("-27 mons -69 days -96 hours").unwrap().divide(1.08).unwrap();
+        assert_eq!(divided.months, -25);
         assert_eq!(Interval::parse("1 day").unwrap().scale(0.5).unwrap().time_us, 12 * HOUR_US);
         assert_eq!(compare("1 0 0", "0 30 0"), Ordering::Equal);
         assert_eq!(compare("0 1 0", "0 0 3600000000"), Ordering::Greater);

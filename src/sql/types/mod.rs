@@ -17,6 +17,7 @@ pub mod interval;
 mod name;
 pub mod names;
 pub mod numeric;
+pub mod transcendental;
 
 pub use crate::settings::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, TextContext};
 pub use cast::{CastKind, apply_typmod, cast, date_to_timestamp, timestamp_to_date};

@@ -325,16 +325,25 @@ impl Numeric {
         }
     }
 
+    /// The square root of a value that is not negative, with that many digits behind the point.
+    pub fn sqrt_to(&self, places: i64) -> Self {
+        match self {
+            Self::Finite { digits, scale } => {
+                // A guard digit, so that rounding sees what the floor of the root hides.
+                let places = places.max(*scale / 2);
+                let root = (digits * power_of_ten(2 * (places + 1) - scale)).sqrt();
+                Self::Finite { digits: root, scale: places + 1 }.rescale(places)
+            }
+            other => other.clone(),
+        }
+    }
+
     /// The square root.
     pub fn sqrt(&self) -> Result<Self, Error> {
         match self {
             Self::Finite { digits, scale } if !digits.is_negative() => {
                 let weight = (self.leading_group().0 + 1) * 4 / 2 - 1;
-                let places = (MIN_SIGNIFICANT_DIGITS - weight).max(*scale).clamp(0, MAX_DISPLAY_SCALE);
-                // Two guard digits, so that rounding sees what the floor of the root hides.
-                let shift = 2 * (places + 1) - scale;
-                let root = (digits * power_of_ten(shift)).sqrt();
-                Ok(Self::Finite { digits: root, scale: places + 1 }.rescale(places))
+                Ok(self.sqrt_to((MIN_SIGNIFICANT_DIGITS - weight).max(*scale).clamp(0, MAX_DISPLAY_SCALE)))
             }
             Self::NaN | Self::Infinity(false) => Ok(self.clone()),
             _ => Err(Error::new(
