@@ -48,7 +48,9 @@ pub use layout::Geometry;
 pub use pool::{Counter, ExitReason, Pool, ShutdownMode};
 pub use reap::ReapReport;
 pub use segment::{Census, Segment};
-pub use slot::{Generation, Interrupt, Owner, Phase, SessionGeneration, Slot, SlotIndex, SlotKind, SlotState};
+pub use slot::{
+    Generation, Interrupt, Owner, OwnerCell, Phase, SessionGeneration, Slot, SlotIndex, SlotKind, SlotState,
+};
 pub use statistics::{Histogram, HistogramSnapshot, SetupPhase, StatementKind, Statistics};
-pub use walindex::{WAL_INDEX_LOCKS, WAL_INDEX_PAGE_BYTES};
+pub use walindex::{WAL_INDEX_LOCKS, WAL_INDEX_PAGE_BYTES, WalLocksHeld};
 pub use writer::LockError;

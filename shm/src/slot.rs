@@ -114,6 +114,30 @@ impl SlotState {
     }
 }
 
+/// Which process this is, where that is asked by code that outlives a fork: see `Attachment` and `Session` of the
+/// server, which a template process has made before its workers were forked. Not shared between processes.
+#[derive(Debug)]
+pub struct OwnerCell(AtomicU64);
+
+impl OwnerCell {
+    /// Holds `owner`.
+    pub fn new(owner: Owner) -> OwnerCell {
+        OwnerCell(AtomicU64::new(owner.pack()))
+    }
+
+    /// The owner.
+    #[expect(clippy::cast_possible_truncation, reason = "the halves of the word")]
+    pub fn get(&self) -> Owner {
+        let word = self.0.load(Relaxed);
+        Owner { slot: SlotIndex(((word >> 32) as u32).wrapping_sub(1)), generation: Generation(word as u32) }
+    }
+
+    /// In a new process, before it uses anything of the segment: it is `owner` from now on.
+    pub fn set(&self, owner: Owner) {
+        self.0.store(owner.pack(), Relaxed);
+    }
+}
+
 /// What kind of process has a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -126,6 +150,8 @@ pub enum SlotKind {
     Checkpointer = 2,
     /// Serves metrics.
     Exporter = 3,
+    /// Has an engine open, for workers to be forked from.
+    Template = 4,
 }
 
 impl SlotKind {
@@ -134,6 +160,7 @@ impl SlotKind {
             0 => SlotKind::Worker,
             1 => SlotKind::Doorman,
             2 => SlotKind::Checkpointer,
+            4 => SlotKind::Template,
             _ => SlotKind::Exporter,
         }
     }
@@ -145,6 +172,7 @@ impl SlotKind {
             SlotKind::Doorman => "doorman",
             SlotKind::Checkpointer => "checkpointer",
             SlotKind::Exporter => "exporter",
+            SlotKind::Template => "template",
         }
     }
 }
@@ -262,6 +290,11 @@ pub struct Slot {
     activity: Activity,
 }
 
+/// In place of a pid while the slot is claimed and nobody has moved in: a mark that an earlier claim did not have.
+fn vacant(generation: Generation) -> u32 {
+    generation.0 | 1 << 31
+}
+
 /// A transition that the state machine does not have, or whose starting point the slot was not at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongState {
@@ -292,7 +325,22 @@ impl Slot {
 
     /// Its process, 0 if it has none (yet).
     pub fn pid(&self) -> i32 {
-        self.pid.load(Acquire).cast_signed()
+        self.pid.load(Acquire).cast_signed().max(0)
+    }
+
+    /// By a process whose pid the postmaster may never learn: moves in, unless the postmaster has taken the slot
+    /// back meanwhile.
+    pub fn move_in(&self, generation: Generation, pid: i32) -> bool {
+        self.pid.compare_exchange(vacant(generation), pid.cast_unsigned(), SeqCst, SeqCst).is_ok()
+    }
+
+    /// By the postmaster, for a process that it ordered and never heard of: if it has not moved in, it never will.
+    /// Else its pid.
+    pub fn take_back(&self, generation: Generation) -> Option<i32> {
+        match self.pid.compare_exchange(vacant(generation), 0, SeqCst, SeqCst) {
+            Ok(_) => None,
+            Err(pid) => Some(pid.cast_signed()).filter(|pid| *pid > 0),
+        }
     }
 
     /// By the postmaster after fork, and by the child itself: whichever comes first.
@@ -482,6 +530,7 @@ impl Segment {
                 next => next,
             };
             slot.generation.store(generation, SeqCst);
+            slot.pid.store(vacant(Generation(generation)), SeqCst);
             slot.kind.store(kind as u32, Relaxed);
             slot.started_us.store(now, Relaxed);
             slot.state_since_us.store(now, Relaxed);
@@ -628,9 +677,31 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_that_was_taken_back_is_not_moved_into() {
+        let segment = segment();
+        let lost = segment.claim_slot(SlotKind::Worker).unwrap();
+        let slot = segment.slot(lost.slot);
+        assert_eq!(slot.pid(), 0);
+        assert_eq!(slot.take_back(lost.generation), None);
+        assert!(!slot.move_in(lost.generation, 7));
+        segment.free_slot(lost);
+        assert!(!slot.move_in(lost.generation, 7));
+        let next = segment.claim_slot(SlotKind::Worker).unwrap();
+        assert!(!slot.move_in(lost.generation, 7));
+        assert!(slot.move_in(next.generation, 8));
+        assert_eq!(slot.take_back(next.generation), Some(8));
+        assert_eq!(slot.pid(), 8);
+    }
+
+    #[test]
     fn owners_survive_packing() {
         let owner = Owner { slot: SlotIndex(0), generation: Generation(u32::MAX) };
         assert_eq!(Owner::unpack(owner.pack()), Some(owner));
         assert_eq!(Owner::unpack(0), None);
+        let cell = OwnerCell::new(owner);
+        assert_eq!(cell.get(), owner);
+        let other = Owner { slot: SlotIndex(u32::MAX - 1), generation: Generation(1) };
+        cell.set(other);
+        assert_eq!(cell.get(), other);
     }
 }

@@ -59,10 +59,7 @@ impl Postmaster {
     /// Starts what every server has, and the first workers.
     pub(super) fn start_processes(&mut self) {
         self.start_auxiliaries();
-        if self.server.context.config.pool.model == Model::Prefork {
-            let first = self.policy.first_workers(self.server.context.config.pool.start_workers, self.gauges());
-            self.spawn_workers(first);
-        }
+        self.first_workers_due = self.server.context.config.pool.model == Model::Prefork;
     }
 
     /// Asks the policy until it is content.
@@ -73,6 +70,14 @@ impl Postmaster {
         }
         if self.server.context.segment.recount().idle == 0 {
             self.server.context.doorman.wake();
+        }
+        if self.first_workers_due {
+            if self.awaits_template() {
+                return;
+            }
+            self.first_workers_due = false;
+            let first = self.policy.first_workers(self.server.context.config.pool.start_workers, self.gauges());
+            self.spawn_workers(first);
         }
         loop {
             let gauges = self.gauges();
@@ -123,7 +128,7 @@ impl Postmaster {
         true
     }
 
-    fn fork_failed(&mut self, error: &io::Error) {
+    pub(super) fn fork_failed(&mut self, error: &io::Error) {
         self.server.context.segment.pool().count(Counter::ForkFailures);
         self.last_failure_us = shm::clock::monotonic_us();
         if self.policy.start_failed(self.last_failure_us) {
@@ -228,13 +233,14 @@ impl Postmaster {
     }
 
     /// Goes on with a new file after the log was rotated; workers forked from now on write there too.
-    fn reopen_log(&self) {
+    fn reopen_log(&mut self) {
         let config = &self.server.context.config;
         if let Some(file) = &config.log.file
             && let Err(error) = crate::system::daemon::redirect_output(&config.path(file))
         {
             log::error!("could not reopen {}: {error}", file.display());
         }
+        self.replace_template();
     }
 
     /// Reads the configuration again. The old one stays in force when the new one can't be used.
@@ -277,6 +283,7 @@ impl Postmaster {
         let pool = self.server.context.segment.pool();
         pool.set_spare_minimum(self.server.context.config.pool.min_spare);
         pool.set_configuration_generation(pool.configuration_generation() + 1);
+        self.replace_template();
         for (pid, child) in self.workers_in(SlotState::Idle) {
             self.server.context.segment.slot(child.owner.slot).raise(Interrupt::Reload);
             tell(*pid, Signal::SIGUSR2);

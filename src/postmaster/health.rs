@@ -49,6 +49,11 @@ impl Postmaster {
         let slot = self.server.context.segment.slot(child.owner.slot);
         let kind = child.kind.name();
         log::warn!("{kind} {pid} was stopped by {signal} while {} ({})", slot.state().name(), slot.phase().name());
+        if child.kind == SlotKind::Template {
+            // Workers are forked without it.
+            tell(pid, Signal::SIGKILL);
+            return;
+        }
         self.poke_others(pid);
     }
 

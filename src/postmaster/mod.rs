@@ -4,6 +4,7 @@
 //!
 //! - `lockfile`, `listen`: what it holds so that no other server takes it.
 //! - `spawn`: the one place that knows how a process of the server comes to be.
+//! - `template`: orders to the process that workers are forked from.
 //! - `reap`: what became of a process that ended, and what that means for the others.
 //! - `health`: workers that are old, stopped or hung.
 //! - `policy`: how many workers there should be (pure).
@@ -20,6 +21,7 @@ use shm::{Owner, ShutdownMode, SlotKind};
 
 use self::lockfile::{Content, DirectoryLock, SocketLock, Status};
 use self::policy::{Limits, Policy};
+use self::template::Template;
 use crate::auth::{Maps, Rules};
 use crate::config::{Config, Model};
 use crate::system::Pid;
@@ -35,6 +37,7 @@ pub mod policy;
 mod reap;
 mod shutdown;
 mod spawn;
+mod template;
 
 /// Reads configuration and access rules again.
 pub type Reread = dyn Fn() -> Result<(Config, Rules, Maps), String>;
@@ -86,7 +89,8 @@ enum Stage {
 
 const SIGNALS: Token = Token(0);
 const WAKES: Token = Token(1);
-const LISTENERS: usize = 2;
+const ANSWERS: usize = 2;
+const LISTENERS: usize = 3;
 
 /// How often the first workers are looked at until they accept; afterwards nothing ticks.
 const START_POLL: Duration = Duration::from_millis(2);
@@ -98,6 +102,10 @@ struct Postmaster {
     signals: SignalQueue,
     policy: Policy,
     children: HashMap<Pid, Child>,
+    /// The process that workers are forked from, while there is one.
+    template: Option<Template>,
+    /// The first workers were not started yet.
+    first_workers_due: bool,
     stage: Stage,
     /// When processes that were told to leave at once are killed.
     kill_at: Option<Instant>,
@@ -137,6 +145,8 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
         signals,
         policy,
         children: HashMap::new(),
+        template: None,
+        first_workers_due: false,
         stage: Stage::Starting,
         kill_at: None,
         ask_at_us: None,
@@ -182,6 +192,7 @@ impl Postmaster {
             }
             let accept = events.iter().any(|event| event.token().0 >= LISTENERS);
             self.take_signals()?;
+            self.take_answers();
             self.reap_children();
             // In the classic model a wake may mean that the doorman has sent a client over.
             let woken = self.server.context.wake.take();
@@ -198,12 +209,14 @@ impl Postmaster {
                     self.adjust_workers();
                     self.retire_the_old();
                     self.kill_the_hung();
+                    self.kill_the_silent_template();
                     self.announce_when_ready();
                 }
                 Stage::Restarting => self.restart_when_empty(),
                 Stage::Stopping(mode) => {
                     self.ask_at_us = None;
                     self.kill_the_hung();
+                    self.kill_the_silent_template();
                     if self.stop_when_empty() {
                         return Ok(mode != ShutdownMode::Immediate);
                     }
@@ -240,7 +253,7 @@ impl Postmaster {
         let census = self.server.context.segment.census();
         let accepting = census.idle + census.connecting + census.serving;
         let is_classic = self.server.context.config.pool.model == Model::ForkOnAccept;
-        let workers_are_ready = is_classic || (census.starting == 0 && accepting > 0);
+        let workers_are_ready = is_classic || (!self.first_workers_due && census.starting == 0 && accepting > 0);
         if !workers_are_ready || !self.auxiliaries_are_ready() {
             return;
         }

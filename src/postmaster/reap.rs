@@ -14,7 +14,7 @@ use crate::system::signal::Signal;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
+pub(super) enum Ending {
     Exited(i32),
     Killed(Signal),
 }
@@ -56,15 +56,18 @@ impl Postmaster {
         }
     }
 
-    fn reap(&mut self, pid: Pid, ending: Ending) {
-        // Somebody else's child, adopted by us as process 1 of a container.
-        let Some(child) = self.children.remove(&pid) else { return };
+    pub(super) fn reap(&mut self, pid: Pid, ending: Ending) {
+        // Perhaps somebody else's child, adopted by us as process 1 of a container.
+        let Some(child) = self.children.remove(&pid) else { return self.unknown_ended(pid, ending) };
         let segment = self.server.context.segment;
         let slot = segment.slot(child.owner.slot);
         let state = slot.state();
         let reason = slot.exit_reason();
         self.log_end(pid, child, ending, state, reason);
         segment.reap(child.owner);
+        if child.kind == SlotKind::Template {
+            self.template_ended(pid);
+        }
         if ending.is_memory_fault() {
             self.memory_fault(pid);
         }
@@ -100,6 +103,10 @@ impl Postmaster {
                 log::debug!("{kind} {pid} ended: {}", reason.name());
             }
             (Ending::Exited(0), None) => log::debug!("{kind} {pid} ended"),
+            // The template has nothing to finish: it is told to go by a signal that it does not handle.
+            (Ending::Killed(signal @ (Signal::SIGTERM | Signal::SIGQUIT)), _) if child.kind == SlotKind::Template => {
+                log::debug!("{kind} {pid} ended: {signal}");
+            }
             // It was told to leave at once.
             (Ending::Exited(2), _) if self.kill_at.is_some() => pool.count_exit(ExitReason::Terminated),
             (Ending::Killed(Signal::SIGKILL), _) if self.kill_at.is_some() => pool.count_exit(ExitReason::Terminated),

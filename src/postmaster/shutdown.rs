@@ -39,6 +39,7 @@ impl Postmaster {
                 SlotKind::Worker => tell(*pid, signal),
                 // Its clients have no sessions to finish.
                 SlotKind::Doorman if mode != ShutdownMode::Immediate => tell(*pid, Signal::SIGTERM),
+                SlotKind::Template => tell(*pid, Signal::SIGTERM),
                 _ if mode == ShutdownMode::Immediate => tell(*pid, signal),
                 _ => {}
             }

@@ -9,7 +9,8 @@ use super::{Child, Postmaster, Server};
 use crate::config::EngineKind;
 use crate::system::fork::{Side, exit_now, fork};
 use crate::system::listener::Peer;
-use crate::system::{descriptor, parent, signal};
+use crate::system::{Pid, descriptor, parent, pass, signal};
+use crate::worker::Inheritance;
 use crate::{background, doorman, worker};
 
 /// What the new process does.
@@ -22,6 +23,8 @@ pub(super) enum Body {
     Doorman,
     /// Moves the WAL into the database files.
     Checkpointer,
+    /// Forks workers on our orders, which come through the descriptor.
+    Template(OwnedFd),
 }
 
 /// Why there is no new process.
@@ -40,17 +43,25 @@ const RESTART_PAUSE_US: u64 = 500_000;
 const SETUP_FAILED: i32 = 4;
 
 impl Postmaster {
-    /// Claims a slot and forks a process into it.
+    /// Claims a slot and has a process forked into it: a worker by the template, if there is one.
     pub(super) fn spawn(&mut self, kind: SlotKind, body: Body) -> Result<(), SpawnError> {
+        let owner = self.server.context.segment.claim_slot(kind).ok_or(SpawnError::NoSlot)?;
+        if matches!(body, Body::Worker) && self.order_worker(owner) {
+            return Ok(());
+        }
+        self.fork_into(owner, kind, body).map(|_| ())
+    }
+
+    /// Forks a process into a claimed slot.
+    fn fork_into(&mut self, owner: Owner, kind: SlotKind, body: Body) -> Result<Pid, SpawnError> {
         let segment = self.server.context.segment;
-        let owner = segment.claim_slot(kind).ok_or(SpawnError::NoSlot)?;
         match fork() {
             Ok(Side::Child) => enter(&self.server, owner, body),
             Ok(Side::Parent(pid)) => {
                 segment.slot(owner.slot).set_pid(pid.as_raw());
                 segment.pool().count(Counter::Forks);
                 self.children.insert(pid, Child { owner, kind, stopped_us: None, hung: false });
-                Ok(())
+                Ok(pid)
             }
             Err(error) => {
                 segment.reap(owner);
@@ -65,7 +76,8 @@ impl Postmaster {
         let is_missing = |kind: SlotKind| !self.children.values().any(|child| child.kind == kind);
         let checkpointer = config.engine.kind == EngineKind::Sqlite && is_missing(SlotKind::Checkpointer);
         let doorman = is_missing(SlotKind::Doorman);
-        if !checkpointer && !doorman {
+        let template = self.wants_template() && is_missing(SlotKind::Template);
+        if !checkpointer && !doorman && !template {
             return;
         }
         let now_us = shm::clock::monotonic_us();
@@ -83,6 +95,18 @@ impl Postmaster {
                 self.ask_at(self.auxiliaries_not_before_us);
             }
         }
+        if template && let Err(error) = self.spawn_template() {
+            log::error!("could not start the template: {error:?}");
+            self.ask_at(self.auxiliaries_not_before_us);
+        }
+    }
+
+    fn spawn_template(&mut self) -> Result<(), SpawnError> {
+        let (ours, its) = pass::channel().map_err(SpawnError::Fork)?;
+        let owner = self.server.context.segment.claim_slot(SlotKind::Template).ok_or(SpawnError::NoSlot)?;
+        let pid = self.fork_into(owner, SlotKind::Template, Body::Template(its))?;
+        self.template_started(owner, pid, ours);
+        Ok(())
     }
 
     /// Whether clients may be let in as far as background processes go.
@@ -105,12 +129,15 @@ fn enter(server: &Server, owner: Owner, body: Body) -> ! {
         exit_now(SETUP_FAILED);
     }
     match body {
-        Body::Worker => worker::run(&server.context, owner, None),
+        Body::Worker => worker::run(&server.context, owner, Inheritance::default()),
+        Body::Template(orders) => worker::template::run(&server.context, owner, orders),
         Body::Doorman => doorman::run(&server.context, owner),
         Body::Checkpointer => {
             background::process::run_checkpointer(server.context.segment, &server.context.config, owner)
         }
-        Body::Session(client, peer) => worker::run(&server.context, owner, Some((client, peer))),
+        Body::Session(client, peer) => {
+            worker::run(&server.context, owner, Inheritance { client: Some((client, peer)), engine: None })
+        }
     }
 }
 
@@ -122,6 +149,9 @@ fn become_child(server: &Server, body: &Body) -> io::Result<()> {
         Body::Worker => keep.extend(listeners.chain([server.context.queue.1.as_raw_fd()])),
         Body::Doorman => keep.extend(listeners.chain([server.context.queue.0.as_raw_fd()])),
         Body::Checkpointer => {}
+        Body::Template(orders) => {
+            keep.extend(listeners.chain([server.context.queue.1.as_raw_fd(), orders.as_raw_fd()]));
+        }
         Body::Session(client, _) => keep.push(client.as_raw_fd()),
     }
     descriptor::close_all_except(&keep)?;

@@ -25,6 +25,22 @@ pub fn fork() -> io::Result<Side> {
     }
 }
 
+/// As [`fork`], but the new process is a child of this process's parent, which alone is told of its end.
+///
+/// The C library does not know of it: what it would do around a fork is for processes with threads (locks of
+/// malloc), and the thread id that it remembers is asked of the kernel wherever this program needs one.
+pub fn fork_sibling() -> io::Result<Side> {
+    debug_assert_eq!(thread_count().unwrap_or(1), 1, "fork from a process with threads");
+    let flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM and with no stack given this is fork(2) but for the parent; one thread, as above.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match libc::pid_t::try_from(pid) {
+        Ok(0) => Ok(Side::Child),
+        Ok(pid) if pid > 0 => Ok(Side::Parent(Pid::from_raw(pid))),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// How many threads this process has.
 pub fn thread_count() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())

@@ -23,6 +23,13 @@ pub fn send(channel: impl AsFd, bytes: &[u8], descriptor: impl AsFd) -> io::Resu
     Ok(())
 }
 
+/// Sends `bytes` (at least one) as one message, without a descriptor.
+pub fn send_bytes(channel: impl AsFd, bytes: &[u8]) -> io::Result<()> {
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    nix::sys::socket::send(channel.as_fd().as_raw_fd(), bytes, flags)?;
+    Ok(())
+}
+
 /// Takes one message: how many bytes it had, and its descriptor. WouldBlock when there is none.
 pub fn receive(channel: impl AsFd, bytes: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
     let mut control = nix::cmsg_space!([RawFd; 1]);

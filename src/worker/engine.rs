@@ -50,15 +50,19 @@ fn open_sqlite(context: &Context, owner: Owner) -> Result<WarmEngine, String> {
         }
     };
     let mut engine = Sqlite::new(segment, owner, Arc::new(signal), configuration(context));
-    // The database that the next client will probably ask for. If it cannot be opened, that client is told.
-    let recent = match segment.pool().recent_database() {
+    open_recent(&mut engine);
+    Ok(WarmEngine::Sqlite(Box::new(engine)))
+}
+
+/// Opens the database that the next client will probably ask for. If it cannot be opened, that client is told.
+fn open_recent(engine: &mut Sqlite) {
+    let recent = match engine.recent_database() {
         0 => POSTGRES_DATABASE_OID,
         oid => oid,
     };
-    if let Err(error) = engine.cluster().and_then(|_| engine.open(recent)) {
+    if let Err(error) = engine.cluster().and_then(|_| engine.open(recent)).and_then(|()| engine.freshen()) {
         log::warn!("database {recent} could not be opened beforehand: {error}");
     }
-    Ok(WarmEngine::Sqlite(Box::new(engine)))
 }
 
 fn configuration(context: &Context) -> Configuration {
@@ -113,6 +117,20 @@ impl Directory for Catalogued {
 }
 
 impl WarmEngine {
+    /// In a template, before a process is forked from it: what is open is what the next client will want.
+    pub fn freshen(&mut self) {
+        if let Self::Sqlite(engine) = self {
+            open_recent(engine);
+        }
+    }
+
+    /// In a process forked from a template: the engine works for `owner` now.
+    pub fn inherit(&mut self, owner: Owner) {
+        if let Self::Sqlite(engine) = self {
+            engine.inherit(owner);
+        }
+    }
+
     /// The roles and databases that clients are let in by, read anew where they have changed.
     pub fn directory(&mut self) -> Result<Rc<dyn Directory>, Error> {
         match self {

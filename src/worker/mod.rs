@@ -10,6 +10,7 @@
 //! - [`budget`]: how many connections may be on the way to a session.
 //! - `presence`: the worker's slot, as the session and the signal handlers see it.
 //! - `engine`: the one place that knows which engines there are.
+//! - [`template`]: the process that workers are forked from, when it has an engine open for them.
 //! - [`transport`]: the client's bytes.
 
 use std::os::fd::OwnedFd;
@@ -35,6 +36,7 @@ mod engine;
 mod idle;
 mod presence;
 mod startup;
+pub mod template;
 pub mod transport;
 
 /// Exit code after a panic: our own fault, but memory is as it should be.
@@ -42,11 +44,21 @@ const PANICKED: i32 = 3;
 /// Exit code when the engine can't be opened or the process can't wait for clients.
 const COULD_NOT_START: i32 = 1;
 
-/// Lives a worker's life in the slot that it was forked for, and ends the process. With a client, serves that
-/// one and leaves: the classic model. Signals must be blocked and the process tied to the postmaster.
-pub fn run(context: &Context, owner: Owner, client: Option<(OwnedFd, Peer)>) -> ! {
+/// What a worker was forked with.
+#[derive(Default)]
+pub struct Inheritance {
+    /// The client that it is for: the classic model. It leaves when that one does.
+    pub client: Option<(OwnedFd, Peer)>,
+    /// An engine, open and idle.
+    pub engine: Option<WarmEngine>,
+}
+
+/// Lives a worker's life in the slot that it was forked for, and ends the process. Signals must be blocked and the
+/// process tied to the postmaster.
+pub fn run(context: &Context, owner: Owner, inheritance: Inheritance) -> ! {
     std::panic::set_hook(Box::new(|panic| log::error!("panic: {panic}")));
-    let life = catch_unwind(AssertUnwindSafe(|| Worker::start(context, owner)?.live(client)));
+    let Inheritance { client, engine } = inheritance;
+    let life = catch_unwind(AssertUnwindSafe(|| Worker::start(context, owner, engine)?.live(client)));
     match life {
         Ok(Ok(never)) => match never {},
         Ok(Err(error)) => {
@@ -68,14 +80,20 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn start(context: &'a Context, owner: Owner) -> Result<Self, String> {
+    fn start(context: &'a Context, owner: Owner, engine: Option<WarmEngine>) -> Result<Self, String> {
         parent::set_name("pgprefork: work");
         let presence = Presence::new(context.segment, owner.slot);
         presence.install_handlers().map_err(|error| format!("signal handlers: {error}"))?;
         let slot = presence.slot();
         slot.set_phase(Phase::OpeningEngine);
         let started_us = shm::clock::monotonic_us();
-        let engine = engine::open(context, owner)?;
+        let engine = match engine {
+            Some(mut engine) => {
+                engine.inherit(owner);
+                engine
+            }
+            None => engine::open(context, owner)?,
+        };
         let opened_us = shm::clock::monotonic_us();
         let limit = context.config.pool.sessions_per_worker;
         Ok(Self { context, presence, engine, sessions_left: (limit != 0).then_some(limit), started_us, opened_us })

@@ -12,7 +12,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use shm::{Database, Owner, Phase, Segment, SlotKind, SlotState, WAL_INDEX_PAGE_BYTES};
+use shm::{Database, Owner, OwnerCell, Phase, Segment, SlotKind, SlotState, WAL_INDEX_PAGE_BYTES};
 
 use crate::engine::sqlite::fault;
 use crate::engine::sqlite::ffi::index::{self, Header};
@@ -45,7 +45,7 @@ pub struct Attachment {
     path: String,
     segment: Segment,
     database: Database,
-    me: Owner,
+    me: OwnerCell,
     /// The open WAL's `sqlite3_file`, 0 while it is closed. Only `ffi::vfs` makes use of it.
     wal_file: AtomicUsize,
     /// The writer lock was taken for recovery, not by a write transaction.
@@ -67,7 +67,7 @@ impl Attachment {
             path: path.to_str()?.to_owned(),
             segment,
             database: segment.open_database(oid)?,
-            me,
+            me: OwnerCell::new(me),
             wal_file: AtomicUsize::new(0),
             recovering: AtomicBool::new(false),
             read_undurable: AtomicBool::new(false),
@@ -98,7 +98,14 @@ impl Attachment {
 
     /// This process.
     pub fn me(&self) -> Owner {
-        self.me
+        self.me.get()
+    }
+
+    /// In a process that was forked with the database open: it is `me`. Nothing may be locked, and no transaction open.
+    pub(super) fn inherit(&self, me: Owner) {
+        debug_assert_eq!(self.database.wal_locks_held(self.me()), shm::WalLocksHeld::default());
+        self.me.set(me);
+        self.read_undurable.store(false, Ordering::Relaxed);
     }
 
     /// The open WAL, for `ffi::vfs`.
@@ -134,10 +141,10 @@ impl Attachment {
         }
         match mode {
             LockMode::Exclusive if first == WRITE_LOCK => count == 1 && self.lock_for_writing(),
-            LockMode::Exclusive => self.database.wal_lock_exclusive(self.me, locks),
+            LockMode::Exclusive => self.database.wal_lock_exclusive(self.me(), locks),
             LockMode::Shared if first == WRITE_LOCK || count != 1 => false,
             LockMode::Shared => {
-                let taken = self.database.wal_lock_shared(self.me, usize::from(first));
+                let taken = self.database.wal_lock_shared(self.me(), usize::from(first));
                 if taken && first >= FIRST_READ_MARK {
                     fault::point("holding-read-mark");
                 }
@@ -147,11 +154,11 @@ impl Attachment {
     }
 
     fn lock_for_writing(&self) -> bool {
-        if self.database.writer() == Some(self.me) {
+        if self.database.writer() == Some(self.me()) {
             return true;
         }
-        let transaction = self.database.wal_locks_held(self.me).shared & READ_MARKS != 0;
-        if transaction || !self.database.try_lock_writer(self.me) {
+        let transaction = self.database.wal_locks_held(self.me()).shared & READ_MARKS != 0;
+        if transaction || !self.database.try_lock_writer(self.me()) {
             return false;
         }
         self.recovering.store(true, Ordering::Relaxed);
@@ -164,11 +171,11 @@ impl Attachment {
         match mode {
             LockMode::Exclusive if first == WRITE_LOCK => {
                 if self.recovering.swap(false, Ordering::Relaxed) {
-                    self.database.unlock_writer(self.me);
+                    self.database.unlock_writer(self.me());
                 }
             }
-            LockMode::Exclusive => self.database.wal_unlock_exclusive(self.me, locks),
-            LockMode::Shared => locks.for_each(|lock| self.database.wal_unlock_shared(self.me, lock)),
+            LockMode::Exclusive => self.database.wal_unlock_exclusive(self.me(), locks),
+            LockMode::Shared => locks.for_each(|lock| self.database.wal_unlock_shared(self.me(), lock)),
         }
     }
 
@@ -213,18 +220,18 @@ impl Attachment {
 
     /// Before SQLite's COMMIT, holding the writer lock: the commit's position.
     pub(super) fn begin_commit(&self) -> u64 {
-        self.database.begin_commit(self.me)
+        self.database.begin_commit(self.me())
     }
 
     /// After SQLite's COMMIT, whatever came of it, still holding the writer lock.
     pub(super) fn finish_commit(&self, position: u64) {
         let header = self.database.wal_index_page(0).and_then(Header::read).map(Header::to_bytes);
-        self.database.finish_commit(self.me, position, header.as_ref());
+        self.database.finish_commit(self.me(), position, header.as_ref());
     }
 
     /// Gives the writer lock back.
     pub(super) fn release_writer(&self) {
-        let held = self.database.unlock_writer(self.me);
+        let held = self.database.unlock_writer(self.me());
         debug_assert!(held, "only who holds the writer lock gives it back");
     }
 
@@ -278,18 +285,18 @@ mod tests {
         let (a, b) = two();
         assert!(a.lock(FIRST_READ_MARK, 1, LockMode::Shared));
         assert!(!a.lock(WRITE_LOCK, 1, LockMode::Exclusive), "a transaction has to queue first");
-        assert!(a.database.try_lock_writer(a.me));
+        assert!(a.database.try_lock_writer(a.me()));
         assert!(a.lock(WRITE_LOCK, 1, LockMode::Exclusive));
         assert!(!b.lock(WRITE_LOCK, 1, LockMode::Exclusive));
         a.unlock(WRITE_LOCK, 1, LockMode::Exclusive);
-        assert_eq!(a.database.writer(), Some(a.me), "a transaction keeps the writer lock until it is over");
+        assert_eq!(a.database.writer(), Some(a.me()), "a transaction keeps the writer lock until it is over");
     }
 
     #[test]
     fn recovery_takes_the_writer_lock_if_it_is_free() {
         let (a, b) = two();
         assert!(a.lock(WRITE_LOCK, 1, LockMode::Exclusive));
-        assert_eq!(a.database.writer(), Some(a.me));
+        assert_eq!(a.database.writer(), Some(a.me()));
         assert!(!b.lock(WRITE_LOCK, 1, LockMode::Exclusive));
         a.unlock(WRITE_LOCK, 1, LockMode::Exclusive);
         assert_eq!(a.database.writer(), None);

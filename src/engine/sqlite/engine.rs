@@ -121,6 +121,11 @@ impl Sqlite {
         Self { segment, owner, configuration, session, database: None, global: None, copied: 0 }
     }
 
+    /// The database that the newest session was in; 0 before the first one.
+    pub fn recent_database(&self) -> u32 {
+        self.segment.pool().recent_database()
+    }
+
     /// Opens a database, unless it is the one that is open: before a client comes, the one it will probably ask for.
     pub fn open(&mut self, oid: u32) -> Result<(), Error> {
         if self.database.as_ref().is_some_and(|database| database.oid == oid) {
@@ -172,6 +177,25 @@ impl Sqlite {
             views: RefCell::default(),
             attachment,
         })
+    }
+
+    /// In a process forked from one that had this engine open and idle: from now on it works for `owner`.
+    pub fn inherit(&mut self, owner: Owner) {
+        self.owner = owner;
+        self.session.inherit(owner);
+        if let Some(database) = &self.database {
+            database.attachment.inherit(owner);
+        }
+        if let Some(global) = &self.global {
+            global.inherit(owner);
+        }
+        vfs::reseed();
+    }
+
+    /// Brings what is open to the state of now, so that processes forked afterwards find it fresh.
+    pub fn freshen(&mut self) -> Result<(), Error> {
+        self.cluster()?;
+        if self.database.is_some() { self.refresh() } else { Ok(()) }
     }
 
     fn cluster_catalog(&mut self) -> Result<&mut Global, Error> {

@@ -80,6 +80,11 @@ impl Global {
         Ok(Self { store, catalog, mock_secret, files: Vec::new(), attachment })
     }
 
+    /// See [`Sqlite::inherit`].
+    pub(super) fn inherit(&self, owner: Owner) {
+        self.attachment.inherit(owner);
+    }
+
     /// Roles and databases as of now.
     pub(super) fn snapshot(&self) -> Result<Rc<Snapshot>, Error> {
         let published = self.store.attachment().database().catalog_version();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use shm::{Interrupt, Owner, Segment, WaitEvent};
+use shm::{Interrupt, Owner, OwnerCell, Segment, WaitEvent};
 
 use super::interrupts::Interrupts;
 use crate::error::{Condition, Error};
@@ -38,7 +38,7 @@ pub type Signal = Arc<dyn Fn() + Send + Sync>;
 /// One session's surroundings.
 pub struct Session {
     segment: Segment,
-    owner: Owner,
+    owner: OwnerCell,
     signal: Signal,
     state: Mutex<State>,
 }
@@ -57,7 +57,7 @@ struct State {
 impl Session {
     /// The surroundings of a process that serves nobody yet.
     pub fn new(segment: Segment, owner: Owner, signal: Signal) -> Self {
-        Self { segment, owner, signal, state: Mutex::default() }
+        Self { segment, owner: OwnerCell::new(owner), signal, state: Mutex::default() }
     }
 
     /// A session begins.
@@ -110,7 +110,12 @@ impl Session {
 
     /// This process.
     pub fn owner(&self) -> Owner {
-        self.owner
+        self.owner.get()
+    }
+
+    /// In a process that was forked with the session's surroundings made: it is `owner`.
+    pub fn inherit(&self, owner: Owner) {
+        self.owner.set(owner);
     }
 
     /// Who the session is.
@@ -202,7 +207,7 @@ impl Session {
 
     /// pg_sleep: on this process's latch, until the time is over or something interrupts.
     pub fn sleep(&self, seconds: f64) -> Result<(), Error> {
-        let slot = self.segment.slot(self.owner.slot);
+        let slot = self.segment.slot(self.owner().slot);
         let latch = slot.latch();
         let length = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
         let end = Instant::now().checked_add(length);
@@ -225,7 +230,7 @@ impl Session {
 
 impl Interrupts for Session {
     fn check(&self) -> Option<Error> {
-        let slot = self.segment.slot(self.owner.slot);
+        let slot = self.segment.slot(self.owner().slot);
         slot.beat(shm::clock::monotonic_us());
         if signal::is_pending(Notice::Terminate) || slot.is_raised(Interrupt::Terminate) {
             let message = "terminating connection due to administrator command";
@@ -282,7 +287,7 @@ mod tests {
         let error = session.sleep(60.0).expect_err("cut short");
         assert_eq!(error.fields().message, "canceling statement due to statement timeout");
         session.set_deadline(None);
-        let slot = session.segment.slot(session.owner.slot);
+        let slot = session.segment.slot(session.owner().slot);
         assert!(slot.request_cancel(slot.begin_session()));
         let error = session.sleep(60.0).expect_err("cut short");
         assert_eq!(error.fields().message, "canceling statement due to user request");

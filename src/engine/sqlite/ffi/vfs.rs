@@ -104,6 +104,12 @@ pub fn detach(attachment: &Attachment) {
     registry.retain(|known| !std::ptr::eq(known.as_ref(), attachment));
 }
 
+/// Has SQLite draw a new seed for its random numbers: a forked process would draw those of its parent.
+pub fn reseed() {
+    // SAFETY: no buffer and a length of 0 is the documented way to reset the generator.
+    unsafe { rusqlite::ffi::sqlite3_randomness(0, std::ptr::null_mut()) };
+}
+
 /// Syncs the WAL with fdatasync, from whatever process: the leader of a group commit calls it. False on error.
 pub fn sync_wal(attachment: &Attachment) -> bool {
     let file = attachment.wal_file() as *mut sqlite3_file;

@@ -1,0 +1,184 @@
+//! The postmaster's dealings with the template: orders for workers, answers, and what is left open when it dies.
+//!
+//! Invariant: a slot that was claimed for an order is answered for, taken back, or its process is known as a child.
+//! The template may die, be stopped or be slow at any step, and a worker may end before its pid is known.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use shm::{Counter, Owner, ShutdownMode, SlotKind, SlotState};
+
+use super::control::tell;
+use super::reap::Ending;
+use super::{Child, Postmaster, Stage};
+use crate::config::{EngineKind, Model};
+use crate::system::Pid;
+use crate::system::pass;
+use crate::system::signal::Signal;
+use crate::worker::template::{Answer, order};
+
+/// Orders that may be open at a time; more workers are forked by the postmaster itself.
+const ORDERS_MAX: usize = 64;
+
+/// How long the template may take to start, or for an order, before it is killed.
+const PATIENCE_US: u64 = 5_000_000;
+
+/// The template as the postmaster knows it.
+#[derive(Debug)]
+pub(super) struct Template {
+    owner: Owner,
+    pid: Pid,
+    channel: OwnedFd,
+    /// Orders without an answer, with the time of each (monotonic clock), oldest first.
+    orders: VecDeque<(Owner, u64)>,
+    /// Children that ended before their order was answered, perhaps.
+    ended: Vec<(Pid, Ending)>,
+    /// It was told to go: its settings are not those of now.
+    outdated: bool,
+}
+
+impl Postmaster {
+    /// Whether this server has a template: not in the classic model, whose processes begin with nothing, and not
+    /// with the null engine, which has nothing to open.
+    pub(super) fn wants_template(&self) -> bool {
+        let config = &self.server.context.config;
+        config.pool.model == Model::Prefork && config.engine.kind == EngineKind::Sqlite
+    }
+
+    /// The template was forked: its end of `channel` is closed here already.
+    pub(super) fn template_started(&mut self, owner: Owner, pid: Pid, channel: OwnedFd) {
+        if let Err(error) = register(self.poll.registry(), &channel) {
+            log::error!("the template's channel: {error}");
+        }
+        let orders = VecDeque::new();
+        self.template = Some(Template { owner, pid, channel, orders, ended: Vec::new(), outdated: false });
+    }
+
+    /// Whether the first workers wait for a template that is about to be ready.
+    pub(super) fn awaits_template(&self) -> bool {
+        self.template.as_ref().is_some_and(|template| {
+            !template.outdated && self.server.context.segment.slot(template.owner.slot).state() == SlotState::Starting
+        })
+    }
+
+    /// Orders a worker for that slot. False if the template cannot take the order.
+    pub(super) fn order_worker(&mut self, owner: Owner) -> bool {
+        let segment = self.server.context.segment;
+        let Some(template) = &mut self.template else { return false };
+        let is_ready = segment.slot(template.owner.slot).state() == SlotState::Serving;
+        if !is_ready || template.outdated || template.orders.len() >= ORDERS_MAX {
+            return false;
+        }
+        if pass::send_bytes(&template.channel, &order(owner)).is_err() {
+            return false;
+        }
+        let now_us = shm::clock::monotonic_us();
+        template.orders.push_back((owner, now_us));
+        self.ask_at(now_us + PATIENCE_US);
+        true
+    }
+
+    /// Takes in every answer that has come. Before children are reaped, so that few end unknown.
+    pub(super) fn take_answers(&mut self) {
+        while let Some(template) = &mut self.template {
+            match Answer::receive(&template.channel) {
+                Ok(Some(answer)) => {
+                    template.orders.retain(|(owner, _)| *owner != answer.owner);
+                    match answer.result {
+                        Ok(pid) => self.worker_forked(answer.owner, Pid::from_raw(pid)),
+                        Err(errno) => {
+                            self.server.context.segment.reap(answer.owner);
+                            self.fork_failed(&io::Error::from_raw_os_error(errno));
+                        }
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    log::error!("the template's answers: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A worker is our child now, if it has not ended before we heard of it.
+    fn worker_forked(&mut self, owner: Owner, pid: Pid) {
+        let segment = self.server.context.segment;
+        segment.slot(owner.slot).set_pid(pid.as_raw());
+        segment.pool().count(Counter::Forks);
+        self.children.insert(pid, Child { owner, kind: SlotKind::Worker, stopped_us: None, hung: false });
+        let ended = self.template.as_mut().and_then(|template| {
+            let at = template.ended.iter().position(|(known, _)| *known == pid)?;
+            Some(template.ended.swap_remove(at).1)
+        });
+        if let Some(ending) = ended {
+            self.reap(pid, ending);
+            return;
+        }
+        // What all were told while it was unknown.
+        match self.stage {
+            Stage::Starting | Stage::Running | Stage::Stopping(ShutdownMode::Running) => {}
+            Stage::Restarting | Stage::Stopping(ShutdownMode::Immediate) => tell(pid, Signal::SIGQUIT),
+            Stage::Stopping(ShutdownMode::Fast) => tell(pid, Signal::SIGTERM),
+            Stage::Stopping(ShutdownMode::Smart) => tell(pid, Signal::SIGUSR2),
+        }
+    }
+
+    /// A child ended that is not known. It may be one whose order was not answered yet.
+    pub(super) fn unknown_ended(&mut self, pid: Pid, ending: Ending) {
+        if let Some(template) = self.template.as_mut().filter(|template| !template.orders.is_empty()) {
+            template.ended.push((pid, ending));
+        }
+    }
+
+    /// The template was reaped: its open orders are settled. `pid` is gone from the children already.
+    pub(super) fn template_ended(&mut self, pid: Pid) {
+        if self.template.as_ref().is_none_or(|template| template.pid != pid) {
+            return;
+        }
+        self.take_answers();
+        let Some(open) = self.template.as_mut().map(|template| std::mem::take(&mut template.orders)) else { return };
+        for (owner, _) in open {
+            let slot = self.server.context.segment.slot(owner.slot);
+            match slot.take_back(owner.generation) {
+                Some(pid) => self.worker_forked(owner, Pid::from_raw(pid)),
+                None => drop(self.server.context.segment.reap(owner)),
+            }
+        }
+        self.template = None;
+    }
+
+    /// The template has what is no longer in force: another one takes its place.
+    pub(super) fn replace_template(&mut self) {
+        if let Some(template) = self.template.as_mut().filter(|template| !template.outdated) {
+            template.outdated = true;
+            tell(template.pid, Signal::SIGTERM);
+        }
+    }
+
+    /// Kills a template that does not answer. What it has not forked, the postmaster forks.
+    pub(super) fn kill_the_silent_template(&mut self) {
+        let segment = self.server.context.segment;
+        let Some(template) = &mut self.template else { return };
+        let slot = segment.slot(template.owner.slot);
+        let starting = (slot.state() == SlotState::Starting).then(|| slot.started_us());
+        let Some(since_us) = template.orders.front().map(|(_, since_us)| *since_us).or(starting) else { return };
+        let due_us = since_us + PATIENCE_US;
+        if due_us > shm::clock::monotonic_us() {
+            self.ask_at(due_us);
+        } else if !std::mem::replace(&mut template.outdated, true) {
+            log::error!("the template gives no answer: killing it");
+            tell(template.pid, Signal::SIGKILL);
+        }
+    }
+}
+
+fn register(registry: &Registry, channel: &OwnedFd) -> io::Result<()> {
+    registry.register(&mut SourceFd(&channel.as_raw_fd()), ANSWERS, Interest::READABLE)
+}
+
+/// The channel's number among the postmaster's events.
+const ANSWERS: Token = Token(super::ANSWERS);

@@ -1,0 +1,173 @@
+//! The template: a process with an engine open and idle, from which workers are forked.
+//!
+//! Opening an engine (two databases, their schemas, the catalog) costs several times what a short session does, and
+//! is the same for every worker; here it is done once, and each worker gets it with the fork. The template serves
+//! nobody and decides nothing: it forks on the postmaster's orders, and its forks are the postmaster's children, not
+//! its own. Where it is missing, the postmaster forks workers itself, which open their own engine.
+//!
+//! An order is a slot; the answer is the pid of the process that was forked into it. The postmaster never waits for
+//! one, and a template that dies with orders unanswered leaves no doubt: a process that it has forked moves into its
+//! slot in one step, which fails once the postmaster has taken the slot back.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use shm::{Generation, Owner, Phase, SlotIndex, SlotState};
+
+use super::context::Context;
+use super::engine::{self, WarmEngine};
+use super::{Inheritance, run as run_worker};
+use crate::system::epoll::{ExclusiveEpoll, Wait};
+use crate::system::fork::{Side, exit_now, fork_sibling};
+use crate::system::signal::Mask;
+use crate::system::{parent, pass};
+
+/// Exit code when it could not open an engine or wait for orders.
+const FAILED: i32 = 3;
+
+/// Exit code of a process that the postmaster no longer expects.
+const UNEXPECTED: i32 = 0;
+
+const ORDER_BYTES: usize = 8;
+const ANSWER_BYTES: usize = 12;
+
+/// The postmaster's wish for a worker in that slot, as it goes over the channel.
+pub fn order(owner: Owner) -> [u8; ORDER_BYTES] {
+    let mut bytes = [0; ORDER_BYTES];
+    let (slot, generation) = bytes.split_at_mut(4);
+    slot.copy_from_slice(&owner.slot.0.to_ne_bytes());
+    generation.copy_from_slice(&owner.generation.0.to_ne_bytes());
+    bytes
+}
+
+/// What came of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The slot.
+    pub owner: Owner,
+    /// The process, or the error number of fork.
+    pub result: Result<i32, i32>,
+}
+
+impl Answer {
+    fn to_bytes(self) -> [u8; ANSWER_BYTES] {
+        let mut bytes = [0; ANSWER_BYTES];
+        let (owner, result) = bytes.split_at_mut(ORDER_BYTES);
+        owner.copy_from_slice(&order(self.owner));
+        result.copy_from_slice(&self.result.unwrap_or_else(|errno| -errno).to_ne_bytes());
+        bytes
+    }
+
+    /// None when there is no answer yet.
+    pub fn receive(channel: &OwnedFd) -> io::Result<Option<Answer>> {
+        let mut bytes = [0; ANSWER_BYTES];
+        match pass::receive(channel, &mut bytes) {
+            Ok((ANSWER_BYTES, _)) => {}
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let (owner, result) = bytes.split_at(ORDER_BYTES);
+        let result = i32::from_ne_bytes(result.try_into().unwrap_or_default());
+        Ok(owner_in(owner).map(|owner| Answer { owner, result: if result > 0 { Ok(result) } else { Err(-result) } }))
+    }
+}
+
+fn owner_in(bytes: &[u8]) -> Option<Owner> {
+    let (slot, generation) = bytes.split_at_checked(4)?;
+    let slot = SlotIndex(u32::from_ne_bytes(slot.try_into().ok()?));
+    let generation = Generation(u32::from_ne_bytes(generation.try_into().ok()?));
+    Some(Owner { slot, generation })
+}
+
+/// Lives the template's life in the slot that it was forked for, and ends the process. Signals must be blocked and
+/// have their default actions: they come in, and end it, only while it waits for orders. What is forked from it begins
+/// with signals blocked, as any worker does.
+pub fn run(context: &Context, owner: Owner, orders: OwnedFd) -> ! {
+    parent::set_name("pgprefork: tmpl");
+    let slot = context.segment.slot(owner.slot);
+    slot.set_phase(Phase::OpeningEngine);
+    let opened = engine::open(context, owner).and_then(|engine| {
+        let epoll = ExclusiveEpoll::new().map_err(|error| error.to_string())?;
+        epoll.add(&orders, 0).map_err(|error| error.to_string())?;
+        let serving = context.segment.transition(owner.slot, SlotState::Starting, SlotState::Serving);
+        serving.map(|_| (engine, epoll)).map_err(|error| error.to_string())
+    });
+    match opened {
+        Ok((engine, epoll)) => {
+            slot.set_phase(Phase::None);
+            context.wake_postmaster();
+            serve(context, engine, epoll, orders)
+        }
+        Err(error) => {
+            log::error!("the template could not start: {error}");
+            exit_now(FAILED)
+        }
+    }
+}
+
+fn serve(context: &Context, mut engine: WarmEngine, epoll: ExclusiveEpoll, orders: OwnedFd) -> ! {
+    let mask = Mask::none();
+    loop {
+        let mut bytes = [0; ORDER_BYTES];
+        match pass::receive(&orders, &mut bytes) {
+            Ok((ORDER_BYTES, _)) => {}
+            // The postmaster has closed its end.
+            Ok(_) => exit_now(0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match epoll.wait(&mask, None) {
+                Ok(Wait::Ready(_) | Wait::Interrupted | Wait::TimedOut) => continue,
+                Err(error) => give_up(&error),
+            },
+            Err(error) => give_up(&error),
+        }
+        let Some(owner) = owner_in(&bytes) else { continue };
+        engine.freshen();
+        let result = match fork_sibling() {
+            Ok(Side::Child) => {
+                drop((epoll, orders));
+                enter(context, owner, engine)
+            }
+            Ok(Side::Parent(pid)) => Ok(pid.as_raw()),
+            Err(error) => Err(error.raw_os_error().unwrap_or(libc::EAGAIN)),
+        };
+        if let Err(error) = pass::send_bytes(&orders, &Answer { owner, result }.to_bytes()) {
+            give_up(&error)
+        }
+    }
+}
+
+fn give_up(error: &io::Error) -> ! {
+    log::error!("the template lost the postmaster's orders: {error}");
+    exit_now(FAILED)
+}
+
+/// The new worker's first steps: it has nothing of the template's but what a worker may have.
+fn enter(context: &Context, owner: Owner, engine: WarmEngine) -> ! {
+    if !context.segment.slot(owner.slot).move_in(owner.generation, parent::own_pid().as_raw()) {
+        exit_now(UNEXPECTED)
+    }
+    if let Err(error) = parent::die_with(context.postmaster).and_then(|()| parent::own_session()) {
+        log::error!("a new process could not set itself up: {error}");
+        exit_now(FAILED)
+    }
+    run_worker(context, owner, Inheritance { client: None, engine: Some(engine) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_arrive_as_they_were_sent() {
+        let (here, there) = pass::channel().unwrap();
+        let owner = Owner { slot: SlotIndex(3), generation: Generation(u32::MAX) };
+        assert_eq!(owner_in(&order(owner)), Some(owner));
+        for answer in [Answer { owner, result: Ok(77) }, Answer { owner, result: Err(libc::EAGAIN) }] {
+            pass::send_bytes(&there, &answer.to_bytes()).unwrap();
+            assert_eq!(Answer::receive(&here).unwrap(), Some(answer));
+        }
+        assert_eq!(Answer::receive(&here).unwrap(), None);
+        drop(there);
+        assert_eq!(Answer::receive(&here).unwrap(), None, "the end is learned by waitpid");
+    }
+}
