@@ -329,9 +329,13 @@ impl Slot {
     }
 
     /// By a process whose pid the postmaster may never learn: moves in, unless the postmaster has taken the slot
-    /// back meanwhile.
+    /// back meanwhile. (It may have written the pid down already.)
     pub fn move_in(&self, generation: Generation, pid: i32) -> bool {
-        self.pid.compare_exchange(vacant(generation), pid.cast_unsigned(), SeqCst, SeqCst).is_ok()
+        let pid = pid.cast_unsigned();
+        match self.pid.compare_exchange(vacant(generation), pid, SeqCst, SeqCst) {
+            Ok(_) => true,
+            Err(found) => found == pid && self.generation() == generation,
+        }
     }
 
     /// By the postmaster, for a process that it ordered and never heard of: if it has not moved in, it never will.
@@ -689,6 +693,7 @@ mod tests {
         let next = segment.claim_slot(SlotKind::Worker).unwrap();
         assert!(!slot.move_in(lost.generation, 7));
         assert!(slot.move_in(next.generation, 8));
+        assert!(slot.move_in(next.generation, 8), "the postmaster may have been first");
         assert_eq!(slot.take_back(next.generation), Some(8));
         assert_eq!(slot.pid(), 8);
     }
