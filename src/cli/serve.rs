@@ -21,7 +21,7 @@ use crate::postmaster::{self, Server, listen};
 use crate::system::daemon::{self, Report};
 use crate::system::notify::{self, Manager};
 use crate::system::wake::Wake;
-use crate::system::{descriptor, parent, pass, privileges, signal};
+use crate::system::{descriptor, parent, pass, privileges, signal, text};
 use crate::worker::context::Context;
 
 /// Databases that can be open at one time.
@@ -81,6 +81,10 @@ fn serve(config: Config, sources: Sources, data: &Path, report: Option<Report>, 
     let recover_data = data.to_owned();
     let recover = Box::new(move || make_durable(&recover_data).map_err(|error| error.to_string()));
     let server = Server { context, socket_locks, lock, content, reread, recover, manager: Manager::from_environment() };
+    match text::move_to_huge_pages() {
+        Ok(bytes) => log::debug!("{} kB of program text are on huge pages", bytes / 1024),
+        Err(error) => log::debug!("the program's text stays where it is: {error}"),
+    }
     let clean = postmaster::run(server, Box::new(move || announce(&greeting, report)))
         .map_err(|error| format!("the postmaster failed: {error}"))?;
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -13,6 +13,7 @@ pub mod parent;
 pub mod pass;
 pub mod privileges;
 pub mod signal;
+pub mod text;
 pub mod wake;
 
 pub use nix::unistd::Pid;
