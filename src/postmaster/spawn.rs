@@ -136,7 +136,7 @@ fn enter(server: &Server, owner: Owner, body: Body) -> ! {
             background::process::run_checkpointer(server.context.segment, &server.context.config, owner)
         }
         Body::Session(client, peer) => {
-            worker::run(&server.context, owner, Inheritance { client: Some((client, peer)), engine: None })
+            worker::run(&server.context, owner, Inheritance { client: Some((client, peer)), ..Inheritance::default() })
         }
     }
 }

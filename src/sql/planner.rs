@@ -32,7 +32,12 @@ pub struct Planner {
     cache: Cache,
     /// Catalog version that the cached plans rest on.
     version: u64,
+    /// Statements that were planned and kept since last asked: their texts, and the types declared.
+    news: Vec<(String, Vec<u32>)>,
 }
+
+/// News kept at the most: whoever asks wants to know of few.
+const NEWS_MAX: usize = 32;
 
 impl Planner {
     /// A planner with an empty cache.
@@ -106,6 +111,9 @@ impl Planner {
         let (entry, keep) = work.statement(statement)?;
         let entry = Rc::new(entry);
         if keep {
+            if self.news.len() < NEWS_MAX {
+                self.news.push((text.to_owned(), declared.to_vec()));
+            }
             self.cache.insert(&raw.shape, Rc::clone(&entry));
         }
         planned(&entry, &raw.shape, text, context)
@@ -114,6 +122,12 @@ impl Planner {
     /// Forgets every plan: the search path, the user or the catalog has changed.
     pub fn forget(&mut self) {
         self.cache.clear();
+    }
+
+    /// The statements that were planned, and kept, since this was last asked: at most 32 texts with the parameter
+    /// types that were declared.
+    pub fn take_news(&mut self) -> Vec<(String, Vec<u32>)> {
+        std::mem::take(&mut self.news)
     }
 
     /// Shapes of statements kept.

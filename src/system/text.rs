@@ -24,7 +24,8 @@ pub fn move_to_huge_pages() -> io::Result<usize> {
     if fs::read_to_string(POLICY).map_or(true, |policy| policy.contains("[never]")) {
         return Ok(0);
     }
-    let Some(text) = whole_huge_pages(&fs::read_to_string("/proc/self/maps")?, move_to_huge_pages as *const () as usize)
+    let Some(text) =
+        whole_huge_pages(&fs::read_to_string("/proc/self/maps")?, move_to_huge_pages as *const () as usize)
     else {
         return Ok(0);
     };

@@ -131,6 +131,21 @@ impl WarmEngine {
         }
     }
 
+    /// What a session leaves for processes forked later; see [`Self::learn`].
+    pub fn take_hints(&mut self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Null(_) => Vec::new(),
+            Self::Sqlite(engine) => engine.take_hints(),
+        }
+    }
+
+    /// In a template: takes up what a worker's session has left.
+    pub fn learn(&mut self, hint: &[u8]) {
+        if let Self::Sqlite(engine) = self {
+            engine.learn(hint);
+        }
+    }
+
     /// The roles and databases that clients are let in by, read anew where they have changed.
     pub fn directory(&mut self) -> Result<Rc<dyn Directory>, Error> {
         match self {

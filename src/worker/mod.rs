@@ -24,7 +24,7 @@ use self::idle::{Idle, Woken};
 use self::presence::Presence;
 use crate::system::fork::exit_now;
 use crate::system::listener::Peer;
-use crate::system::{memory, parent, signal};
+use crate::system::{memory, parent, pass, signal};
 
 mod authentication;
 pub mod budget;
@@ -51,14 +51,16 @@ pub struct Inheritance {
     pub client: Option<(OwnedFd, Peer)>,
     /// An engine, open and idle.
     pub engine: Option<WarmEngine>,
+    /// Where the template hears what its workers had to find out.
+    pub hints: Option<OwnedFd>,
 }
 
 /// Lives a worker's life in the slot that it was forked for, and ends the process. Signals must be blocked and the
 /// process tied to the postmaster.
 pub fn run(context: &Context, owner: Owner, inheritance: Inheritance) -> ! {
     std::panic::set_hook(Box::new(|panic| log::error!("panic: {panic}")));
-    let Inheritance { client, engine } = inheritance;
-    let life = catch_unwind(AssertUnwindSafe(|| Worker::start(context, owner, engine)?.live(client)));
+    let Inheritance { client, engine, hints } = inheritance;
+    let life = catch_unwind(AssertUnwindSafe(|| Worker::start(context, owner, engine, hints)?.live(client)));
     match life {
         Ok(Ok(never)) => match never {},
         Ok(Err(error)) => {
@@ -73,6 +75,7 @@ struct Worker<'a> {
     context: &'a Context,
     presence: Presence,
     engine: WarmEngine,
+    hints: Option<OwnedFd>,
     sessions_left: Option<u32>,
     /// When the process began, and when its engine was open (monotonic clock).
     started_us: u64,
@@ -80,7 +83,12 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn start(context: &'a Context, owner: Owner, engine: Option<WarmEngine>) -> Result<Self, String> {
+    fn start(
+        context: &'a Context,
+        owner: Owner,
+        engine: Option<WarmEngine>,
+        hints: Option<OwnedFd>,
+    ) -> Result<Self, String> {
         parent::set_name("pgprefork: work");
         let presence = Presence::new(context.segment, owner.slot);
         presence.install_handlers().map_err(|error| format!("signal handlers: {error}"))?;
@@ -96,7 +104,15 @@ impl<'a> Worker<'a> {
         };
         let opened_us = shm::clock::monotonic_us();
         let limit = context.config.pool.sessions_per_worker;
-        Ok(Self { context, presence, engine, sessions_left: (limit != 0).then_some(limit), started_us, opened_us })
+        Ok(Self {
+            context,
+            presence,
+            engine,
+            hints,
+            sessions_left: (limit != 0).then_some(limit),
+            started_us,
+            opened_us,
+        })
     }
 
     fn live(mut self, client: Option<(OwnedFd, Peer)>) -> Result<std::convert::Infallible, String> {
@@ -162,6 +178,10 @@ impl<'a> Worker<'a> {
     fn serve(&mut self, client: OwnedFd, peer: Peer, accepted_us: u64) -> bool {
         let served = connection::serve(self.context, &self.presence, &mut self.engine, client, peer, accepted_us);
         self.presence.end_session();
+        for hint in self.engine.take_hints() {
+            // The template may be gone, or have enough to do: then the next worker finds out by itself.
+            let _ = self.hints.as_ref().map(|hints| pass::send_bytes(hints, &hint));
+        }
         if served {
             self.sessions_left = self.sessions_left.map(|left| left.saturating_sub(1));
         }

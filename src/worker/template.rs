@@ -17,7 +17,8 @@ use shm::{Generation, Owner, Phase, SlotIndex, SlotState};
 use super::context::Context;
 use super::engine::{self, WarmEngine};
 use super::{Inheritance, run as run_worker};
-use crate::system::epoll::{ExclusiveEpoll, Wait};
+use crate::engine::sqlite::hint::HINT_MAX;
+use crate::system::epoll::ExclusiveEpoll;
 use crate::system::fork::{Side, exit_now, fork_sibling};
 use crate::system::signal::Mask;
 use crate::system::{parent, pass};
@@ -89,15 +90,16 @@ pub fn run(context: &Context, owner: Owner, orders: OwnedFd) -> ! {
     slot.set_phase(Phase::OpeningEngine);
     let opened = engine::open(context, owner).and_then(|engine| {
         let epoll = ExclusiveEpoll::new().map_err(|error| error.to_string())?;
-        epoll.add(&orders, 0).map_err(|error| error.to_string())?;
+        let hints = pass::channel().map_err(|error| error.to_string())?;
+        epoll.add(&orders, 0).and_then(|()| epoll.add(&hints.1, 1)).map_err(|error| error.to_string())?;
         let serving = context.segment.transition(owner.slot, SlotState::Starting, SlotState::Serving);
-        serving.map(|_| (engine, epoll)).map_err(|error| error.to_string())
+        serving.map(|_| Template { engine, epoll, orders, hints }).map_err(|error| error.to_string())
     });
     match opened {
-        Ok((engine, epoll)) => {
+        Ok(template) => {
             slot.set_phase(Phase::None);
             context.wake_postmaster();
-            serve(context, engine, epoll, orders)
+            template.serve(context)
         }
         Err(error) => {
             log::error!("the template could not start: {error}");
@@ -106,51 +108,77 @@ pub fn run(context: &Context, owner: Owner, orders: OwnedFd) -> ! {
     }
 }
 
-fn serve(context: &Context, mut engine: WarmEngine, epoll: ExclusiveEpoll, orders: OwnedFd) -> ! {
-    let mask = Mask::none();
-    loop {
-        let mut bytes = [0; ORDER_BYTES];
-        match pass::receive(&orders, &mut bytes) {
-            Ok((ORDER_BYTES, _)) => {}
-            // The postmaster has closed its end.
-            Ok(_) => exit_now(0),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match epoll.wait(&mask, None) {
-                Ok(Wait::Ready(_) | Wait::Interrupted | Wait::TimedOut) => continue,
+struct Template {
+    engine: WarmEngine,
+    epoll: ExclusiveEpoll,
+    orders: OwnedFd,
+    /// Where workers leave hints, and where they are read.
+    hints: (OwnedFd, OwnedFd),
+}
+
+impl Template {
+    fn serve(mut self, context: &Context) -> ! {
+        let mask = Mask::none();
+        loop {
+            let mut bytes = [0; ORDER_BYTES];
+            match pass::receive(&self.orders, &mut bytes) {
+                Ok((ORDER_BYTES, _)) => {}
+                // The postmaster has closed its end.
+                Ok(_) => exit_now(0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Nobody waits for a worker.
+                    if !self.learn()
+                        && let Err(error) = self.epoll.wait(&mask, None)
+                    {
+                        give_up(&error)
+                    }
+                    continue;
+                }
                 Err(error) => give_up(&error),
-            },
-            Err(error) => give_up(&error),
-        }
-        let Some(owner) = owner_in(&bytes) else { continue };
-        engine.freshen();
-        let result = match fork_sibling() {
-            Ok(Side::Child) => {
-                drop((epoll, orders));
-                enter(context, owner, engine)
             }
-            Ok(Side::Parent(pid)) => Ok(pid.as_raw()),
-            Err(error) => Err(error.raw_os_error().unwrap_or(libc::EAGAIN)),
-        };
-        if let Err(error) = pass::send_bytes(&orders, &Answer { owner, result }.to_bytes()) {
-            give_up(&error)
+            let Some(owner) = owner_in(&bytes) else { continue };
+            self.engine.freshen();
+            let result = match fork_sibling() {
+                Ok(Side::Child) => self.enter(context, owner),
+                Ok(Side::Parent(pid)) => Ok(pid.as_raw()),
+                Err(error) => Err(error.raw_os_error().unwrap_or(libc::EAGAIN)),
+            };
+            if let Err(error) = pass::send_bytes(&self.orders, &Answer { owner, result }.to_bytes()) {
+                give_up(&error)
+            }
         }
+    }
+
+    /// Takes up one hint. False if there is none.
+    fn learn(&mut self) -> bool {
+        let mut hint = [0; HINT_MAX];
+        match pass::receive(&self.hints.1, &mut hint) {
+            Ok((bytes, _)) => {
+                self.engine.learn(hint.get(..bytes).unwrap_or_default());
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// The new worker's first steps: it has nothing of the template's but what a worker may have.
+    fn enter(self, context: &Context, owner: Owner) -> ! {
+        let Template { engine, epoll, orders, hints: (hints, read) } = self;
+        drop((epoll, orders, read));
+        if !context.segment.slot(owner.slot).move_in(owner.generation, parent::own_pid().as_raw()) {
+            exit_now(UNEXPECTED)
+        }
+        if let Err(error) = parent::die_with(context.postmaster).and_then(|()| parent::own_session()) {
+            log::error!("a new process could not set itself up: {error}");
+            exit_now(FAILED)
+        }
+        run_worker(context, owner, Inheritance { client: None, engine: Some(engine), hints: Some(hints) })
     }
 }
 
 fn give_up(error: &io::Error) -> ! {
     log::error!("the template lost the postmaster's orders: {error}");
     exit_now(FAILED)
-}
-
-/// The new worker's first steps: it has nothing of the template's but what a worker may have.
-fn enter(context: &Context, owner: Owner, engine: WarmEngine) -> ! {
-    if !context.segment.slot(owner.slot).move_in(owner.generation, parent::own_pid().as_raw()) {
-        exit_now(UNEXPECTED)
-    }
-    if let Err(error) = parent::die_with(context.postmaster).and_then(|()| parent::own_session()) {
-        log::error!("a new process could not set itself up: {error}");
-        exit_now(FAILED)
-    }
-    run_worker(context, owner, Inheritance { client: None, engine: Some(engine) })
 }
 
 #[cfg(test)]

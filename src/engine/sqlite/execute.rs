@@ -345,6 +345,11 @@ impl Database {
         }
     }
 
+    /// Has SQLite prepare a statement, to be found prepared by its next user.
+    pub(super) fn prepare_only(&self, sql: &str, session: &Arc<Session>) {
+        drop(self.prepared(sql, session));
+    }
+
     /// Steps through a query: rows up to the limit to the sink, the rest (if there is any) kept.
     fn step(
         &self,

@@ -14,6 +14,7 @@ pub mod fault;
 pub mod ffi;
 pub mod functions;
 mod global;
+pub mod hint;
 mod host;
 pub mod interrupts;
 mod sequence;
