@@ -478,7 +478,7 @@ impl Engine for Sqlite {
         if database.catalog.is_changed() {
             database.catalog.rolled_back(database.store.connection(), false)?;
         }
-        database.planner.forget();
+        // Plans stay: they rest on the catalog and the search path, which are looked at before they are used.
         database.drop_temporary()
     }
 

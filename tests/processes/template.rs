@@ -1,0 +1,173 @@
+//! The process that workers are forked from: what they get of it, and that it may die, stop or be slow at any time.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::signal::{Signal, kill};
+use pgprefork::system::Pid;
+
+use crate::server::{Raw, Server, eventually, is_alive};
+
+pub const TESTS: &[(&str, fn())] = &[
+    ("workers_are_forked_from_a_template_and_are_children_of_the_postmaster", workers_are_the_postmasters),
+    ("what_a_template_had_cached_is_never_an_answer", what_a_template_had_cached_is_never_an_answer),
+    ("workers_of_one_template_draw_different_random_numbers", workers_draw_different_random_numbers),
+    ("killing_the_template_costs_nobody_a_session", killing_the_template_costs_nobody_a_session),
+    ("a_stopped_template_is_replaced", a_stopped_template_is_replaced),
+    ("workers_of_a_template_that_died_are_known", workers_of_a_template_that_died_are_known),
+    ("reload_replaces_the_template", reload_replaces_the_template),
+    ("every_shutdown_ends_the_template", every_shutdown_ends_the_template),
+];
+
+const SQLITE: &str = "engine.kind=sqlite";
+
+fn template(server: &Server) -> Option<Pid> {
+    named(server, "tmpl").into_iter().next()
+}
+
+fn named(server: &Server, part: &str) -> Vec<Pid> {
+    let name = |pid: &Pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    server.children().into_iter().filter(|pid| name(pid).contains(part)).collect()
+}
+
+fn new_template(server: &Server, old: Pid) {
+    eventually("there is another template", || template(server).is_some_and(|pid| pid != old));
+}
+
+/// All slots are what they seem: nobody is starting, and as many are idle as there are processes.
+fn nobody_is_lost(server: &Server) {
+    eventually("every slot has its process", || {
+        let status = server.status();
+        let idle = status["idle"].as_u64().unwrap();
+        status["starting"] == 0 && idle > 0 && idle == named(server, "work").len() as u64
+    });
+}
+
+fn workers_are_the_postmasters() {
+    let server = Server::start(&[SQLITE]);
+    let template = template(&server).expect("a template");
+    let mut seen = HashSet::new();
+    for _ in 0..20 {
+        let mut client = server.connect();
+        let pid = client.query_one("select pg_backend_pid()", &[]).unwrap().get(0);
+        assert!(server.children().contains(&Pid::from_raw(pid)));
+        assert!(seen.insert(pid), "one session each");
+    }
+    let forked = std::fs::read_to_string(format!("/proc/{template}/task/{template}/children")).unwrap();
+    assert_eq!(forked, "", "the template has no children of its own");
+    nobody_is_lost(&server);
+}
+
+fn what_a_template_had_cached_is_never_an_answer() {
+    let server = Server::start(&[SQLITE]);
+    let run = |sql: &str| server.connect().batch_execute(sql).unwrap();
+    let number = |sql: &str| server.connect().query_one(sql, &[]).unwrap().get::<_, i64>(0);
+    run("create table t(a bigint); insert into t values (1)");
+    for round in 1..=20 {
+        // By now the plan of this text is the template's, made for the table as it was.
+        assert_eq!(number("select a from t"), round);
+        run(&format!("drop table t; create table t(b text, a bigint); insert into t values ('x', {round} + 1)"));
+        assert_eq!(number("select count(*) from t"), 1);
+        run("update t set a = a");
+    }
+    run("create role someone login");
+    let as_someone = format!("{} user=someone", server.parameters().replace("user=postgres", ""));
+    let mut client = postgres::Client::connect(&as_someone, postgres::NoTls).unwrap();
+    let name: String = client.query_one("select current_user::text", &[]).unwrap().get(0);
+    assert_eq!(name, "someone");
+    drop(client);
+    run("drop role someone");
+    assert!(postgres::Client::connect(&as_someone, postgres::NoTls).is_err());
+}
+
+fn workers_draw_different_random_numbers() {
+    let server = Server::start(&[SQLITE]);
+    let sql = "select random()::text";
+    let draw = || server.connect().query_one(sql, &[]).unwrap().get::<_, String>(0);
+    // The first makes the template know the statement.
+    let drawn: HashSet<String> = (0..20).map(|_| draw()).collect();
+    assert_eq!(drawn.len(), 20);
+}
+
+fn killing_the_template_costs_nobody_a_session() {
+    let server = Server::start(&[SQLITE]);
+    let mut bystander = server.connect();
+    let done = AtomicBool::new(false);
+    let killed = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut sessions = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        assert_eq!(server.connect().query_one("select 7", &[]).unwrap().get::<_, i32>(0), 7);
+                        sessions += 1;
+                    }
+                    sessions
+                })
+            })
+            .collect();
+        let mut killed = 0;
+        while killed < 10 {
+            if let Some(pid) = template(&server) {
+                let _ = kill(pid, Signal::SIGKILL);
+                new_template(&server, pid);
+                killed += 1;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        let sessions: u32 = clients.into_iter().map(|client| client.join().unwrap()).sum();
+        println!("  {sessions} sessions while the template was killed {killed} times, none lost");
+        killed
+    });
+    assert!(bystander.simple_query("select 1").is_ok());
+    drop(bystander);
+    nobody_is_lost(&server);
+    assert!(server.status()["exits"]["crashed"].as_u64().unwrap() >= killed, "they are counted");
+}
+
+fn a_stopped_template_is_replaced() {
+    let server = Server::start(&[SQLITE]);
+    for _ in 0..3 {
+        let stopped = template(&server).expect("a template");
+        kill(stopped, Signal::SIGSTOP).unwrap();
+        for _ in 0..12 {
+            assert!(server.connect().simple_query("select 1").is_ok());
+        }
+        new_template(&server, stopped);
+    }
+    nobody_is_lost(&server);
+}
+
+fn workers_of_a_template_that_died_are_known() {
+    let server = Server::start(&[SQLITE]);
+    let mut client = Raw::connect(&server);
+    let old = template(&server).expect("a template");
+    kill(old, Signal::SIGKILL).unwrap();
+    new_template(&server, old);
+    assert!(server.children().contains(&client.pid));
+    kill(client.pid, Signal::SIGKILL).unwrap();
+    eventually("its client notices", || client.query("select 1").is_err());
+    nobody_is_lost(&server);
+}
+
+fn reload_replaces_the_template() {
+    let server = Server::start(&[SQLITE]);
+    let old = template(&server).expect("a template");
+    server.signal(Signal::SIGHUP);
+    new_template(&server, old);
+    eventually("the old one is gone", || !is_alive(old));
+    assert!(server.connect().simple_query("select 1").is_ok());
+    nobody_is_lost(&server);
+    assert_eq!(server.status()["exits"]["crashed"], 0);
+}
+
+fn every_shutdown_ends_the_template() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let mut server = Server::start(&[SQLITE]);
+        let template = template(&server).expect("a template");
+        drop(server.connect());
+        server.signal(signal);
+        server.wait();
+        assert!(!is_alive(template), "{signal}");
+    }
+}
