@@ -17,10 +17,11 @@ use rusqlite::Connection;
 use shm::{Interrupt, Owner, Phase, Segment, WaitEvent};
 
 use crate::engine::sqlite::attachment::Attachment;
+use crate::engine::sqlite::commit;
 use crate::engine::sqlite::connection::{self, Options};
 use crate::engine::sqlite::database::{FileError, OutsideLock};
 use crate::engine::sqlite::ffi::vfs;
-use crate::engine::sqlite::{commit, fault};
+use crate::system::fault;
 
 /// How long writers may be held up while the rest of the WAL is moved and its readers leave.
 const FINISH_MS: u64 = 100;

@@ -23,7 +23,7 @@ use self::idle::{Idle, Woken};
 use self::presence::Presence;
 use crate::system::fork::exit_now;
 use crate::system::listener::Peer;
-use crate::system::{memory, parent, signal};
+use crate::system::{fault, memory, parent, signal};
 
 mod authentication;
 pub mod budget;
@@ -70,6 +70,9 @@ struct Worker<'a> {
 impl<'a> Worker<'a> {
     fn start(context: &'a Context, owner: Owner) -> Result<Self, String> {
         parent::set_name("pgprefork: work");
+        if fault::is_armed() {
+            shm::hook::set_writing_slot(|| fault::point("writing-slot"));
+        }
         let presence = Presence::new(context.segment, owner.slot);
         presence.install_handlers().map_err(|error| format!("signal handlers: {error}"))?;
         let slot = presence.slot();
@@ -142,6 +145,7 @@ impl<'a> Worker<'a> {
 
     /// Serves one connection, accepted at that time of the monotonic clock. Says whether it was a session.
     fn serve(&mut self, client: OwnedFd, peer: Peer, accepted_us: u64) -> bool {
+        fault::point("after-accept");
         let served = connection::serve(self.context, &self.presence, &mut self.engine, client, peer, accepted_us);
         self.presence.end_session();
         if served {

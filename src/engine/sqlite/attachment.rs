@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use shm::{Database, Owner, Phase, Segment, SlotKind, SlotState, WAL_INDEX_PAGE_BYTES};
 
-use crate::engine::sqlite::fault;
 use crate::engine::sqlite::ffi::index::{self, Header};
+use crate::system::fault;
 
 /// Bytes of the WAL's header, and of one frame with its header, for the cluster's page size of 4,096.
 const WAL_HEADER_BYTES: i64 = 32;

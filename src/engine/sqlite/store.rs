@@ -21,8 +21,9 @@ use crate::engine::sqlite::connection::{self, Interrupted, Options};
 use crate::engine::sqlite::failure::{self, Constraints};
 use crate::engine::sqlite::interrupts;
 use crate::engine::sqlite::transaction::{Access, Characteristics, Ended, Span, Transaction};
-use crate::engine::sqlite::{commit, fault, writer};
+use crate::engine::sqlite::{commit, writer};
 use crate::error::{Condition, Error};
+use crate::system::fault;
 
 /// Opens a write transaction without writing: it needs the write lock, and does nothing in a database that does
 /// not vacuum by itself. SQLite has no statement for turning a read transaction into a write transaction.
