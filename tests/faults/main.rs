@@ -1,0 +1,42 @@
+//! Faults through the whole server: processes killed at named points under load, full disks, syncs that fail, and
+//! bytes that are no protocol. What was acknowledged stays, and nobody notices but whom it befell.
+//!
+//! Runs without libtest's harness, one test at a time: each has a server and a load of its own. Arguments filter by
+//! name; `PGPREFORK_TEST_SEED` repeats a run's choices.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod background;
+mod kill;
+mod victim;
+
+/// A test's name, and what runs it with the seed.
+type Test = (&'static str, fn(u64));
+
+fn main() -> ExitCode {
+    let filters: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let tests: Vec<Test> = [kill::TESTS, background::TESTS].concat();
+    let seed = support::load::seed();
+    let mut failed = Vec::new();
+    for (name, test) in tests {
+        if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
+            continue;
+        }
+        let begun = Instant::now();
+        let passed = catch_unwind(AssertUnwindSafe(|| test(seed))).is_ok();
+        println!("test {name} ... {} ({:.1} s)", if passed { "ok" } else { "FAILED" }, begun.elapsed().as_secs_f64());
+        if !passed {
+            failed.push(name);
+        }
+    }
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("failed: {failed:?}");
+    ExitCode::FAILURE
+}
