@@ -12,6 +12,7 @@ use std::time::Instant;
 mod support;
 
 mod background;
+mod disk;
 mod kill;
 mod victim;
 
@@ -19,8 +20,13 @@ mod victim;
 type Test = (&'static str, fn(u64));
 
 fn main() -> ExitCode {
-    let filters: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let tests: Vec<Test> = [kill::TESTS, background::TESTS].concat();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((disk::INSIDE, rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        disk::inside(rest);
+        return ExitCode::SUCCESS;
+    }
+    let filters: Vec<String> = arguments.into_iter().filter(|argument| !argument.starts_with('-')).collect();
+    let tests: Vec<Test> = [kill::TESTS, background::TESTS, disk::TESTS].concat();
     let seed = support::load::seed();
     let mut failed = Vec::new();
     for (name, test) in tests {

@@ -11,7 +11,7 @@ use crate::support::{Server, wait_until};
 pub struct Victim {
     pub server: Server,
     tokens: PathBuf,
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
 }
 
 /// A process that a signal ended, as the log names it.
@@ -36,12 +36,14 @@ impl Victim {
     pub fn start(points: &[(&str, &str)], settings: &[&str]) -> Self {
         let directory = open_directory();
         let data = directory.path().join("data");
-        Self::start_on(directory, &data, points, settings)
+        let mut victim = Self::start_on(&data, points, settings);
+        victim._directory = Some(directory);
+        victim
     }
 
-    /// The same with the data somewhere else than in the test's directory.
-    pub fn start_on(directory: tempfile::TempDir, data: &Path, points: &[(&str, &str)], settings: &[&str]) -> Self {
-        let tokens = directory.path().join("tokens");
+    /// The same on a directory that stays.
+    pub fn start_on(data: &Path, points: &[(&str, &str)], settings: &[&str]) -> Self {
+        let tokens = data.with_file_name("tokens");
         let _ = fs::create_dir(&tokens);
         // The server removes them, and may be another user.
         fs::set_permissions(&tokens, fs::Permissions::from_mode(0o777)).expect("permissions");
@@ -49,7 +51,7 @@ impl Victim {
         let stops = points.iter().map(entry).collect::<Vec<_>>().join(",");
         let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
         let server = Server::start_on(data, &settings, &[("PGPREFORK_TEST_STOP", &stops)]);
-        Self { server, tokens, _directory: directory }
+        Self { server, tokens, _directory: None }
     }
 
     /// Has the next process that comes to the point carry out what was chosen for it, and waits until one has.
