@@ -183,6 +183,7 @@ impl Postmaster {
             let accept = events.iter().any(|event| event.token().0 >= LISTENERS);
             self.take_signals()?;
             self.reap_children();
+            self.notice_failed_sync();
             // In the classic model a wake may mean that the doorman has sent a client over.
             let woken = self.server.context.wake.take();
             self.accept_again |= woken && self.server.context.config.pool.model == Model::ForkOnAccept;

@@ -156,7 +156,8 @@ impl<'a> Worker<'a> {
 
     fn reason_to_leave(&self, served: bool) -> Option<ExitReason> {
         let pool = self.context.segment.pool();
-        if self.presence.is_terminated() || pool.shutdown() != shm::ShutdownMode::Running {
+        let is_ending = pool.shutdown() != shm::ShutdownMode::Running || pool.panic_errno().is_some();
+        if self.presence.is_terminated() || is_ending {
             return Some(ExitReason::Terminated);
         }
         if pool.configuration_generation() != self.presence.slot().configuration_generation() {

@@ -12,7 +12,7 @@ use crate::support::load::{Load, Mix, Random, connect, create_tables, verify};
 use crate::support::wait_until;
 use crate::victim::Victim;
 
-pub const TESTS: &[(&str, fn(u64))] = &[
+pub const TESTS: &[crate::Test] = &[
     ("a_killed_checkpointer_comes_back_and_loses_nothing", a_killed_checkpointer_comes_back),
     ("a_killed_doorman_costs_those_who_wait_with_it_only", a_killed_doorman_comes_back),
 ];

@@ -10,12 +10,13 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use crate::support::load::{Load, Mix, create_tables, verify};
+use crate::support::load::{Load, Mix, connect, create_tables, verify};
 use crate::support::{Server, wait_until};
 use crate::victim::{Victim, open_directory};
 
-pub const TESTS: &[(&str, fn(u64))] = &[
+pub const TESTS: &[crate::Test] = &[
     ("commits_on_a_full_disk_are_refused_and_go_on_with_room", |seed| enter("commits", seed)),
+    ("a_full_disk_has_the_room_of_the_wal_used_again", |seed| enter("updates", seed)),
     ("a_checkpoint_on_a_full_disk_loses_nothing_and_goes_on_with_room", |seed| enter("checkpoint", seed)),
 ];
 
@@ -38,6 +39,7 @@ pub fn inside(arguments: &[String]) {
     let seed = seed.parse().expect("a number");
     match test.as_str() {
         "commits" => commits(seed),
+        "updates" => updates(),
         "checkpoint" => checkpoint(seed),
         other => panic!("there is no test {other}"),
     }
@@ -112,17 +114,44 @@ fn reads_go_on(server: &Server, load: &Load) {
     assert_eq!(load.so_far().lost, 0, "a connection ended because the disk is full");
 }
 
+/// Rows that need room.
+struct Bulk<'a> {
+    server: &'a Server,
+    inserted: u32,
+}
+
+impl<'a> Bulk<'a> {
+    fn new(server: &'a Server) -> Self {
+        server.query("create table bulk (t text)");
+        Self { server, inserted: 0 }
+    }
+
+    /// Inserts 400 kB. False if there was no room for them.
+    fn insert(&mut self) -> bool {
+        let insert = "insert into bulk select repeat('x', 4000) from generate_series(1, 100)";
+        let done = self.server.psql("postgres", insert);
+        assert!(done.as_ref().err().is_none_or(|error| error.contains(FULL)), "{done:?}");
+        self.inserted += 100 * u32::from(done.is_ok());
+        done.is_ok()
+    }
+}
+
+fn count_bulk(server: &Server) -> String {
+    server.query("select count(*) from bulk")
+}
+
 fn commits(seed: u64) {
     let disk = Disk::mount(80);
     let victim = disk.start(&[]);
     create_tables(&victim.server);
     let mix = Mix { writers: 4, connecting: 1, readers: 2, tolerated: &[FULL] };
     let load = Load::start(victim.server.port, &mix, &Arc::new(AtomicU64::new(1)), seed);
+    let mut bulk = Bulk::new(&victim.server);
     for round in 0..3 {
         let before = (load.count(), refusals(&load));
         wait_until("transactions commit", || load.count() > before.0 + 100);
         disk.fill();
-        wait_until("commits are refused", || refusals(&load) > before.1 + 20);
+        wait_until("commits are refused", || !bulk.insert() && refusals(&load) > before.1 + 20);
         reads_go_on(&victim.server, &load);
         let refused = refusals(&load) - before.1;
         disk.make_room();
@@ -139,8 +168,42 @@ fn commits(seed: u64) {
     );
     assert_eq!(outcome.lost, 0);
     verify(&victim.server, &outcome);
+    let inserted = bulk.inserted.to_string();
+    assert_eq!(count_bulk(&victim.server), inserted);
     let victim = restart_after_kill(&disk, victim, &[]);
     verify(&victim.server, &outcome);
+    assert_eq!(count_bulk(&victim.server), inserted);
+}
+
+/// What needs a longer WAL but no longer database file goes on without more room, long before a checkpoint is due.
+fn updates() {
+    let disk = Disk::mount(40);
+    let victim = disk.start(&["engine.sqlite.checkpoint_interval=1h"]);
+    create_tables(&victim.server);
+    let mut client = connect(victim.server.port).expect("a connection");
+    client.simple_query("checkpoint").expect("a checkpoint");
+    disk.fill();
+    // On a page of its own each.
+    let accounts: Vec<_> = (0..20).map(|number| (number * 5000 + 1).to_string()).collect();
+    let update = format!("update pgbench_accounts set abalance = abalance + 1 where aid in ({})", accounts.join(", "));
+    let mut update = || match client.execute(&update, &[]) {
+        Ok(_) => true,
+        Err(error) if error.code().is_some_and(|code| code.code() == FULL) => false,
+        Err(error) => panic!("{error:?}"),
+    };
+    for round in 0..3 {
+        let (mut refused, mut done) = (0, 0);
+        wait_until("the WAL is full", || {
+            (0..10).for_each(|_| if update() { done += 1 } else { refused += 1 });
+            refused > 0
+        });
+        let before = done;
+        wait_until("updates go on", || {
+            (0..10).for_each(|_| done += u32::from(update()));
+            done > before + 20
+        });
+        println!("  round {round}: {before} updates until the WAL was full");
+    }
 }
 
 fn checkpoint(seed: u64) {
@@ -152,20 +215,14 @@ fn checkpoint(seed: u64) {
     let mix = Mix { writers: 4, readers: 2, tolerated: &[FULL], ..Mix::default() };
     let load = Load::start(server.port, &mix, &Arc::new(AtomicU64::new(1)), seed);
     // From here on the database file has no free pages, and the WAL has room to be used again.
-    server.query("create table bulk (t text)");
-    let mut inserted = 0;
-    let mut insert = || {
-        let done = server.psql("postgres", "insert into bulk select repeat('x', 4000) from generate_series(1, 100)");
-        inserted += 100 * u32::from(done.is_ok());
-        done.is_ok()
-    };
+    let mut bulk = Bulk::new(server);
     let bytes = || fs::metadata(victim.database_file()).expect("the database").len();
     let before = bytes();
-    wait_until("the database file grows", || insert() && bytes() > before);
+    wait_until("the database file grows", || bulk.insert() && bytes() > before);
     let salt = victim.wal_salt();
     wait_until("the WAL starts anew", || victim.wal_salt() != salt);
     disk.fill();
-    wait_until("the WAL takes what the database file has no room for", &mut insert);
+    wait_until("the WAL takes what the database file has no room for", || bulk.insert());
     wait_until("a checkpoint fails", || server.log().contains("could not checkpoint"));
     reads_go_on(server, &load);
     wait_until("commits are refused once the WAL is full as well", || refusals(&load) > 20);
@@ -184,8 +241,9 @@ fn checkpoint(seed: u64) {
     );
     assert_eq!(outcome.lost, 0);
     verify(server, &outcome);
-    assert_eq!(server.query("select count(*) from bulk"), inserted.to_string());
+    let inserted = bulk.inserted.to_string();
+    assert_eq!(count_bulk(server), inserted);
     let victim = restart_after_kill(&disk, victim, &settings);
     verify(&victim.server, &outcome);
-    assert_eq!(victim.server.query("select count(*) from bulk"), inserted.to_string());
+    assert_eq!(count_bulk(&victim.server), inserted);
 }

@@ -8,7 +8,7 @@ use crate::support::load::{Load, Mix, connect, create_tables, stored, verify};
 use crate::support::wait_until;
 use crate::victim::{Death, Victim};
 
-pub const TESTS: &[(&str, fn(u64))] =
+pub const TESTS: &[crate::Test] =
     &[("a_worker_killed_at_any_point_costs_its_own_client_only", a_worker_killed_at_any_point)];
 
 /// What a client that died with its worker may have lost.

@@ -14,6 +14,7 @@ mod support;
 mod background;
 mod disk;
 mod kill;
+mod sync;
 mod victim;
 
 /// A test's name, and what runs it with the seed.
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let filters: Vec<String> = arguments.into_iter().filter(|argument| !argument.starts_with('-')).collect();
-    let tests: Vec<Test> = [kill::TESTS, background::TESTS, disk::TESTS].concat();
+    let tests: Vec<Test> = [kill::TESTS, background::TESTS, disk::TESTS, sync::TESTS].concat();
     let seed = support::load::seed();
     let mut failed = Vec::new();
     for (name, test) in tests {

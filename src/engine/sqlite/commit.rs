@@ -36,6 +36,11 @@ fn sync(attachment: &Attachment) -> io::Result<()> {
     result
 }
 
+/// What ends a session that comes upon a failed sync.
+pub fn panicked(errno: u32) -> Error {
+    describe(&AwaitError::Panicked(errno))
+}
+
 fn describe(error: &AwaitError) -> Error {
     Error::new(Condition::CrashShutdown, "terminating connection because the write-ahead log could not be synced")
         .detail(format!("{error}."))
