@@ -12,10 +12,12 @@ use std::time::Instant;
 mod support;
 
 mod background;
+mod bytes;
 mod disk;
 mod kill;
 mod sync;
 mod victim;
+mod wire;
 
 /// A test's name, and what runs it with the seed.
 type Test = (&'static str, fn(u64));
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let filters: Vec<String> = arguments.into_iter().filter(|argument| !argument.starts_with('-')).collect();
-    let tests: Vec<Test> = [kill::TESTS, background::TESTS, disk::TESTS, sync::TESTS].concat();
+    let tests: Vec<Test> = [kill::TESTS, background::TESTS, disk::TESTS, sync::TESTS, bytes::TESTS].concat();
     let seed = support::load::seed();
     let mut failed = Vec::new();
     for (name, test) in tests {
