@@ -3,7 +3,7 @@
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use shm::{ExitReason, SlotKind, SlotState};
+use shm::{ExitReason, ShutdownMode, SlotKind, SlotState};
 
 use super::control::tell;
 use super::shutdown::KILL_AFTER;
@@ -142,15 +142,17 @@ impl Postmaster {
     /// sessions end, and serving begins anew from what the disk has. A disk that was full may have room again; one that
     /// fails is for somebody to look at before the next start.
     pub(super) fn notice_failed_sync(&mut self) {
-        if !matches!(self.stage, Stage::Starting | Stage::Running) {
+        let Some(errno) = self.server.context.segment.pool().panic_errno() else { return };
+        if matches!(self.stage, Stage::Restarting | Stage::Stopping(ShutdownMode::Immediate)) {
             return;
         }
-        let Some(errno) = self.server.context.segment.pool().panic_errno() else { return };
         let errno = Errno::from_raw(errno.cast_signed());
         log::error!("a file could not be synced: {}", errno.desc());
-        match errno {
-            Errno::ENOSPC | Errno::EDQUOT => self.end_all_sessions("the disk is full"),
-            _ => self.begin_shutdown(shm::ShutdownMode::Immediate),
+        match (errno, self.stage) {
+            (Errno::ENOSPC | Errno::EDQUOT, Stage::Starting | Stage::Running) => {
+                self.end_all_sessions("the disk is full");
+            }
+            _ => self.begin_shutdown(ShutdownMode::Immediate),
         }
     }
 
