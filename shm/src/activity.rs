@@ -7,6 +7,7 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
+use crate::hook;
 use crate::sequence::{Sequence, Text, readable, truncated};
 
 /// Bytes of query text that are kept, as PostgreSQL's track_activity_query_size by default.
@@ -232,6 +233,7 @@ impl Activity {
             if self.xact_start_us.load(Relaxed) == 0 {
                 self.xact_start_us.store(now_us, Relaxed);
             }
+            hook::writing_slot();
             self.query.store(truncated(text, QUERY_TEXT_BYTES));
         });
     }

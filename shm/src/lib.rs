@@ -12,6 +12,7 @@
 //! - [`cancel`]: the secrets that a cancel request must present.
 //! - [`database`]: [`Database`]: a handle on one database's region, made of
 //!   [`writer`] (the writer lock), [`commit`] (durable positions), [`walindex`] (SQLite's WAL-index locks and pages).
+//! - [`hook`]: where a test may stop a process that writes its slot.
 //! - [`statistics`]: counters and log-linear histograms.
 //! - [`reap`]: giving back all that a dead process held.
 //!
@@ -27,6 +28,7 @@ pub mod commit;
 pub mod database;
 mod error;
 pub mod futex;
+pub mod hook;
 pub mod latch;
 pub mod layout;
 pub mod pool;

@@ -263,6 +263,8 @@ pub enum Interrupt {
     Retire = 16,
     /// Log how much memory is used.
     ReportMemory = 32,
+    /// Checkpoint now: there is no room to write.
+    Checkpoint = 64,
 }
 
 /// See the module's description.

@@ -17,10 +17,11 @@ use rusqlite::Connection;
 use shm::{Interrupt, Owner, Phase, Segment, WaitEvent};
 
 use crate::engine::sqlite::attachment::Attachment;
+use crate::engine::sqlite::commit;
 use crate::engine::sqlite::connection::{self, Options};
 use crate::engine::sqlite::database::{FileError, OutsideLock};
 use crate::engine::sqlite::ffi::vfs;
-use crate::engine::sqlite::{commit, fault};
+use crate::system::fault;
 
 /// How long writers may be held up while the rest of the WAL is moved and its readers leave.
 const FINISH_MS: u64 = 100;
@@ -38,8 +39,10 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Asynchronous commits are synced after this long: half of the 200 ms that they are promised.
 const ASYNCHRONOUS_DELAY: Duration = Duration::from_millis(100);
 
-/// After a failure (a full disk, a file in use) it tries again after this long.
-const RETRY_DELAY: Duration = Duration::from_secs(5);
+/// After a failure (a full disk, a file in use) it tries again after this long: at first, and at most. Clients may be
+/// waiting for the room that a checkpoint makes.
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
 
 /// When to checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,13 +86,19 @@ pub fn run(cluster: &Cluster<'_>, settings: &Settings) {
         if reload || databases.is_empty() || !cluster.segment.databases().all(|database| is_watched(database.oid())) {
             refresh(cluster, settings, &mut databases);
         }
+        if cluster.segment.pool().panic_errno().is_some() {
+            // A sync has failed. The postmaster sees this process end, and does what is to be done.
+            return;
+        }
         if (cluster.leaving)() {
             databases.iter_mut().for_each(|database| database.checkpoint(settings, true));
             return;
         }
         let now = Instant::now();
         let mut next: Option<Instant> = None;
+        let asked = slot.take(Interrupt::Checkpoint);
         for database in &mut databases {
+            database.asked |= asked;
             let due = database.turn(now, settings);
             next = [next, due].into_iter().flatten().min();
         }
@@ -138,6 +147,10 @@ struct Watched {
     unsynced_since: Option<Instant>,
     /// After a failure: not before this.
     retry_at: Option<Instant>,
+    /// How long after the next failure.
+    retry_delay: Duration,
+    /// A checkpoint is wanted whatever the WAL's length: somebody found no room to write.
+    asked: bool,
     /// The last failure, so that it is logged once.
     failure: Option<String>,
 }
@@ -155,6 +168,8 @@ impl Watched {
             waiting_since: None,
             unsynced_since: None,
             retry_at: None,
+            retry_delay: RETRY_DELAY_MIN,
+            asked: false,
             failure: None,
         }
     }
@@ -182,13 +197,14 @@ impl Watched {
         let sync_due = self.sync_asynchronous(now);
         let (newest, backfilled) = self.attachment.wal_frames();
         if newest == backfilled {
+            self.asked = false;
             self.waiting_since = None;
             return [sync_due, self.retry_at].into_iter().flatten().min();
         }
         let due = *self.waiting_since.get_or_insert(now) + settings.interval;
         let long = u64::from(newest - backfilled) * 4120 >= settings.checkpoint_bytes()
             || u64::from(newest) * 4120 >= settings.max_wal_bytes;
-        if long || due <= now {
+        if long || due <= now || self.asked {
             self.checkpoint(settings, false);
         }
         let waiting = self.waiting_since.map(|since| since + settings.interval);
@@ -250,6 +266,8 @@ impl Watched {
         if let Err(error) = run_checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)") {
             return self.failed(format!("could not checkpoint \"{}\": {error}", self.attachment.path()));
         }
+        self.asked = false;
+        self.retry_delay = RETRY_DELAY_MIN;
         if self.failure.take().is_some() {
             log::info!("checkpoints of \"{}\" succeed again", self.attachment.path());
         }
@@ -297,7 +315,8 @@ impl Watched {
     }
 
     fn failed(&mut self, failure: String) {
-        self.retry_at = Some(Instant::now() + RETRY_DELAY);
+        self.retry_at = Some(Instant::now() + self.retry_delay);
+        self.retry_delay = (self.retry_delay * 2).min(RETRY_DELAY_MAX);
         self.log_once(failure);
     }
 

@@ -194,6 +194,7 @@ impl Postmaster {
             self.take_signals()?;
             self.take_answers();
             self.reap_children();
+            self.notice_failed_sync();
             // In the classic model a wake may mean that the doorman has sent a client over.
             let woken = self.server.context.wake.take();
             self.accept_again |= woken && self.server.context.config.pool.model == Model::ForkOnAccept;

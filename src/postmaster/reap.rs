@@ -3,7 +3,7 @@
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use shm::{ExitReason, SlotKind, SlotState};
+use shm::{ExitReason, ShutdownMode, SlotKind, SlotState};
 
 use super::control::tell;
 use super::shutdown::KILL_AFTER;
@@ -133,10 +133,34 @@ impl Postmaster {
         } else if self.server.context.config.pool.on_memory_fault == OnMemoryFault::Isolate {
             return;
         }
-        log::error!("ending all sessions and starting anew, because the segment may be damaged");
+        self.end_all_sessions("the segment may be damaged");
+    }
+
+    /// Ends every process at once. When the last is gone, the server begins anew.
+    fn end_all_sessions(&mut self, because: &str) {
+        log::error!("ending all sessions and starting anew, because {because}");
         self.stage = Stage::Restarting;
         self.kill_at = Some(std::time::Instant::now() + KILL_AFTER);
         self.children.keys().for_each(|pid| tell(*pid, Signal::SIGQUIT));
+    }
+
+    /// After a sync has failed, the page cache may hold what the disk has not, and no later sync would tell: what was
+    /// appended to the WAL and not synced can neither be acknowledged nor be taken back from those who saw it. So all
+    /// sessions end, and serving begins anew from what the disk has. A disk that was full may have room again; one that
+    /// fails is for somebody to look at before the next start.
+    pub(super) fn notice_failed_sync(&mut self) {
+        let Some(errno) = self.server.context.segment.pool().panic_errno() else { return };
+        if matches!(self.stage, Stage::Restarting | Stage::Stopping(ShutdownMode::Immediate)) {
+            return;
+        }
+        let errno = Errno::from_raw(errno.cast_signed());
+        log::error!("a file could not be synced: {}", errno.desc());
+        match (errno, self.stage) {
+            (Errno::ENOSPC | Errno::EDQUOT, Stage::Starting | Stage::Running) => {
+                self.end_all_sessions("the disk is full");
+            }
+            _ => self.begin_shutdown(ShutdownMode::Immediate),
+        }
     }
 
     /// Once the last process of the old segment is gone: an empty segment, new processes.

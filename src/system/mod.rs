@@ -5,6 +5,7 @@
 pub mod daemon;
 pub mod descriptor;
 pub mod epoll;
+pub mod fault;
 pub mod fork;
 pub mod listener;
 pub mod memory;

@@ -9,6 +9,7 @@ use super::startup::{Failure, Request, receive};
 use super::transport::{Sent, Transport};
 use crate::auth::{self, Connection, Environment, Exchange, Identity, Step};
 use crate::protocol::frame::{self, Next};
+use crate::system::fault;
 use crate::system::listener::Peer;
 
 /// 2000-01-01 UTC in microseconds since 1970: PostgreSQL's epoch.
@@ -24,6 +25,7 @@ pub fn authenticate(
     deadline: Instant,
     interrupted: &mut dyn FnMut() -> bool,
 ) -> Result<Identity, Failure> {
+    fault::point("authenticating");
     let now_us = shm::clock::wall_us().cast_signed().saturating_sub(POSTGRESQL_EPOCH_US.cast_signed());
     let environment = Environment {
         rules: &context.rules,

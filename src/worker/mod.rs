@@ -24,7 +24,7 @@ use self::idle::{Idle, Woken};
 use self::presence::Presence;
 use crate::system::fork::exit_now;
 use crate::system::listener::Peer;
-use crate::system::{memory, parent, pass, signal};
+use crate::system::{fault, memory, parent, pass, signal};
 
 mod authentication;
 pub mod budget;
@@ -90,6 +90,9 @@ impl<'a> Worker<'a> {
         hints: Option<OwnedFd>,
     ) -> Result<Self, String> {
         parent::set_name("pgprefork: work");
+        if fault::is_armed() {
+            shm::hook::set_writing_slot(|| fault::point("writing-slot"));
+        }
         let presence = Presence::new(context.segment, owner.slot);
         presence.install_handlers().map_err(|error| format!("signal handlers: {error}"))?;
         let slot = presence.slot();
@@ -176,6 +179,7 @@ impl<'a> Worker<'a> {
 
     /// Serves one connection, accepted at that time of the monotonic clock. Says whether it was a session.
     fn serve(&mut self, client: OwnedFd, peer: Peer, accepted_us: u64) -> bool {
+        fault::point("after-accept");
         let served = connection::serve(self.context, &self.presence, &mut self.engine, client, peer, accepted_us);
         self.presence.end_session();
         for hint in self.engine.take_hints() {
@@ -190,7 +194,8 @@ impl<'a> Worker<'a> {
 
     fn reason_to_leave(&self, served: bool) -> Option<ExitReason> {
         let pool = self.context.segment.pool();
-        if self.presence.is_terminated() || pool.shutdown() != shm::ShutdownMode::Running {
+        let is_ending = pool.shutdown() != shm::ShutdownMode::Running || pool.panic_errno().is_some();
+        if self.presence.is_terminated() || is_ending {
             return Some(ExitReason::Terminated);
         }
         if pool.configuration_generation() != self.presence.slot().configuration_generation() {

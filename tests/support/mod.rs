@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+pub mod load;
+
 /// How long anything may take before the test says what it waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -309,8 +309,10 @@ impl Change<'_> {
             return Err(Error::new(Condition::DuplicateDatabase, format!("database \"{name}\" already exists")));
         }
         let oid = self.next_oid()?;
-        create_database_file(self.actor.cluster.directory(), oid, owner)
-            .map_err(|error| Error::new(Condition::IoError, error.to_string()))?;
+        create_database_file(self.actor.cluster.directory(), oid, owner).map_err(|error| {
+            let condition = if error.is_disk_full() { Condition::DiskFull } else { Condition::IoError };
+            Error::new(condition, error.to_string())
+        })?;
         self.run(
             "INSERT INTO pgp_database(oid, name, owner, allow_connections, connection_limit) VALUES(?1, ?2, ?3, 1, ?4)",
             params![oid, name, owner, limit.unwrap_or(-1)],

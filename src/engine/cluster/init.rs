@@ -12,6 +12,7 @@ use super::{
     snapshot,
 };
 use crate::auth::password;
+use crate::error::Condition;
 
 /// How the access rules that `init` writes let clients in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -143,14 +144,29 @@ fn storage(error: impl std::fmt::Display) -> ClusterError {
     ClusterError::Storage(format!("could not set up the storage: {error}"))
 }
 
-/// Opens a new file in WAL mode, 0600, fully synchronous.
+fn sqlite(error: rusqlite::Error) -> ClusterError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => disk_full(),
+        _ => storage(error),
+    }
+}
+
+fn disk_full() -> ClusterError {
+    io_error("set up the storage")(std::io::ErrorKind::StorageFull.into())
+}
+
+/// Opens a new file in WAL mode, 0600, fully synchronous. Leaves none behind when it fails.
 fn new_file(path: &Path) -> Result<Connection, ClusterError> {
     write(path, "")?;
-    let connection = Connection::open(path).map_err(storage)?;
-    connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA auto_vacuum = NONE;")
-        .map_err(storage)?;
-    Ok(connection)
+    let open = || {
+        let connection = Connection::open(path)?;
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA auto_vacuum = NONE;")?;
+        Ok(connection)
+    };
+    open().map_err(|error| {
+        remove_files(path);
+        sqlite(error)
+    })
 }
 
 fn create_global(directory: &Path, options: &InitOptions) -> Result<(), ClusterError> {
@@ -184,10 +200,35 @@ fn create_global(directory: &Path, options: &InitOptions) -> Result<(), ClusterE
 
 /// Makes the file of a new database, complete and synced.
 pub(super) fn create_database_file(directory: &Path, oid: u32, owner: &str) -> Result<(), ClusterError> {
-    let connection = new_file(&database_file(directory, oid))?;
-    connection.execute_batch("BEGIN").map_err(storage)?;
-    crate::engine::sqlite::catalog::create(&connection, owner).map_err(storage)?;
-    connection.execute_batch("COMMIT").map_err(storage)?;
-    connection.close().map_err(|(_, error)| storage(error))?;
-    sync_directory(&directory.join("base"))
+    let path = database_file(directory, oid);
+    let connection = new_file(&path)?;
+    let made = fill_database_file(connection, owner).and_then(|()| sync_directory(&directory.join("base")));
+    if made.is_err() {
+        // What there is of it takes room, and the next attempt will have the same OID.
+        remove_files(&path);
+    }
+    made
+}
+
+fn fill_database_file(connection: Connection, owner: &str) -> Result<(), ClusterError> {
+    connection.execute_batch("BEGIN").map_err(sqlite)?;
+    crate::engine::sqlite::catalog::create(&connection, owner).map_err(|error| match error.condition() {
+        Condition::DiskFull => disk_full(),
+        _ => storage(error),
+    })?;
+    connection.execute_batch("COMMIT").map_err(sqlite)?;
+    connection.close().map_err(|(_, error)| sqlite(error))
+}
+
+/// A database file and what SQLite keeps beside it, as far as they are there.
+fn remove_files(path: &Path) {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        if let Err(error) = fs::remove_file(&name)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            log::warn!("could not remove {}: {error}", name.display());
+        }
+    }
 }

@@ -12,10 +12,10 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use shm::{Database, Owner, OwnerCell, Phase, Segment, SlotKind, SlotState, WAL_INDEX_PAGE_BYTES};
+use shm::{Database, Interrupt, Owner, OwnerCell, Phase, Segment, Slot, SlotKind, SlotState, WAL_INDEX_PAGE_BYTES};
 
-use crate::engine::sqlite::fault;
 use crate::engine::sqlite::ffi::index::{self, Header};
+use crate::system::fault;
 
 /// Bytes of the WAL's header, and of one frame with its header, for the cluster's page size of 4,096.
 const WAL_HEADER_BYTES: i64 = 32;
@@ -248,20 +248,33 @@ impl Attachment {
         std::sync::atomic::fence(Ordering::SeqCst);
         let (newest, backfilled) = self.wal_frames();
         let long = newest - backfilled >= self.checkpoint_frames;
-        // It has one of the first slots, as it starts before the workers.
-        let slots = self.segment.slots();
-        let checkpointer =
-            slots.map(|(_, slot)| slot).find(|s| s.kind() == SlotKind::Checkpointer && s.state() != SlotState::Free);
-        if let Some(slot) = checkpointer.filter(|slot| long || slot.phase() == Phase::None) {
+        if let Some(slot) = self.checkpointer().filter(|slot| long || slot.phase() == Phase::None) {
             slot.latch().set();
         }
     }
 
-    /// A sync failed: nothing may be acknowledged any more, by anybody. The panic word comes first; then the
-    /// cluster ends. Its next start reads the files past the page cache, which may hold what the disk has not.
+    /// There is no room to write: what is in the WAL is moved now, so that its room can be used again.
+    pub(super) fn ask_for_checkpoint(&self) {
+        if let Some(slot) = self.checkpointer() {
+            slot.raise(Interrupt::Checkpoint);
+        }
+    }
+
+    /// It has one of the first slots, as it starts before the workers.
+    fn checkpointer(&self) -> Option<&'static Slot> {
+        let mut slots = self.segment.slots().map(|(_, slot)| slot);
+        slots.find(|slot| slot.kind() == SlotKind::Checkpointer && slot.state() != SlotState::Free)
+    }
+
+    /// A sync failed: nothing may be acknowledged any more, by anybody. With the panic word set, every process that
+    /// would answer ends instead, and the postmaster, who sees them end, sees the word.
     pub(super) fn sync_failed(&self, errno: i32) {
         self.segment.pool().set_panic(errno);
-        self.segment.pool().set_shutdown(shm::ShutdownMode::Immediate);
+    }
+
+    /// The error of a sync that failed, in whatever process.
+    pub(super) fn panic_errno(&self) -> Option<u32> {
+        self.segment.pool().panic_errno()
     }
 }
 

@@ -10,9 +10,9 @@ use std::io;
 use shm::AwaitError;
 
 use crate::engine::sqlite::attachment::Attachment;
-use crate::engine::sqlite::fault;
 use crate::engine::sqlite::ffi::vfs;
 use crate::error::{Condition, Error};
+use crate::system::fault;
 
 /// Returns once the commit is durable. An error means that the process must end without another answer: it must
 /// not say that the commit failed, nor that it succeeded. The wait is as short as a sync, so nothing interrupts it.
@@ -34,6 +34,11 @@ fn sync(attachment: &Attachment) -> io::Result<()> {
     let result = if vfs::sync_wal(attachment) { Ok(()) } else { Err(io::Error::last_os_error()) };
     fault::point("after-sync");
     result
+}
+
+/// What ends a session that comes upon a failed sync.
+pub fn panicked(errno: u32) -> Error {
+    describe(&AwaitError::Panicked(errno))
 }
 
 fn describe(error: &AwaitError) -> Error {

@@ -38,8 +38,8 @@ pub fn describe(
         other => return Error::internal(format!("storage: {other}")),
     };
     match code & 0xff {
+        // The VFS shim says so whichever call found the disk full.
         ffi::SQLITE_FULL => disk_full(file),
-        ffi::SQLITE_IOERR if out_of_space(code) => disk_full(file),
         ffi::SQLITE_IOERR => {
             Error::new(Condition::IoError, format!("could not read or write file \"{file}\": {message}"))
         }
@@ -72,13 +72,6 @@ pub fn stale_snapshot() -> Error {
 fn disk_full(file: &str) -> Error {
     Error::new(Condition::DiskFull, format!("could not extend file \"{file}\": No space left on device"))
         .hint("Check free disk space.")
-}
-
-/// SQLite reports a full disk as SQLITE_FULL when a write says so, but as an I/O error when a sync, a
-/// truncation or the growth of shared memory does; those leave ENOSPC in errno.
-fn out_of_space(code: i32) -> bool {
-    let by_growth = matches!(code, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_TRUNCATE | ffi::SQLITE_IOERR_SHMSIZE);
-    by_growth && nix::errno::Errno::last() == nix::errno::Errno::ENOSPC
 }
 
 /// A violated constraint that nobody could name.

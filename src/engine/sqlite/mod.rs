@@ -10,7 +10,6 @@ pub mod define;
 pub mod engine;
 pub mod execute;
 pub mod failure;
-pub mod fault;
 pub mod ffi;
 pub mod functions;
 mod global;

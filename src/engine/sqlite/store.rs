@@ -21,8 +21,9 @@ use crate::engine::sqlite::connection::{self, Interrupted, Options};
 use crate::engine::sqlite::failure::{self, Constraints};
 use crate::engine::sqlite::interrupts;
 use crate::engine::sqlite::transaction::{Access, Characteristics, Ended, Span, Transaction};
-use crate::engine::sqlite::{commit, fault, writer};
+use crate::engine::sqlite::{commit, writer};
 use crate::error::{Condition, Error};
+use crate::system::fault;
 
 /// Opens a write transaction without writing: it needs the write lock, and does nothing in a database that does
 /// not vacuum by itself. SQLite has no statement for turning a read transaction into a write transaction.
@@ -49,6 +50,8 @@ pub struct Store {
     open: Open,
     /// The newest commit that an answer may rest on and that was not durable when last looked at.
     pending: Cell<Option<u64>>,
+    /// A statement failed when a sync had failed, perhaps its own: the session must end.
+    panic_errno: Option<u32>,
 }
 
 impl Store {
@@ -67,6 +70,7 @@ impl Store {
             transaction: Transaction::default(),
             open: Open::None,
             pending: Cell::new(None),
+            panic_errno: None,
         })
     }
 
@@ -159,6 +163,7 @@ impl Store {
     /// A statement failed, here or above: a transaction that spans more than it fails as a whole.
     pub fn statement_failed(&mut self) {
         let lost = self.notice_lost();
+        self.panic_errno = self.attachment.panic_errno();
         if self.transaction.span() == Span::Statement {
             self.rollback_open();
             self.transaction.end(false);
@@ -255,6 +260,9 @@ impl Store {
     /// open: its answers are provisional. With `synchronous` false (synchronous_commit = off) it does not wait,
     /// but a later call still will.
     pub fn settle(&self, synchronous: bool) -> Result<(), Error> {
+        if let Some(errno) = self.panic_errno {
+            return Err(commit::panicked(errno));
+        }
         if self.attachment.take_read_undurable() {
             // A commit raises `begun` before it becomes visible, so this covers whatever was read.
             self.pending.set(Some(self.attachment.begun()));
@@ -279,9 +287,14 @@ impl Store {
         Err(Error::internal("a transaction could not be rolled back"))
     }
 
-    /// The client's error for a failure of SQLite on this connection.
+    /// The client's error for a failure of SQLite on this connection. Whoever found no room to write has the
+    /// checkpointer make some.
     pub fn describe(&self, error: &rusqlite::Error, constraints: &dyn Constraints) -> Error {
-        failure::describe(error, self.attachment.display_name(), self.interrupted.take(), constraints)
+        let described = failure::describe(error, self.attachment.display_name(), self.interrupted.take(), constraints);
+        if described.condition() == Condition::DiskFull {
+            self.attachment.ask_for_checkpoint();
+        }
+        described
     }
 
     fn keeps_snapshot(&self) -> bool {

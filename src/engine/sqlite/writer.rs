@@ -8,9 +8,9 @@ use std::time::Instant;
 use shm::LockError;
 
 use crate::engine::sqlite::attachment::Attachment;
-use crate::engine::sqlite::fault;
 use crate::engine::sqlite::interrupts::Interrupts;
 use crate::error::{Condition, Error};
+use crate::system::fault;
 
 /// Waits for the writer lock: 55P03 after lock_timeout, else whatever the interrupts give.
 pub fn acquire(attachment: &Attachment, interrupts: &dyn Interrupts) -> Result<(), Error> {

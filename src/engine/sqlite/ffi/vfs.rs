@@ -15,6 +15,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::size_of;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use nix::errno::Errno;
 use rusqlite::ffi::{
     SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_FCNTL_HAS_MOVED, SQLITE_FULL, SQLITE_IOERR, SQLITE_IOERR_FSYNC,
     SQLITE_LOCK_EXCLUSIVE, SQLITE_MISUSE, SQLITE_OK, SQLITE_OPEN_MAIN_DB, SQLITE_OPEN_WAL, SQLITE_SHM_EXCLUSIVE,
@@ -24,6 +25,7 @@ use rusqlite::ffi::{
 
 use crate::engine::sqlite::attachment::{Attachment, LockMode};
 use crate::engine::sqlite::trace;
+use crate::system::fault;
 
 /// The name under which connections ask for this VFS.
 pub const NAME: &CStr = c"pgprefork";
@@ -346,7 +348,7 @@ unsafe extern "C" fn write(
             grow_wal(file, end);
         }
     }
-    let result = forward!(file, SQLITE_IOERR, xWrite, buffer, bytes, offset);
+    let result = or_full(forward!(file, SQLITE_IOERR, xWrite, buffer, bytes, offset));
     if result == SQLITE_OK && trace::enabled() {
         // SAFETY: SQLite passes a buffer of `bytes` bytes.
         let data = unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), usize::try_from(bytes).unwrap_or(0)) };
@@ -380,10 +382,20 @@ fn grow_wal(file: *mut sqlite3_file, end: i64) {
     unsafe { ours(file) }.known_bytes = size.max(end);
 }
 
+/// SQLite says SQLITE_FULL when a write finds no room on the disk. So does this for a quota, and for calls other than
+/// writes; it is to be asked at once, while errno is that of the call.
+fn or_full(result: c_int) -> c_int {
+    if result & 0xff == SQLITE_IOERR && is_full(Errno::last()) { SQLITE_FULL } else { result }
+}
+
+fn is_full(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOSPC | Errno::EDQUOT)
+}
+
 unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
     // SAFETY: SQLite calls methods with files of ours only.
     unsafe { ours(file) }.known_bytes = 0;
-    let result = forward!(file, SQLITE_IOERR, xTruncate, size);
+    let result = or_full(forward!(file, SQLITE_IOERR, xTruncate, size));
     if result == SQLITE_OK && trace::enabled() {
         trace::truncate(&trace_name(file), size);
     }
@@ -395,15 +407,31 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     if trace::enabled() {
         trace::sync_begin(&name);
     }
-    // Lengths are synced by fdatasync too; times, which full syncs add, nobody reads.
-    let result = forward!(file, SQLITE_IOERR_FSYNC, xSync, flags | SQLITE_SYNC_DATAONLY);
-    if result != SQLITE_OK {
-        let errno = nix::errno::Errno::last_raw();
-        // SAFETY: SQLite calls methods with files of ours only.
-        unsafe { attachment(file) }.sync_failed(errno);
-    } else if trace::enabled() {
-        trace::sync_end(&name);
+    // SAFETY: SQLite calls methods with files of ours only.
+    let kind = unsafe { ours(file) }.kind;
+    let wanted = fault::failure(if kind == Kind::Wal { "syncing-wal" } else { "syncing-database" });
+    let result = match wanted {
+        Some(errno) => {
+            errno.set();
+            SQLITE_IOERR_FSYNC
+        }
+        // Lengths are synced by fdatasync too; times, which full syncs add, nobody reads.
+        None => forward!(file, SQLITE_IOERR_FSYNC, xSync, flags | SQLITE_SYNC_DATAONLY),
+    };
+    if result == SQLITE_OK {
+        if trace::enabled() {
+            trace::sync_end(&name);
+        }
+        return SQLITE_OK;
     }
+    let errno = Errno::last();
+    if kind == Kind::Database && is_full(errno) {
+        // Only checkpoints write to a database file. This one has failed, and the next writes the same pages again
+        // from the WAL, which is on disk: nothing rests on what this sync should have covered.
+        return SQLITE_FULL;
+    }
+    // SAFETY: as above.
+    unsafe { attachment(file) }.sync_failed(errno as i32);
     result
 }
 

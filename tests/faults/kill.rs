@@ -1,0 +1,113 @@
+//! kill -9 of a worker at each named point, under load: its own client notices and no other, what it held is free
+//! again, and nothing that was acknowledged is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::support::load::{Load, Mix, connect, create_tables, stored, verify};
+use crate::support::wait_until;
+use crate::victim::{Death, Victim};
+
+pub const TESTS: &[crate::Test] =
+    &[("a_worker_killed_at_any_point_costs_its_own_client_only", a_worker_killed_at_any_point)];
+
+/// What a client that died with its worker may have lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Its commit had not been written: nothing of it may be there.
+    Undone,
+    /// Its commit had been written and was visible: it stays.
+    Kept,
+    /// Whatever the process was doing there.
+    Either,
+}
+
+const POINTS: &[(&str, Fate)] = &[
+    ("after-accept", Fate::Undone),
+    ("authenticating", Fate::Undone),
+    ("writing-slot", Fate::Undone),
+    ("queueing-for-writer-lock", Fate::Undone),
+    ("holding-writer-lock", Fate::Undone),
+    ("after-begun", Fate::Undone),
+    ("after-wal-append", Fate::Kept),
+    ("leading-sync", Fate::Either),
+    ("after-sync", Fate::Either),
+    ("holding-read-mark", Fate::Undone),
+];
+const KILLS: usize = 3;
+
+fn a_worker_killed_at_any_point(seed: u64) {
+    let points: Vec<_> = POINTS.iter().map(|(point, _)| (*point, "kill")).collect();
+    let settings = ["engine.sqlite.max_wal_size=1MB", "engine.sqlite.checkpoint_interval=100ms"];
+    let victim = Victim::start(&points, &settings);
+    let server = &victim.server;
+    create_tables(server);
+    let mut bystander = connect(server.port).expect("a connection");
+    let mix = Mix { writers: 4, connecting: 2, readers: 2, ..Mix::default() };
+    let load = Load::start(server.port, &mix, &Arc::new(AtomicU64::new(1)), seed);
+    let mut expected_lost = 0;
+    let mut fates = Vec::new();
+    for (point, fate) in POINTS {
+        let before = load.so_far();
+        let mut deaths = Vec::new();
+        for _ in 0..KILLS {
+            let death = kill_at(&victim, point);
+            expected_lost += u64::from(death.had_client());
+            goes_on(&victim, &load, &death);
+            deaths.push(death);
+        }
+        wait_until(&format!("the clients of {deaths:?} notice"), || load.so_far().lost >= expected_lost);
+        let after = load.so_far();
+        assert_eq!(after.lost, expected_lost, "others noticed that these died {point}: {deaths:?}");
+        let in_doubt = after.in_doubt[before.in_doubt.len()..].to_vec();
+        fates.push((point, fate, deaths, in_doubt));
+    }
+    let outcome = load.stop();
+    assert_eq!(outcome.lost, expected_lost, "connections were lost that no kill explains");
+    assert_eq!(bystander.query_one("select 7", &[]).expect("the bystander's answer").get::<_, i32>(0), 7);
+    verify(server, &outcome);
+    let stored = stored(server);
+    for (point, fate, deaths, in_doubt) in fates {
+        let kept = in_doubt.iter().filter(|id| stored.contains(id)).count();
+        let clients = deaths.iter().filter(|death| death.had_client()).count();
+        println!(
+            "  {point}: {} killed, {clients} sessions lost, {} transactions in flight: {kept} kept, {} undone",
+            deaths.len(),
+            in_doubt.len(),
+            in_doubt.len() - kept,
+        );
+        match fate {
+            Fate::Undone => assert_eq!(kept, 0, "a commit that was not written {point} is there"),
+            Fate::Kept => assert_eq!(kept, in_doubt.len(), "a commit that others could see {point} is gone"),
+            Fate::Either => {}
+        }
+    }
+    println!("  {} acknowledged, {} reads, nothing else noticed", outcome.acknowledged.len(), outcome.reads);
+    // The bystander's, and that of the question.
+    wait_until("slots without a session are free", || server.query("select busy from pgprefork.pool") == "2");
+}
+
+/// Kills whoever comes to the point next.
+fn kill_at(victim: &Victim, point: &str) -> Death {
+    let before = victim.deaths().len();
+    victim.strike(point);
+    wait_until(&format!("the end of who died {point} is noticed"), || victim.deaths().len() > before);
+    let deaths = victim.deaths();
+    assert_eq!(deaths.len(), before + 1, "more than one died {point}: {:?}", &deaths[before..]);
+    deaths[before].clone()
+}
+
+/// What the dead held is free: writers commit, the WAL starts anew (nobody's read mark or lock is in the way),
+/// and the slot and its locks are nobody's.
+fn goes_on(victim: &Victim, load: &Load, dead: &Death) {
+    let before = load.count();
+    wait_until("writers go on", || load.count() > before + 20);
+    let salt = victim.wal_salt();
+    wait_until("the WAL starts anew", || victim.wal_salt() != salt);
+    let traces = format!(
+        "select (select count(*) from pgprefork.workers where pid = {0}), \
+         (select count(*) from pg_locks where pid = {0}), (select count(*) from pg_stat_activity where pid = {0})",
+        dead.pid
+    );
+    wait_until(&format!("slot and locks of {dead:?} are free"), || victim.server.query(&traces) == "0|0|0");
+}
