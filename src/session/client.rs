@@ -143,6 +143,11 @@ impl<'a> Client<'a> {
         self.transport.set_receive_timeout(None).map_err(End::Io)
     }
 
+    /// Looks for more bytes for a moment, without sleeping. Returns whether some have come.
+    pub fn receive_soon(&mut self) -> bool {
+        self.transport.receive_soon()
+    }
+
     /// Waits for more bytes.
     pub fn receive(&mut self, waiting: Waiting) -> Result<Waited, End> {
         if waiting == Waiting::CopyData {
