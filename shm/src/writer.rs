@@ -22,8 +22,6 @@ use crate::step::step;
 /// Attempts before sleeping: a hand-over that is under way takes less than this, a transaction does not, and with
 /// few processors spinning takes time from the owner.
 const SPINS: u32 = 30;
-/// Looks at an owner that is about to leave: some tens of microseconds, what a commit takes.
-const LEAVING_SPINS: u32 = 1000;
 pub(crate) const WRITER_WAITERS: usize = 0;
 
 #[repr(C, align(128))]
@@ -31,8 +29,7 @@ pub(crate) struct WriterWords {
     owner: AtomicU64,
     acquired_us: AtomicU64,
     last_woken: AtomicU32,
-    /// Whether the owner has announced that it is about to give the lock back.
-    leaving: AtomicU32,
+    unused: AtomicU32,
     acquisitions: AtomicU64,
     waits: AtomicU64,
 }
@@ -75,7 +72,6 @@ impl Database {
             writer.owner.load(Relaxed) == 0 && writer.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_ok();
         if taken {
             step();
-            writer.leaving.store(0, SeqCst);
             writer.acquired_us.store(clock::monotonic_us(), Relaxed);
             writer.acquisitions.fetch_add(1, Relaxed);
         }
@@ -130,9 +126,6 @@ impl Database {
             if interrupt() {
                 return Err(LockError::Interrupted);
             }
-            if self.writer_leaves_soon() {
-                continue;
-            }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 return Err(LockError::TimedOut);
@@ -140,31 +133,6 @@ impl Database {
             step();
             latch.wait(seen, left);
         }
-    }
-
-    /// Looks on for a moment if the owner is about to give the lock back. Returns whether it did.
-    fn writer_leaves_soon(&self) -> bool {
-        let writer = &self.region().writer;
-        for _ in 0..LEAVING_SPINS {
-            if writer.owner.load(SeqCst) == 0 {
-                return true;
-            }
-            if writer.leaving.load(SeqCst) == 0 {
-                return false;
-            }
-            std::hint::spin_loop();
-        }
-        false
-    }
-
-    /// The owner is about to give the lock back: the next waiter is woken now, so that it is awake by then.
-    pub fn announce_unlock_writer(&self, me: Owner) {
-        debug_assert_eq!(self.writer(), Some(me), "only the owner knows when it leaves");
-        let writer = &self.region().writer;
-        let Some(next) = self.writer_set().next_after(SlotIndex(writer.last_woken.load(Relaxed))) else { return };
-        writer.leaving.store(1, SeqCst);
-        step();
-        self.segment.slot(next).latch().set();
     }
 
     /// Gives the writer lock back and wakes the next waiter. Returns false, and does nothing, if `me` has it not.

@@ -285,6 +285,28 @@ mod tests {
     }
 
     #[test]
+    fn looking_for_bytes_finds_them_and_soon_gives_up_where_none_come() {
+        let (mut transport, mut client) = pair();
+        client.write_all(b"abc").unwrap();
+        assert!(transport.receive_soon());
+        assert_eq!(transport.unread(), b"abc");
+        transport.consume(3);
+        let looks = (0..200).filter(|_| {
+            assert!(!transport.receive_soon());
+            transport.polls_skipped == 0
+        });
+        assert!(looks.count() < 12, "the looks become rare");
+        client.write_all(b"d").unwrap();
+        while !transport.receive_soon() {}
+        assert_eq!(transport.unread(), b"d");
+        drop(client);
+        while transport.polls_to_skip == 0 {
+            assert!(!transport.receive_soon());
+        }
+        assert_eq!(transport.receive(&mut patient()).unwrap(), Received::Eof);
+    }
+
+    #[test]
     fn a_message_larger_than_the_buffer_arrives_whole_and_the_memory_goes_back() {
         let (mut transport, mut client) = pair();
         let large: Vec<u8> = (0..1_000_000u32).map(|i| i as u8).collect();

@@ -211,9 +211,8 @@ impl Attachment {
         self.database.durable() >= position
     }
 
-    /// Before SQLite's COMMIT, holding the writer lock, which the next writer is told of: the commit's position.
+    /// Before SQLite's COMMIT, holding the writer lock: the commit's position.
     pub(super) fn begin_commit(&self) -> u64 {
-        self.database.announce_unlock_writer(self.me);
         self.database.begin_commit(self.me)
     }
 
