@@ -6,6 +6,7 @@
 mod agreement;
 mod crash;
 mod power_loss;
+mod spill;
 mod support;
 
 /// A test's name, and what runs it with the seed.
@@ -28,6 +29,7 @@ fn main() {
         ("asynchronous_commits_become_durable", agreement::asynchronous_commits_become_durable),
         ("strangers_are_refused", agreement::strangers_are_refused),
         ("a_full_wal_index_refuses_the_commit", agreement::a_full_wal_index_refuses_the_commit),
+        ("spilled_pages_are_written_again_or_forgotten", spill::spilled_pages_are_written_again_or_forgotten),
         ("killed_processes_cost_nobody_else", crash::killed_processes_cost_nobody_else),
         ("a_death_at_each_point_frees_everything", crash::a_death_at_each_point_frees_everything),
         ("power_loss_keeps_every_acknowledged_commit", power_loss::every_acknowledged_commit_is_kept),

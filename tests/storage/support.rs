@@ -107,12 +107,21 @@ impl Cluster {
         self.open_with(me, Arc::new(Never))
     }
 
+    /// The same with a page cache of that size.
+    pub fn open_caching(&self, me: Owner, page_cache_bytes: u64) -> Session {
+        self.open_set(me, Arc::new(Never), &Options { page_cache_bytes, ..Options::default() })
+    }
+
     pub fn open_with(&self, me: Owner, interrupts: interrupts::Shared) -> Session {
+        self.open_set(me, interrupts, &Options::default())
+    }
+
+    fn open_set(&self, me: Owner, interrupts: interrupts::Shared, options: &Options) -> Session {
         let bytes = self.settings.checkpoint_bytes();
         let attachment = Attachment::new(self.segment, me, OID, &self.path, bytes).expect("an attachment");
         let attachment = Arc::new(attachment);
         assert!(vfs::attach(Arc::clone(&attachment)));
-        Session { store: Store::open(attachment, &Options::default(), interrupts).expect("opens") }
+        Session { store: Store::open(attachment, options, interrupts).expect("opens") }
     }
 
     /// Waits for a child to end by itself and reaps it; panics if it failed.

@@ -26,7 +26,7 @@ const FIRST_PAGE_FRAMES: i64 = 4062;
 const PAGE_FRAMES: i64 = 4096;
 
 /// SQLite's lock bytes: write, checkpoint, recover, and five read marks.
-const WRITE_LOCK: u8 = 0;
+pub(super) const WRITE_LOCK: u8 = 0;
 const FIRST_READ_MARK: u8 = 3;
 const READ_MARKS: u8 = 0b1111_1000;
 

@@ -4,6 +4,7 @@
 //! locks exist and who may have them is decided by `attachment`, what a view shows by `views`.
 #![allow(unsafe_code)]
 
+mod gather;
 pub mod index;
 pub mod vfs;
 pub mod vtab;

@@ -23,7 +23,8 @@ use rusqlite::ffi::{
     sqlite3_io_methods, sqlite3_vfs, sqlite3_vfs_find, sqlite3_vfs_register,
 };
 
-use crate::engine::sqlite::attachment::{Attachment, LockMode};
+use crate::engine::sqlite::attachment::{Attachment, LockMode, WRITE_LOCK};
+use crate::engine::sqlite::ffi::gather::{Gather, Taken};
 use crate::engine::sqlite::trace;
 use crate::system::fault;
 
@@ -33,11 +34,9 @@ pub const NAME: &CStr = c"pgprefork";
 /// SQLite's VFS without file locks; everything but locks and shared memory is left to it.
 const BASE_NAME: &CStr = c"unix-none";
 
-/// The WAL grows by this much at a time, in zeros: syncing a file that does not grow costs a quarter.
+/// For a small transaction the WAL grows by this much at a time, in zeros: syncing a file that does not grow costs a
+/// quarter. A bulk load is synced once, so zeros would only cost.
 const WAL_CHUNK_BYTES: i64 = 1 << 20;
-
-/// Beyond this size the WAL grows as it is written: a bulk load syncs once, so zeros would only cost.
-const WAL_CHUNKED_BYTES_MAX: i64 = 64 << 20;
 
 /// The databases that this process may open, by path.
 static REGISTRY: Mutex<Vec<Arc<Attachment>>> = Mutex::new(Vec::new());
@@ -61,6 +60,8 @@ struct File {
     attachment: *const Attachment,
     /// Bytes that the file is known to have (the WAL only).
     known_bytes: i64,
+    /// Frames that are not in the file yet (the WAL only). Its memory is given back in `close`.
+    gather: Gather,
 }
 
 const _: () = assert!(size_of::<File>().is_multiple_of(8));
@@ -237,8 +238,8 @@ unsafe extern "C" fn open(
         attachment.set_wal_file(file as usize);
     }
     let base = sqlite3_file { pMethods: &METHODS };
-    let ours = File { base, kind, attachment: Arc::into_raw(attachment), known_bytes: 0 };
-    // SAFETY: the buffer is large and aligned enough for a `File`, and holds nothing that wants dropping.
+    let ours = File { base, kind, attachment: Arc::into_raw(attachment), known_bytes: 0, gather: Gather::default() };
+    // SAFETY: the buffer is large and aligned enough for a `File`, and holds nothing yet that wants dropping.
     unsafe { std::ptr::write(file.cast::<File>(), ours) };
     SQLITE_OK
 }
@@ -312,6 +313,8 @@ unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
     if ours.kind == Kind::Wal {
         attachment.set_wal_file(0);
     }
+    // SQLite frees the structure without dropping it. Frames in there were never committed.
+    drop(std::mem::take(&mut ours.gather));
     forward!(file, SQLITE_OK, xClose)
 }
 
@@ -320,6 +323,11 @@ unsafe extern "C" fn read(file: *mut sqlite3_file, buffer: *mut c_void, bytes: c
     if unsafe { ours(file) }.kind == Kind::Wal {
         // SAFETY: as above.
         unsafe { attachment(file) }.note_wal_read(offset);
+        // It may want a frame of its own transaction.
+        let result = write_gathered(file);
+        if result != SQLITE_OK {
+            return result;
+        }
     }
     forward!(file, SQLITE_IOERR, xRead, buffer, bytes, offset)
 }
@@ -330,56 +338,89 @@ unsafe extern "C" fn write(
     bytes: c_int,
     offset: sqlite3_int64,
 ) -> c_int {
-    let (kind, known_bytes) = {
-        // SAFETY: SQLite calls methods with files of ours only.
-        let ours = unsafe { ours(file) };
-        (ours.kind, ours.known_bytes)
-    };
-    let end = offset + sqlite3_int64::from(bytes);
-    if kind == Kind::Wal {
-        // SAFETY: as above.
-        let attachment = unsafe { attachment(file) };
+    // SAFETY: SQLite passes a buffer of `bytes` bytes.
+    let data = unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), usize::try_from(bytes).unwrap_or(0)) };
+    // SAFETY: SQLite calls methods with files of ours only.
+    if unsafe { ours(file) }.kind == Kind::Wal {
         // Frames that the WAL-index has no room for must not get into the file: a commit record among them
         // would come back after a crash, although its client was told that it failed.
-        if end > attachment.wal_bytes_max() {
+        // SAFETY: as above.
+        if offset + sqlite3_int64::from(bytes) > unsafe { attachment(file) }.wal_bytes_max() {
             return SQLITE_FULL;
         }
-        if end > known_bytes {
-            grow_wal(file, end);
+        // SAFETY: as above.
+        match unsafe { ours(file) }.gather.take(data, offset) {
+            Taken::Kept => return SQLITE_OK,
+            Taken::Complete => return write_gathered(file),
+            Taken::Apart => {
+                let result = write_gathered(file);
+                if result != SQLITE_OK {
+                    return result;
+                }
+            }
         }
     }
-    let result = or_full(forward!(file, SQLITE_IOERR, xWrite, buffer, bytes, offset));
+    write_through(file, data, offset)
+}
+
+fn write_through(file: *mut sqlite3_file, data: &[u8], offset: i64) -> c_int {
+    let bytes = c_int::try_from(data.len()).unwrap_or(c_int::MAX);
+    let result = or_full(forward!(file, SQLITE_IOERR, xWrite, data.as_ptr().cast(), bytes, offset));
     if result == SQLITE_OK && trace::enabled() {
-        // SAFETY: SQLite passes a buffer of `bytes` bytes.
-        let data = unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), usize::try_from(bytes).unwrap_or(0)) };
         trace::write(&trace_name(file), offset, data);
     }
     result
 }
 
-/// Appends zeros to the WAL until it reaches past `end` by up to a chunk. Only the holder of the writer lock
-/// writes to the WAL, so nobody else's frames can be hit. Failure is no error: the write that follows reports it.
-fn grow_wal(file: *mut sqlite3_file, end: i64) {
+/// Writes the frames that were kept until now, if there are any.
+fn write_gathered(file: *mut sqlite3_file) -> c_int {
+    // SAFETY: callbacks call this with files of ours only.
+    let gather = &mut unsafe { ours(file) }.gather;
+    if gather.is_empty() {
+        return SQLITE_OK;
+    }
+    // Until it is put back there is no other way to it.
+    let mut gather = std::mem::take(gather);
+    if gather.is_transaction() {
+        reserve(file, gather.end());
+    }
+    let (offset, run) = gather.padded();
+    let result = write_through(file, run, offset);
+    if result != SQLITE_OK {
+        // All but the zeros may be in the file, and with it a commit that its client is told has failed. Where this
+        // fails too, nothing of the run's beginning can be relied on to be there either.
+        let _ = write_through(file, &[0; 24], offset);
+    }
+    gather.clear();
+    // SAFETY: as above.
+    unsafe { ours(file) }.gather = gather;
+    result
+}
+
+/// Appends zeros to the WAL, up to a chunk, if it does not reach to `end`. Only the holder of the writer lock writes
+/// to the WAL, so nobody else's frames can be hit. Failure is no error: the write that follows reports it.
+fn reserve(file: *mut sqlite3_file, end: i64) {
     static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    // SAFETY: callbacks call this with files of ours only.
+    if end <= unsafe { ours(file) }.known_bytes {
+        return;
+    }
     let mut size: sqlite3_int64 = 0;
     if forward!(file, SQLITE_IOERR, xFileSize, &mut size) != SQLITE_OK {
         return;
     }
-    if end > size && end <= WAL_CHUNKED_BYTES_MAX {
+    if end > size {
         let target = (end + WAL_CHUNK_BYTES - 1) / WAL_CHUNK_BYTES * WAL_CHUNK_BYTES;
         while size < target {
             let bytes = (target - size).min(ZEROS.len() as i64);
-            if forward!(file, SQLITE_IOERR, xWrite, ZEROS.as_ptr().cast(), bytes as c_int, size) != SQLITE_OK {
+            if write_through(file, ZEROS.get(..bytes as usize).unwrap_or_default(), size) != SQLITE_OK {
                 return;
-            }
-            if trace::enabled() {
-                trace::write(&trace_name(file), size, ZEROS.get(..bytes as usize).unwrap_or_default());
             }
             size += bytes;
         }
     }
-    // SAFETY: callbacks call this with files of ours only.
-    unsafe { ours(file) }.known_bytes = size.max(end);
+    // SAFETY: as above.
+    unsafe { ours(file) }.known_bytes = size;
 }
 
 /// SQLite says SQLITE_FULL when a write finds no room on the disk. So does this for a quota, and for calls other than
@@ -495,11 +536,24 @@ unsafe extern "C" fn shm_lock(file: *mut sqlite3_file, offset: c_int, count: c_i
     let attachment = unsafe { attachment(file) };
     let (Ok(first), Ok(count)) = (u8::try_from(offset), u8::try_from(count)) else { return SQLITE_MISUSE };
     let mode = if flags & SQLITE_SHM_EXCLUSIVE != 0 { LockMode::Exclusive } else { LockMode::Shared };
+    if mode == LockMode::Exclusive && first == WRITE_LOCK {
+        forget_gathered(attachment);
+    }
     if flags & SQLITE_SHM_UNLOCK != 0 {
         attachment.unlock(first, count, mode);
         return SQLITE_OK;
     }
     if attachment.lock(first, count, mode) { SQLITE_OK } else { SQLITE_BUSY }
+}
+
+/// A write transaction begins or is over: what was not written until now was rolled back.
+fn forget_gathered(attachment: &Attachment) {
+    let wal = attachment.wal_file() as *mut sqlite3_file;
+    if !wal.is_null() {
+        // SAFETY: the address was stored by `open` and is cleared by `close`; a process's connection and its files
+        // are used on one thread.
+        unsafe { ours(wal) }.gather.begin();
+    }
 }
 
 unsafe extern "C" fn shm_barrier(_file: *mut sqlite3_file) {
