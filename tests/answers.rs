@@ -56,3 +56,89 @@ fn greatest_and_least_of_many_stay_small() {
     assert_eq!(answer(&server, &format!("select greatest({list}, null), least(null, {list})")), "200,1");
     assert_eq!(answer(&server, "select least('b', 'aa', 'c', 'd', 'a'), greatest(1, 2.5, 2, null, 0)"), "a,2.5");
 }
+
+#[test]
+fn foreign_keys_are_checked_at_the_end_of_the_statement() {
+    check(&[
+        (
+            "create table n (id int primary key, up int references n);; insert into n values (1, 2), (2, 3), (3, null)",
+            "",
+        ),
+        ("update n set id = id + 10, up = up + 10;; select * from n", "11,12|12,13|13,"),
+        (
+            "insert into n values (1, 9), (2, 1)",
+            "23503: insert or update on table \"n\" violates foreign key constraint \"n_up_fkey\"\
+             |DETAIL:  Key (up)=(9) is not present in table \"n\".|SCHEMA NAME:  public|TABLE NAME:  n|CONSTRAINT NAME:  n_up_fkey",
+        ),
+        ("select count(*) from n;; delete from n;; select count(*) from n", "3|0"),
+        // More keys than are remembered one by one.
+        (
+            "insert into n select g, g + 1 from generate_series(1, 12000) g",
+            "23503: insert or update on table \"n\" violates foreign key constraint \"n_up_fkey\"\
+             |DETAIL:  Key (up)=(12001) is not present in table \"n\".|SCHEMA NAME:  public|TABLE NAME:  n|CONSTRAINT NAME:  n_up_fkey",
+        ),
+        (
+            "insert into n select g, nullif(g + 1, 12001) from generate_series(1, 12000) g;; select count(*) from n",
+            "12000",
+        ),
+        ("create table p (id int primary key);; create table r (id int references p on delete restrict)", ""),
+        ("insert into p values (5);; insert into r values (5)", ""),
+        (
+            "delete from p",
+            "23503: update or delete on table \"p\" violates foreign key constraint \"r_id_fkey\" on table \"r\"\
+             |DETAIL:  Key (id)=(5) is still referenced from table \"r\".|SCHEMA NAME:  public|TABLE NAME:  r|CONSTRAINT NAME:  r_id_fkey",
+        ),
+    ]);
+}
+
+#[test]
+fn deferred_foreign_keys_are_checked_at_commit() {
+    const MISSING: &str = "23503: insert or update on table \"d\" violates foreign key constraint \"d_p_fkey\"\
+         |DETAIL:  Key (p)=(7) is not present in table \"p\".|SCHEMA NAME:  public|TABLE NAME:  d|CONSTRAINT NAME:  d_p_fkey";
+    check(&[
+        ("create table p (id int primary key);; create table d (p int references p deferrable initially deferred)", ""),
+        ("insert into d values (7)", MISSING),
+        ("begin;; insert into d values (7);; commit", MISSING),
+        ("select count(*) from d", "0"),
+        ("insert into d values (7);insert into p values (7)", ""),
+        ("begin;; delete from p;; set constraints d_p_fkey immediate", STILL_REFERENCED),
+        ("begin;; delete from p;; savepoint a;; delete from d;; rollback to a;; commit", STILL_REFERENCED),
+        ("begin;; delete from p;; delete from d;; commit;; insert into d values (null);; select * from p", ""),
+        ("begin;; set constraints all immediate;; insert into d values (7)", MISSING),
+        ("begin;; set constraints nosuch deferred", "42704: constraint \"nosuch\" does not exist"),
+        (
+            "select pg_get_constraintdef(oid) from pg_constraint where conname = 'd_p_fkey'",
+            "FOREIGN KEY (p) REFERENCES p(id) DEFERRABLE INITIALLY DEFERRED",
+        ),
+    ]);
+}
+
+const STILL_REFERENCED: &str = "23503: update or delete on table \"p\" violates foreign key constraint \"d_p_fkey\" on table \
+     \"d\"|DETAIL:  Key (id)=(7) is still referenced from table \"d\".|SCHEMA NAME:  public|TABLE NAME:  d\
+     |CONSTRAINT NAME:  d_p_fkey";
+
+#[test]
+fn not_valid_constraints_spare_the_rows_that_were_there_until_validated() {
+    const VIOLATED: &str = "23514: check constraint \"k1\" of relation \"k\" is violated by some row|SCHEMA NAME:  public|TABLE NAME:  k|CONSTRAINT NAME:  k1";
+    check(&[
+        ("create table k (a int, b text);; insert into k values (1, 'x'), (5, 'y')", ""),
+        ("alter table k add constraint k1 check (a > 2) not valid;; alter table k validate constraint k1", VIOLATED),
+        ("alter table k alter column a type bigint;; update k set b = 'q' where a = 5;; select * from k", "1,x|5,q"),
+        ("select convalidated, pg_get_constraintdef(oid) from pg_constraint", "f,CHECK ((a > 2)) NOT VALID"),
+        (
+            "delete from k where a = 1;; alter table k validate constraint k1;; select convalidated from pg_constraint",
+            "t",
+        ),
+        ("alter table k validate constraint no", "42704: constraint \"no\" of relation \"k\" does not exist"),
+    ]);
+    let server = Server::start(&[]);
+    let prepare = "create table k (a int, b text);; insert into k values (1, 'x');; alter table k add constraint k1 check (a > 2) not valid";
+    assert_eq!(answer(&server, prepare), "");
+    for change in ["insert into k values (2, 'x')", "update k set b = 'q'"] {
+        let told = answer(&server, change);
+        assert!(
+            told.starts_with("23514: new row for relation \"k\" violates check constraint \"k1\""),
+            "{change}: {told}"
+        );
+    }
+}

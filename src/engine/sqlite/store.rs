@@ -105,6 +105,11 @@ impl Store {
         self.transaction.characteristics()
     }
 
+    /// 25P02 in a failed block.
+    pub fn check_not_failed(&self) -> Result<(), Error> {
+        self.transaction.check_not_failed()
+    }
+
     /// When the transaction began: `now()`.
     pub fn started(&mut self) -> SystemTime {
         self.transaction.started()

@@ -300,6 +300,20 @@ pub struct ConstraintClause {
     pub kind: ConstraintClauseKind,
     /// FOREIGN KEY … NOT VALID or CHECK … NOT VALID: rows that exist are not looked at.
     pub not_valid: bool,
+    /// DEFERRABLE, of a foreign key.
+    pub deferral: Deferral,
+}
+
+/// When a foreign key is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Deferral {
+    /// At the end of each statement.
+    #[default]
+    No,
+    /// DEFERRABLE INITIALLY IMMEDIATE: likewise, unless SET CONSTRAINTS says otherwise.
+    InitiallyImmediate,
+    /// DEFERRABLE INITIALLY DEFERRED: at the end of the transaction, unless SET CONSTRAINTS says otherwise.
+    InitiallyDeferred,
 }
 
 /// What a written constraint demands.

@@ -6,7 +6,8 @@ use super::cursor::Cursor;
 use super::types::written_type;
 use super::{
     BoundClause, BoundValue, ColumnClause, ConstraintClause, ConstraintClauseKind, CreateIndex, CreateSequence,
-    CreateTable, CreateTableAs, CreateView, Definition, Generated, IndexKeyClause, Name, OnCommit, SequenceOptions,
+    CreateTable, CreateTableAs, CreateView, Deferral, Definition, Generated, IndexKeyClause, Name, OnCommit,
+    SequenceOptions,
 };
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{PartitionStrategy, ReferentialAction};
@@ -243,8 +244,8 @@ pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<ColumnClause, Error> {
             break;
         };
         if let Some(kind) = kind {
-            let not_valid = constraint_tail(cursor)?;
-            column.constraints.push(ConstraintClause { name: constraint_name, kind, not_valid });
+            let (not_valid, deferral) = constraint_tail(cursor, &kind)?;
+            column.constraints.push(ConstraintClause { name: constraint_name, kind, not_valid, deferral });
         }
     }
     if nullable && column.not_null {
@@ -318,8 +319,8 @@ pub(super) fn constraint(cursor: &mut Cursor<'_>) -> Result<ConstraintClause, Er
     } else {
         return Err(cursor.unexpected());
     };
-    let not_valid = constraint_tail(cursor)?;
-    Ok(ConstraintClause { name, kind, not_valid })
+    let (not_valid, deferral) = constraint_tail(cursor, &kind)?;
+    Ok(ConstraintClause { name, kind, not_valid, deferral })
 }
 
 fn refuse_using_index(cursor: &Cursor<'_>) -> Result<(), Error> {
@@ -346,17 +347,51 @@ fn index_tail(cursor: &mut Cursor<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// DEFERRABLE and NOT VALID; whether the latter was there.
-fn constraint_tail(cursor: &mut Cursor<'_>) -> Result<bool, Error> {
-    let mut not_valid = false;
+/// DEFERRABLE and NOT VALID, as far as that kind of constraint takes them.
+fn constraint_tail(cursor: &mut Cursor<'_>, kind: &ConstraintClauseKind) -> Result<(bool, Deferral), Error> {
+    let (is_key, is_check) = (
+        matches!(kind, ConstraintClauseKind::PrimaryKey { .. } | ConstraintClauseKind::Unique { .. }),
+        matches!(kind, ConstraintClauseKind::Check { .. }),
+    );
+    let (mut not_valid, mut deferrable, mut deferred) = (false, None, None);
     loop {
-        if cursor.words(&["not", "deferrable"]) || cursor.words(&["initially", "immediate"]) {
+        let position = cursor.position();
+        if cursor.words(&["not", "deferrable"]) {
+            deferrable = Some(false);
+        } else if cursor.words(&["initially", "immediate"]) {
+            deferred = Some(false);
         } else if cursor.peek(&["deferrable"]) || cursor.peek(&["initially", "deferred"]) {
-            return Err(Error::unsupported("a deferrable constraint").position(cursor.position()));
+            if is_check {
+                let message = "CHECK constraints cannot be marked DEFERRABLE";
+                return Err(Error::new(Condition::FeatureNotSupported, message).position(position));
+            }
+            if is_key {
+                return Err(Error::unsupported("a deferrable unique constraint").position(position));
+            }
+            if cursor.word("deferrable") {
+                deferrable = Some(true);
+            } else {
+                cursor.words(&["initially", "deferred"]);
+                deferred = Some(true);
+            }
         } else if cursor.words(&["not", "valid"]) {
+            if is_key {
+                let name = if matches!(kind, ConstraintClauseKind::Unique { .. }) { "UNIQUE" } else { "PRIMARY KEY" };
+                let message = format!("{name} constraints cannot be marked NOT VALID");
+                return Err(Error::new(Condition::FeatureNotSupported, message).position(position));
+            }
             not_valid = true;
-        } else if !cursor.words(&["no", "inherit"]) {
-            return Ok(not_valid);
+        } else if !(is_check && cursor.words(&["no", "inherit"])) {
+            if deferrable == Some(false) && deferred == Some(true) {
+                let message = "constraint declared INITIALLY DEFERRED must be DEFERRABLE";
+                return Err(Error::new(Condition::SyntaxError, message).position(position));
+            }
+            let deferral = match (deferrable, deferred) {
+                (_, Some(true)) => Deferral::InitiallyDeferred,
+                (Some(true), _) => Deferral::InitiallyImmediate,
+                _ => Deferral::No,
+            };
+            return Ok((not_valid, deferral));
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::sql::catalog::{ColumnDefinition, Index, IndexKey, Partitioning, Relat
 use crate::sql::define::partition::quoted;
 use crate::sql::define::{
     BoundClause, ColumnClause, ConstraintClause, ConstraintClauseKind, CreateIndex, CreateSequence, CreateTable,
-    CreateTableAs, CreateView, Generated, Name, OnCommit, SequenceOptions,
+    CreateTableAs, CreateView, Deferral, Generated, Name, OnCommit, SequenceOptions,
 };
 use crate::sql::types::Type;
 
@@ -161,7 +161,7 @@ impl Definer<'_> {
                 ConstraintKind::Check { expression } => ConstraintClauseKind::Check { expression: expression.clone() },
                 ConstraintKind::ForeignKey { .. } => continue,
             };
-            constraints.push(ConstraintClause { name: None, kind, not_valid: false });
+            constraints.push(ConstraintClause { name: None, kind, not_valid: false, deferral: Deferral::No });
         }
         Ok(())
     }
@@ -233,7 +233,7 @@ impl Definer<'_> {
         if of_constraint.is_some() {
             let kind =
                 if index.primary { ConstraintKind::PrimaryKey { columns } } else { ConstraintKind::Unique { columns } };
-            partition.constraints.push(Constraint { oid: self.writer().next_oid(partition.temporary)?, name, kind });
+            partition.constraints.push(Constraint::new(self.writer().next_oid(partition.temporary)?, name, kind));
         }
         Ok(())
     }
