@@ -142,3 +142,52 @@ fn not_valid_constraints_spare_the_rows_that_were_there_until_validated() {
         );
     }
 }
+
+#[test]
+fn sequences_do_not_roll_back() {
+    check(&[
+        ("create sequence s;; begin;; select nextval('s');; rollback;; select nextval('s')", "1|2"),
+        ("begin;; savepoint a;; select nextval('s');; rollback to a;; select nextval('s');; rollback", "3|4"),
+        ("create table t (id serial primary key, a int check (a > 0));; insert into t (a) values (1)", ""),
+        (
+            "begin;; insert into t (a) values (1);; savepoint a;; insert into t (a) values (2);; rollback to a;; commit",
+            "",
+        ),
+        ("insert into t (a) values (3);; select id from t", "1|2|4"),
+        // But definitions do, and what was drawn from them.
+        ("begin;; truncate t restart identity;; insert into t (a) values (9);; rollback;; select count(*) from t", "3"),
+        ("insert into t (a) values (3) returning id", "5"),
+        ("begin;; alter sequence s restart with 70;; select nextval('s');; rollback;; select nextval('s')", "70|5"),
+        ("alter sequence s restart with 90 maxvalue 91;; select nextval('s'), nextval('s')", "90,91"),
+        ("select nextval('s')", "2200H: nextval: reached maximum value of sequence \"s\" (91)"),
+        ("alter sequence s cycle start 7 minvalue 7 restart 91;; select nextval('s'), nextval('s')", "91,7"),
+        (
+            "create sequence small as smallint;; select seqmax from pg_sequence where seqrelid = 'small'::regclass",
+            "32767",
+        ),
+        ("create sequence x as text", "22023: sequence type must be smallint, integer, or bigint"),
+    ]);
+}
+
+#[test]
+fn what_was_defined_in_a_transaction_is_gone_with_it() {
+    check(&[
+        (
+            "begin;; create table z (a int);; select * from z;; rollback;; select * from z",
+            "42P01: relation \"z\" does not exist",
+        ),
+        (
+            "begin;; create sequence q;; select nextval('q');; rollback;; select nextval('q')",
+            "42P01: relation \"q\" does not exist",
+        ),
+        ("create table z (a int);; begin;; drop table z;; rollback;; select count(*) from z", "0"),
+    ]);
+}
+
+#[test]
+fn databases_are_made_and_dropped_one_after_another() {
+    let server = Server::start(&[]);
+    for _ in 0..20 {
+        assert_eq!(answer(&server, "create database d;; drop database d"), "");
+    }
+}

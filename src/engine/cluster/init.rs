@@ -12,6 +12,7 @@ use super::{
     snapshot,
 };
 use crate::auth::password;
+use crate::engine::sqlite::database;
 
 /// How the access rules that `init` writes let clients in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -182,12 +183,16 @@ fn create_global(directory: &Path, options: &InitOptions) -> Result<(), ClusterE
     connection.close().map_err(|(_, error)| storage(error))
 }
 
-/// Makes the file of a new database, complete and synced.
+/// Makes the file of a new database, complete and synced. Until it is whole it has another name, by which the
+/// checkpointer does not lock it. A file that is there is of an attempt that failed, for the OID is new.
 pub(super) fn create_database_file(directory: &Path, oid: u32, owner: &str) -> Result<(), ClusterError> {
-    let connection = new_file(&database_file(directory, oid))?;
-    connection.execute_batch("BEGIN").map_err(storage)?;
-    crate::engine::sqlite::catalog::create(&connection, owner).map_err(storage)?;
-    connection.execute_batch("COMMIT").map_err(storage)?;
-    connection.close().map_err(|(_, error)| storage(error))?;
-    sync_directory(&directory.join("base"))
+    let path = database_file(directory, oid);
+    database::remove(&path).map_err(storage)?;
+    database::create(&path, |connection| {
+        connection.execute_batch("BEGIN")?;
+        crate::engine::sqlite::catalog::create(connection, owner)
+            .map_err(|error| rusqlite::Error::UserFunctionError(Box::new(error)))?;
+        connection.execute_batch("COMMIT")
+    })
+    .map_err(storage)
 }

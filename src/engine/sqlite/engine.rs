@@ -283,9 +283,13 @@ impl Database {
     }
 
     /// Ends a transaction by `end`, with the catalog's version published before a commit makes changes visible.
-    pub(super) fn ending<T>(&mut self, end: impl FnOnce(&mut Store) -> Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn ending<T>(
+        &mut self,
+        commits: bool,
+        end: impl FnOnce(&mut Store) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut announced = None;
-        if self.catalog.is_changed() && self.store.status() != TransactionStatus::Failed {
+        if commits && self.catalog.is_changed() && self.store.status() != TransactionStatus::Failed {
             let shared = self.store.attachment().database();
             announced = self.catalog.prepare_commit(self.store.connection(), shared.catalog_version())?;
             if let Some(version) = announced {
@@ -303,7 +307,8 @@ impl Database {
     /// Ends a statement that succeeded; of one that was a transaction by itself, that transaction.
     pub(super) fn finish(&mut self, session: &Session) -> Result<(), Error> {
         self.check_foreign_keys()?;
-        self.ending(|store| store.after_statement(true))?;
+        let alone = self.store.span() == Span::Statement;
+        self.ending(alone, |store| store.after_statement(true))?;
         if self.store.span() == Span::Statement {
             session.set_timestamps(0, 0);
         }
@@ -446,7 +451,7 @@ impl Engine for Sqlite {
         if commit {
             self.check_before_commit()?;
         }
-        let ended = self.database()?.ending(|store| store.end_implicit(commit));
+        let ended = self.database()?.ending(commit, |store| store.end_implicit(commit));
         define::pending::forget();
         self.session.set_timestamps(0, 0);
         self.end_cluster_transaction(commit && ended.is_ok())?;

@@ -34,9 +34,9 @@ impl Sqlite {
             }
             Transaction::Commit(chain) => {
                 self.check_before_commit()?;
-                self.end_block(|store| store.commit(*chain))?
+                self.end_block(true, |store| store.commit(*chain))?
             }
-            Transaction::Rollback(chain) => self.end_block(|store| store.rollback(*chain))?,
+            Transaction::Rollback(chain) => self.end_block(false, |store| store.rollback(*chain))?,
             Transaction::Savepoint(name) => {
                 if self.writes_cluster() {
                     self.fail();
@@ -74,9 +74,10 @@ impl Sqlite {
     /// COMMIT or ROLLBACK, here and in the cluster's catalog.
     fn end_block(
         &mut self,
+        commits: bool,
         end: impl FnOnce(&mut Store) -> Result<(Ended, Option<Error>), Error>,
     ) -> Result<Option<Error>, Error> {
-        let ended = self.database()?.ending(end);
+        let ended = self.database()?.ending(commits, end);
         define::pending::forget();
         let committed = matches!(ended, Ok((Ended::Committed, _)));
         self.end_cluster_transaction(committed)?;
@@ -92,9 +93,9 @@ impl Sqlite {
         let checked = define::pending::check(database.store.connection(), true);
         let Err(error) = checked else { return Ok(()) };
         if database.store.span() == Span::Implicit {
-            database.ending(|store| store.end_implicit(false))?;
+            database.ending(false, |store| store.end_implicit(false))?;
         } else {
-            database.ending(|store| store.rollback(false))?;
+            database.ending(false, |store| store.rollback(false))?;
         }
         self.session.set_timestamps(0, 0);
         self.end_cluster_transaction(false)?;

@@ -405,11 +405,17 @@ pub struct CreateSequence {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub struct SequenceOptions {
+    pub type_: Option<Type>,
     pub start: Option<i64>,
     pub increment: Option<i64>,
-    pub minimum: Option<i64>,
-    pub maximum: Option<i64>,
-    pub cycle: bool,
+    /// `Some(None)`: NO MINVALUE.
+    pub minimum: Option<Option<i64>>,
+    pub maximum: Option<Option<i64>>,
+    pub cycle: Option<bool>,
+    /// RESTART, of ALTER SEQUENCE; `Some(None)`: at the start value.
+    pub restart: Option<Option<i64>>,
+    /// OWNED BY a column of a table.
+    pub owned_by: Option<(Name, String)>,
 }
 
 /// One action of ALTER TABLE.
@@ -471,6 +477,8 @@ pub enum AlterAction {
     OwnerTo {
         role: RoleName,
     },
+    /// ALTER SEQUENCE's own options.
+    Sequence(SequenceOptions),
     /// SET (fillfactor = 90).
     SetOptions(Vec<String>),
     /// RESET (fillfactor).

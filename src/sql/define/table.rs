@@ -11,6 +11,7 @@ use super::{
 };
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{PartitionStrategy, ReferentialAction};
+use crate::sql::types::Type;
 
 /// Words that end a DEFAULT expression.
 const COLUMN_CONSTRAINTS: &[&str] = &[
@@ -582,32 +583,72 @@ pub(super) fn create_view(cursor: &mut Cursor<'_>, or_replace: bool, temporary: 
 pub(super) fn create_sequence(cursor: &mut Cursor<'_>, temporary: bool) -> Result<Definition, Error> {
     let if_not_exists = cursor.words(&["if", "not", "exists"]);
     let name = cursor.name()?;
+    let options = sequence_options(cursor)?;
+    if options.restart.is_some() {
+        return Err(Error::new(Condition::SyntaxError, "RESTART is an option of ALTER SEQUENCE"));
+    }
+    Ok(Definition::CreateSequence(CreateSequence { name, if_not_exists, temporary, options }))
+}
+
+/// The options of CREATE and ALTER SEQUENCE, as many as there are.
+pub(super) fn sequence_options(cursor: &mut Cursor<'_>) -> Result<SequenceOptions, Error> {
     let mut options = SequenceOptions::default();
     loop {
         if cursor.word("start") {
             cursor.word("with");
             options.start = Some(cursor.integer()?);
+        } else if cursor.word("restart") {
+            let with = cursor.word("with");
+            let at_end = cursor.at_end() || cursor.peek_semicolon() || (!with && cursor.peek_word());
+            options.restart = Some(if at_end { None } else { Some(cursor.integer()?) });
         } else if cursor.word("increment") {
             cursor.word("by");
             options.increment = Some(cursor.integer()?);
         } else if cursor.word("minvalue") {
-            options.minimum = Some(cursor.integer()?);
+            options.minimum = Some(Some(cursor.integer()?));
         } else if cursor.word("maxvalue") {
-            options.maximum = Some(cursor.integer()?);
+            options.maximum = Some(Some(cursor.integer()?));
+        } else if cursor.words(&["no", "minvalue"]) {
+            options.minimum = Some(None);
+        } else if cursor.words(&["no", "maxvalue"]) {
+            options.maximum = Some(None);
         } else if cursor.word("cache") {
+            // Values are drawn one by one, whatever may be kept.
             cursor.integer()?;
         } else if cursor.word("cycle") {
-            options.cycle = true;
+            options.cycle = Some(true);
+        } else if cursor.words(&["no", "cycle"]) {
+            options.cycle = Some(false);
         } else if cursor.word("as") {
-            written_type(cursor)?;
+            let type_ = written_type(cursor)?.type_;
+            if !matches!(type_, Type::Int2 | Type::Int4 | Type::Int8) {
+                let message = "sequence type must be smallint, integer, or bigint";
+                return Err(Error::new(Condition::InvalidParameterValue, message));
+            }
+            options.type_ = Some(type_);
         } else if cursor.words(&["owned", "by"]) {
-            let _: Name = cursor.name()?;
-        } else if !cursor.words(&["no", "minvalue"])
-            && !cursor.words(&["no", "maxvalue"])
-            && !cursor.words(&["no", "cycle"])
-        {
-            break;
+            options.owned_by = owner_column(cursor)?;
+        } else {
+            return Ok(options);
         }
     }
-    Ok(Definition::CreateSequence(CreateSequence { name, if_not_exists, temporary, options }))
+}
+
+/// After OWNED BY: `table.column`, `schema.table.column` or NONE.
+fn owner_column(cursor: &mut Cursor<'_>) -> Result<Option<(Name, String)>, Error> {
+    if cursor.word("none") {
+        return Ok(None);
+    }
+    let mut table = cursor.name()?;
+    if cursor.punctuation(&Token::Period) {
+        return Ok(Some((table, cursor.identifier()?)));
+    }
+    let column = std::mem::take(&mut table.name);
+    match table.schema.take() {
+        Some(name) => Ok(Some((Name { name, ..table }, column))),
+        None => {
+            let message = "invalid OWNED BY option";
+            Err(Error::new(Condition::SyntaxError, message).hint("Specify OWNED BY table.column or OWNED BY NONE."))
+        }
+    }
 }

@@ -37,6 +37,9 @@ impl Definer<'_> {
             return Err(wrong_kind(&relation, if object == ObjectKind::View { "a view" } else { "a sequence" }));
         }
         let mut oid = relation.oid;
+        if let [AlterAction::Sequence(options)] = actions {
+            return self.alter_sequence(&relation, options);
+        }
         for action in actions {
             let current = self.catalog().relation_by_oid(oid)?.ok_or_else(|| missing(object, name))?;
             oid = self.act(&current, action)?;
@@ -59,7 +62,7 @@ impl Definer<'_> {
         }
         let mut new = (**relation).clone();
         match action {
-            AlterAction::Nothing => {}
+            AlterAction::Nothing | AlterAction::Sequence(_) => {}
             AlterAction::ValidateConstraint { name } => self.validate_constraint(relation, new, name)?,
             AlterAction::AddConstraint(clause) => self.alter_add_constraint(relation, new, clause)?,
             AlterAction::DropConstraint { name, if_exists, cascade } => {

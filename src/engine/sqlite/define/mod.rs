@@ -10,6 +10,7 @@ mod create;
 mod partition;
 pub mod pending;
 mod remove;
+mod sequence;
 mod storage;
 mod trigger;
 mod violation;
