@@ -162,7 +162,7 @@ impl<'a, E: Engine> Core<'a, E> {
             }
             Transaction::Release(name) => self.release(name),
             Transaction::RollbackTo(name) => self.rollback_to(name),
-            Transaction::Set(_) => {}
+            Transaction::Set(_) | Transaction::Constraints(..) => {}
         }
     }
 

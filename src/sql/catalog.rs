@@ -147,6 +147,22 @@ pub struct Constraint {
     pub name: String,
     /// What it demands.
     pub kind: ConstraintKind,
+    /// NOT VALID: rows that were there before it may violate it.
+    #[serde(default)]
+    pub not_valid: bool,
+    /// DEFERRABLE, of a foreign key.
+    #[serde(default)]
+    pub deferrable: bool,
+    /// INITIALLY DEFERRED.
+    #[serde(default)]
+    pub deferred: bool,
+}
+
+impl Constraint {
+    /// A valid one that is not deferrable.
+    pub fn new(oid: u32, name: String, kind: ConstraintKind) -> Self {
+        Self { oid, name, kind, not_valid: false, deferrable: false, deferred: false }
+    }
 }
 
 /// What a constraint demands. Columns are indices into the table's columns.

@@ -476,7 +476,9 @@ impl Emitter {
     /// A query; `named`: its columns are given the names c1, c2, ….
     pub fn query(&mut self, query: &Query, named: bool) {
         self.with(&query.ctes);
-        self.body(&query.body, named);
+        // SQLite's VALUES takes no clause behind it.
+        let bare = query.order.is_empty() && query.limit.is_none() && query.offset.is_none();
+        self.body(&query.body, named || (!bare && matches!(query.body, Body::Values(_))));
         if !query.order.is_empty() {
             self.push(" ORDER BY ");
             self.separated(", ", &query.order, |emitter, order| emitter.order(order, Some(&query.columns)));

@@ -150,6 +150,8 @@ pub enum Transaction {
     RollbackTo(String),
     /// SET TRANSACTION.
     Set(Modes),
+    /// SET CONSTRAINTS: the names, none for ALL, and whether they are deferred.
+    Constraints(Vec<String>, bool),
 }
 
 /// Transaction modes that were stated; `None` keeps the session's default.

@@ -12,7 +12,8 @@ use super::{
     snapshot,
 };
 use crate::auth::password;
-use crate::error::Condition;
+use crate::engine::sqlite::database::{self, FileError};
+use crate::error::{Condition, Error};
 
 /// How the access rules that `init` writes let clients in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -198,26 +199,32 @@ fn create_global(directory: &Path, options: &InitOptions) -> Result<(), ClusterE
     connection.close().map_err(|(_, error)| storage(error))
 }
 
-/// Makes the file of a new database, complete and synced.
+/// Makes the file of a new database, complete and synced. Until it is whole it has another name, by which the
+/// checkpointer does not lock it. A file that is there is of an attempt that failed, for the OID is new.
 pub(super) fn create_database_file(directory: &Path, oid: u32, owner: &str) -> Result<(), ClusterError> {
     let path = database_file(directory, oid);
-    let connection = new_file(&path)?;
-    let made = fill_database_file(connection, owner).and_then(|()| sync_directory(&directory.join("base")));
-    if made.is_err() {
-        // What there is of it takes room, and the next attempt will have the same OID.
-        remove_files(&path);
-    }
-    made
+    database::remove(&path).map_err(file)?;
+    database::create(&path, |connection| {
+        connection.execute_batch("BEGIN")?;
+        crate::engine::sqlite::catalog::create(connection, owner)
+            .map_err(|error| rusqlite::Error::UserFunctionError(Box::new(error)))?;
+        connection.execute_batch("COMMIT")
+    })
+    .map_err(file)
 }
 
-fn fill_database_file(connection: Connection, owner: &str) -> Result<(), ClusterError> {
-    connection.execute_batch("BEGIN").map_err(sqlite)?;
-    crate::engine::sqlite::catalog::create(&connection, owner).map_err(|error| match error.condition() {
-        Condition::DiskFull => disk_full(),
-        _ => storage(error),
-    })?;
-    connection.execute_batch("COMMIT").map_err(sqlite)?;
-    connection.close().map_err(|(_, error)| sqlite(error))
+fn file(error: FileError) -> ClusterError {
+    let is_full = match &error {
+        FileError::Io(_, _, error) => {
+            matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        }
+        FileError::Sqlite(_, rusqlite::Error::UserFunctionError(error)) => {
+            error.downcast_ref::<Error>().is_some_and(|error| error.condition() == Condition::DiskFull)
+        }
+        FileError::Sqlite(_, error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+        _ => false,
+    };
+    if is_full { disk_full() } else { storage(error) }
 }
 
 /// A database file and what SQLite keeps beside it, as far as they are there.

@@ -4,8 +4,9 @@
 //! on them, so opening and closing them here drops nobody's.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, PosixFadviseAdvice, fcntl, posix_fadvise};
@@ -60,14 +61,34 @@ pub fn create(path: &Path, fill: impl FnOnce(&Connection) -> rusqlite::Result<()
     unfinished.push(".new");
     let unfinished = PathBuf::from(unfinished);
     remove_files(&unfinished)?;
-    fill_file(&unfinished, fill).map_err(|error| FileError::Sqlite(path.to_owned(), error))?;
+    private_file(&unfinished).map_err(|error| FileError::Io("create", unfinished.clone(), error))?;
+    let written = write_files(path, &unfinished, fill);
+    if written.is_err() {
+        // What there is of it takes room. It is removed by the next attempt where it cannot be now.
+        let _ = remove_files(&unfinished).and_then(|()| remove_files(path));
+    }
+    written
+}
+
+fn write_files(
+    path: &Path,
+    unfinished: &Path,
+    fill: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> Result<(), FileError> {
+    fill_file(unfinished, fill).map_err(|error| FileError::Sqlite(path.to_owned(), error))?;
     // The zeros come first: a database file of that name means that its WAL is there.
     let wal = wal_path(path);
-    std::fs::write(&wal, vec![0; WAL_BYTES]).map_err(|error| FileError::Io("write", wal.clone(), error))?;
+    let written = private_file(&wal).and_then(|mut file| file.write_all(&vec![0; WAL_BYTES]));
+    written.map_err(|error| FileError::Io("write", wal.clone(), error))?;
     sync_file(&wal)?;
-    sync_file(&unfinished)?;
-    std::fs::rename(&unfinished, path).map_err(|error| FileError::Io("rename", unfinished.clone(), error))?;
+    sync_file(unfinished)?;
+    std::fs::rename(unfinished, path).map_err(|error| FileError::Io("rename", unfinished.to_owned(), error))?;
     sync_folder(path)
+}
+
+/// A new, empty file that is its owner's alone.
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// Writes the database through SQLite's own VFS; closing it leaves one file without a WAL.

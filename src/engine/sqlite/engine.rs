@@ -17,6 +17,7 @@ use super::catalog::{Cache, StoredCatalog};
 use super::connection::Options;
 use super::cursor::Rows;
 use super::database::{self, FileError};
+use super::define;
 use super::execute::Prepared;
 use super::ffi::vfs;
 use super::functions::{self, Registry};
@@ -306,9 +307,13 @@ impl Database {
     }
 
     /// Ends a transaction by `end`, with the catalog's version published before a commit makes changes visible.
-    pub(super) fn ending<T>(&mut self, end: impl FnOnce(&mut Store) -> Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn ending<T>(
+        &mut self,
+        commits: bool,
+        end: impl FnOnce(&mut Store) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut announced = None;
-        if self.catalog.is_changed() && self.store.status() != TransactionStatus::Failed {
+        if commits && self.catalog.is_changed() && self.store.status() != TransactionStatus::Failed {
             let shared = self.store.attachment().database();
             announced = self.catalog.prepare_commit(self.store.connection(), shared.catalog_version())?;
             if let Some(version) = announced {
@@ -316,17 +321,35 @@ impl Database {
             }
         }
         let result = end(&mut self.store);
+        if !self.store.is_writing() {
+            define::pending::forget_rows();
+        }
         self.after_end(announced, result.is_ok())?;
         result
     }
 
     /// Ends a statement that succeeded; of one that was a transaction by itself, that transaction.
     pub(super) fn finish(&mut self, session: &Session) -> Result<(), Error> {
-        self.ending(|store| store.after_statement(true))?;
+        self.check_foreign_keys()?;
+        let alone = self.store.span() == Span::Statement;
+        self.ending(alone, |store| store.after_statement(true))?;
         if self.store.span() == Span::Statement {
             session.set_timestamps(0, 0);
         }
         Ok(())
+    }
+
+    /// Keys that the statement left to be checked at its end.
+    pub(super) fn check_foreign_keys(&mut self) -> Result<(), Error> {
+        if !define::pending::is_waiting() {
+            return Ok(());
+        }
+        let alone = self.store.span() == Span::Statement;
+        let checked = define::pending::check(self.store.connection(), alone);
+        if checked.is_err() {
+            self.failed();
+        }
+        checked
     }
 
     fn after_end(&mut self, announced: Option<u64>, ended: bool) -> Result<(), Error> {
@@ -345,6 +368,9 @@ impl Database {
     /// After a failure: what the store rolled back is gone from the catalog too.
     pub(super) fn failed(&mut self) {
         self.store.statement_failed();
+        if !self.store.is_writing() {
+            define::pending::forget_rows();
+        }
         if self.catalog.is_changed() && !self.store.is_writing() {
             // A catalog that cannot be read now is read anew by the next statement.
             let _ = self.catalog.rolled_back(self.store.connection(), false);
@@ -446,7 +472,11 @@ impl Engine for Sqlite {
     }
 
     fn end_implicit(&mut self, commit: bool) -> Result<(), Error> {
-        let ended = self.database()?.ending(|store| store.end_implicit(commit));
+        if commit {
+            self.check_before_commit()?;
+        }
+        let ended = self.database()?.ending(commit, |store| store.end_implicit(commit));
+        define::pending::forget();
         self.session.set_timestamps(0, 0);
         self.end_cluster_transaction(commit && ended.is_ok())?;
         ended
@@ -475,6 +505,7 @@ impl Engine for Sqlite {
         let Some(database) = &mut self.database else { return Ok(()) };
         database.failed();
         database.store.reset()?;
+        define::pending::forget();
         if database.catalog.is_changed() {
             database.catalog.rolled_back(database.store.connection(), false)?;
         }

@@ -76,7 +76,7 @@ impl Registry {
 pub fn register_at_open(connection: &Connection) -> Result<()> {
     connection.create_collation("pg_numeric", numeric::compare)?;
     connection.create_collation("pg_interval", interval::compare)?;
-    super::define::register_partition_hash(connection)
+    super::define::register(connection)
 }
 
 fn register(connection: &Connection, call: &str, session: &Arc<Session>) -> Result<(), Error> {

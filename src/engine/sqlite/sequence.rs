@@ -1,15 +1,79 @@
 //! nextval(), currval(), lastval() and setval() over the catalog's table of sequences.
 //!
-//! A value is drawn inside the statement's own write transaction, so unlike PostgreSQL's it goes back when that
-//! transaction rolls back: with one writer at a time nobody else can have drawn from it meanwhile.
+//! A value is drawn inside the statement's own write transaction, yet it is not given back when that rolls back: what
+//! was drawn is noted, and stored anew before the writer lock goes to anybody else (`store` asks for it). A process
+//! serves one session, so the notes belong to the thread.
 
-use rusqlite::{OptionalExtension, params};
+use std::cell::RefCell;
+
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::catalog::{StoredCatalog, failure};
 use super::session::Session;
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Catalog, Relation, RelationKind};
 use crate::sql::types::{Datum, Type, Value};
+
+/// Where a sequence stands, whatever becomes of the transaction.
+#[derive(Clone, Copy)]
+struct Drawn {
+    temporary: bool,
+    oid: u32,
+    value: i64,
+    called: bool,
+    /// A definition changed the sequence afterwards: what is drawn from then on goes back with that.
+    frozen: bool,
+}
+
+thread_local! {
+    static DRAWN: RefCell<Vec<Drawn>> = const { RefCell::new(Vec::new()) };
+}
+
+fn note_drawn(sequence: &Relation, value: i64, called: bool) {
+    let drawn = Drawn { temporary: sequence.temporary, oid: sequence.oid, value, called, frozen: false };
+    DRAWN.with_borrow_mut(|all| match all.iter_mut().find(|known| known.oid == drawn.oid) {
+        Some(known) if known.frozen => {}
+        Some(known) => *known = drawn,
+        None => all.push(drawn),
+    });
+}
+
+/// ALTER SEQUENCE and TRUNCATE … RESTART IDENTITY roll back, and with them what is drawn after.
+pub(super) fn changed_by_definition(catalog: &StoredCatalog<'_>, sequence: &Relation) -> Result<(), Error> {
+    let known = DRAWN.with_borrow(|all| all.iter().any(|known| known.oid == sequence.oid));
+    if !known {
+        let row = read(catalog, sequence)?;
+        note_drawn(sequence, row.last_value, row.is_called);
+    }
+    DRAWN.with_borrow_mut(|all| {
+        all.iter_mut().filter(|known| known.oid == sequence.oid).for_each(|known| known.frozen = true);
+    });
+    Ok(())
+}
+
+/// Whether the transaction has drawn values that a rollback would give back.
+pub(super) fn has_drawn() -> bool {
+    DRAWN.with_borrow(|all| !all.is_empty())
+}
+
+/// Stores what was drawn, after a rollback undid it.
+pub(super) fn restore(connection: &Connection) -> rusqlite::Result<()> {
+    let all = DRAWN.with_borrow(Clone::clone);
+    for drawn in all {
+        let sql = update(if drawn.temporary { "temp" } else { "main" });
+        connection.prepare_cached(&sql)?.execute(params![drawn.oid, drawn.value, drawn.called])?;
+    }
+    Ok(())
+}
+
+/// The transaction is over.
+pub(super) fn forget_drawn() {
+    DRAWN.with_borrow_mut(Vec::clear);
+}
+
+fn update(database: &str) -> String {
+    format!("UPDATE {database}.pgp_sequence SET last_value = ?2, is_called = ?3 WHERE relation = ?1")
+}
 
 /// Answers the function of that name.
 pub(super) fn call(
@@ -150,9 +214,8 @@ fn set(catalog: &StoredCatalog<'_>, sequence: &Relation, value: i64, called: boo
 }
 
 fn store(catalog: &StoredCatalog<'_>, sequence: &Relation, value: i64, called: bool) -> Result<(), Error> {
-    let sql =
-        format!("UPDATE {}.pgp_sequence SET last_value = ?2, is_called = ?3 WHERE relation = ?1", database(sequence));
-    let stored = catalog.connection.prepare_cached(&sql);
+    let stored = catalog.connection.prepare_cached(&update(database(sequence)));
     stored.and_then(|mut statement| statement.execute(params![sequence.oid, value, called])).map_err(failure)?;
+    note_drawn(sequence, value, called);
     Ok(())
 }

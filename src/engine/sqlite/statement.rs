@@ -16,7 +16,7 @@ use crate::engine::{Engine, RowSink, TransactionStatus};
 use crate::error::{Condition, Error};
 use crate::sql::bind::{self, Environment};
 use crate::sql::catalog::Relation;
-use crate::sql::define::{Definition, Scope};
+use crate::sql::define::{Definition, ObjectKind, Scope};
 use crate::sql::plan::{Action, Column, Plan, Transaction};
 use crate::sql::types::{TextContext, Type};
 
@@ -32,8 +32,11 @@ impl Sqlite {
                 self.session.set_timestamps(started, started);
                 warning
             }
-            Transaction::Commit(chain) => self.end_block(|store| store.commit(*chain))?,
-            Transaction::Rollback(chain) => self.end_block(|store| store.rollback(*chain))?,
+            Transaction::Commit(chain) => {
+                self.check_before_commit()?;
+                self.end_block(true, |store| store.commit(*chain))?
+            }
+            Transaction::Rollback(chain) => self.end_block(false, |store| store.rollback(*chain))?,
             Transaction::Savepoint(name) => {
                 if self.writes_cluster() {
                     self.fail();
@@ -57,6 +60,7 @@ impl Sqlite {
                 let characteristics = self.characteristics_over(modes);
                 self.database()?.store.set_characteristics(characteristics).map(|()| None)?
             }
+            Transaction::Constraints(names, deferred) => self.set_constraints(names, *deferred)?,
         };
         if self.transaction_status() == TransactionStatus::Idle {
             self.session.set_timestamps(0, 0);
@@ -70,12 +74,50 @@ impl Sqlite {
     /// COMMIT or ROLLBACK, here and in the cluster's catalog.
     fn end_block(
         &mut self,
+        commits: bool,
         end: impl FnOnce(&mut Store) -> Result<(Ended, Option<Error>), Error>,
     ) -> Result<Option<Error>, Error> {
-        let ended = self.database()?.ending(end);
+        let ended = self.database()?.ending(commits, end);
+        define::pending::forget();
         let committed = matches!(ended, Ok((Ended::Committed, _)));
         self.end_cluster_transaction(committed)?;
         ended.map(|(_, warning)| warning)
+    }
+
+    /// Foreign keys that waited for the end of the transaction: 23503 rolls it back.
+    pub(super) fn check_before_commit(&mut self) -> Result<(), Error> {
+        let database = self.database()?;
+        if !define::pending::is_waiting() || database.store.status() == TransactionStatus::Failed {
+            return Ok(());
+        }
+        let checked = define::pending::check(database.store.connection(), true);
+        let Err(error) = checked else { return Ok(()) };
+        if database.store.span() == Span::Implicit {
+            database.ending(false, |store| store.end_implicit(false))?;
+        } else {
+            database.ending(false, |store| store.rollback(false))?;
+        }
+        self.session.set_timestamps(0, 0);
+        self.end_cluster_transaction(false)?;
+        Err(error)
+    }
+
+    /// SET CONSTRAINTS: what becomes immediate is checked at once.
+    fn set_constraints(&mut self, names: &[String], deferred: bool) -> Result<Option<Error>, Error> {
+        let database = self.database()?;
+        database.store.check_not_failed()?;
+        for name in names {
+            if let Err(error) = require_deferrable(&database.catalog(), name) {
+                database.failed();
+                return Err(error);
+            }
+        }
+        if database.store.span() == Span::Statement {
+            let message = "SET CONSTRAINTS can only be used in transaction blocks";
+            return Ok(Some(Error::new(Condition::NoActiveSqlTransaction, message)));
+        }
+        define::pending::set_deferred(names, deferred);
+        database.check_foreign_keys().map(|()| None)
     }
 
     /// The block's characteristics with what SET TRANSACTION states changed.
@@ -121,6 +163,7 @@ impl Sqlite {
         let database = self.database()?;
         let published = database.store.attachment().database().catalog_version();
         let defined = database.catalog.refresh(database.store.connection(), published).and_then(|()| {
+            refuse_while_pending(definition)?;
             let binder = Binder { database, session: &session, context: &context };
             let outcome = define::execute(
                 definition,
@@ -274,6 +317,35 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// 55006 where rows of a table still wait to be checked.
+fn refuse_while_pending(definition: &Definition) -> Result<(), Error> {
+    let names = match definition {
+        Definition::Drop { object: ObjectKind::Table, names, .. } => names.as_slice(),
+        Definition::Truncate { tables, .. } => tables.as_slice(),
+        Definition::AlterTable { table, .. } => std::slice::from_ref(table),
+        _ => return Ok(()),
+    };
+    names.iter().try_for_each(|name| define::pending::refuse_change(definition.tag(), &name.name))
+}
+
+/// Whether a constraint of that name is there and may be deferred, or 42704 or 42809.
+fn require_deferrable(catalog: &StoredCatalog<'_>, name: &str) -> Result<(), Error> {
+    let mut known = false;
+    for relation in catalog.relations()? {
+        for constraint in relation.constraints.iter().filter(|constraint| constraint.name == name) {
+            known = true;
+            if constraint.deferrable {
+                return Ok(());
+            }
+        }
+    }
+    Err(if known {
+        Error::new(Condition::WrongObjectType, format!("constraint \"{name}\" is not deferrable"))
+    } else {
+        Error::new(Condition::UndefinedObject, format!("constraint \"{name}\" does not exist"))
+    })
 }
 
 /// The planner at the service of definitions.

@@ -21,7 +21,7 @@ use crate::engine::sqlite::connection::{self, Interrupted, Options};
 use crate::engine::sqlite::failure::{self, Constraints};
 use crate::engine::sqlite::interrupts;
 use crate::engine::sqlite::transaction::{Access, Characteristics, Ended, Span, Transaction};
-use crate::engine::sqlite::{commit, writer};
+use crate::engine::sqlite::{commit, sequence, writer};
 use crate::error::{Condition, Error};
 use crate::system::fault;
 
@@ -107,6 +107,11 @@ impl Store {
     /// The characteristics of the transaction of now.
     pub fn characteristics(&self) -> Characteristics {
         self.transaction.characteristics()
+    }
+
+    /// 25P02 in a failed block.
+    pub fn check_not_failed(&self) -> Result<(), Error> {
+        self.transaction.check_not_failed()
     }
 
     /// When the transaction began: `now()`.
@@ -256,7 +261,11 @@ impl Store {
                 self.rollback_open();
                 Ok(())
             }
-            _ => self.run(&format!("ROLLBACK TO s{}", target.number)),
+            Open::Write => self.run(&format!("ROLLBACK TO s{}", target.number)).and_then(|()| {
+                // The statement was reset, so a failure here is the storage's.
+                sequence::restore(&self.connection).map_err(|error| self.describe(&error, &()))
+            }),
+            Open::Snapshot => self.run(&format!("ROLLBACK TO s{}", target.number)),
         });
         self.failing(result)
     }
@@ -367,6 +376,9 @@ impl Store {
             let _ = self.run("ROLLBACK");
         }
         self.attachment.finish_commit(position);
+        if result.is_ok() {
+            sequence::forget_drawn();
+        }
         fault::point("after-wal-append");
         self.attachment.release_writer();
         self.open = Open::None;
@@ -382,10 +394,30 @@ impl Store {
             // A failure leaves the connection in its transaction, which `reset` reports.
             let _ = self.run("ROLLBACK");
         }
+        if self.open == Open::Write && sequence::has_drawn() && self.connection.is_autocommit() {
+            self.keep_sequences();
+        }
         if self.open == Open::Write {
             self.attachment.release_writer();
         }
         self.open = Open::None;
+    }
+
+    /// Sequences do not roll back: nobody else may be given what was drawn here, so their places are stored before
+    /// the writer lock goes.
+    fn keep_sequences(&mut self) {
+        let stored = self.run("BEGIN IMMEDIATE").and_then(|()| {
+            let restored = sequence::restore(&self.connection).map_err(|error| self.describe(&error, &()));
+            restored.and_then(|()| self.commit_write())
+        });
+        if let Err(error) = stored {
+            // As when the machine stops before it has written: the values may come again.
+            log::warn!("sequences could not keep their places after a rollback: {error}");
+            if !self.connection.is_autocommit() {
+                let _ = self.run("ROLLBACK");
+            }
+        }
+        sequence::forget_drawn();
     }
 
     /// SQLite answers some failures (interrupts, full disks) by rolling everything back: then the lock must not

@@ -326,8 +326,13 @@ fn written(name: &str, types: &[Type]) -> String {
 }
 
 fn no_operator(name: &str, types: &[Type]) -> Error {
-    Error::new(Condition::UndefinedFunction, format!("operator does not exist: {}", written(name, types)))
-        .hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
+    Error::new(Condition::UndefinedFunction, format!("operator does not exist: {}", written(name, types))).hint(
+        if types.len() == 1 {
+            "No operator matches the given name and argument type. You might need to add an explicit type cast."
+        } else {
+            "No operator matches the given name and argument types. You might need to add explicit type casts."
+        },
+    )
 }
 
 /// An error with a position, unless it has one.

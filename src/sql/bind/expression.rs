@@ -282,6 +282,12 @@ impl Binder<'_> {
         Ok(Scalar::new(if word == "AND" { Node::And(terms) } else { Node::Or(terms) }, Type::Bool))
     }
 
+    /// The byte of the operator before an operand.
+    fn prefix_byte(&self, name: &str, inner: &Expr) -> Option<usize> {
+        let before = self.text.get(..start(inner)?)?;
+        before.trim_end_matches(|c: char| c.is_whitespace() || c == '(').strip_suffix(name).map(str::len)
+    }
+
     fn unary(&mut self, op: UnaryOperator, inner: &Expr) -> Result<Scalar, Error> {
         let byte = start(inner);
         match op {
@@ -292,7 +298,7 @@ impl Binder<'_> {
             }
             UnaryOperator::Minus => {
                 let bound = self.expression(inner)?;
-                self.negated(bound, byte)
+                self.negated(bound, self.prefix_byte("-", inner))
             }
             UnaryOperator::Plus => self.prefix("+", inner),
             UnaryOperator::BitwiseNot => self.prefix("~", inner),
@@ -305,7 +311,7 @@ impl Binder<'_> {
 
     fn prefix(&mut self, name: &str, inner: &Expr) -> Result<Scalar, Error> {
         let bound = self.expression(inner)?;
-        self.operator(name, None, bound, start(inner))
+        self.operator(name, None, bound, self.prefix_byte(name, inner))
     }
 
     /// A minus before digits belongs to them: -2147483648 is an integer.

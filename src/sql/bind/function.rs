@@ -7,8 +7,11 @@ use super::coerce::choose;
 use super::expression::start;
 use crate::error::{Condition, Error};
 use crate::sql::functions::{self, Emit, Function, FunctionKind};
-use crate::sql::ir::{Aggregate, Frame, FrameBound, Node, Order, OrderKey, Scalar, Window};
+use crate::sql::ir::{Aggregate, Body, Frame, FrameBound, Node, Order, OrderKey, OutputColumn, Query, Scalar, Window};
 use crate::sql::types::{Type, Value};
+
+/// GREATEST and LEAST of so many are a CASE, whose size doubles with each.
+const EXTREME_CASES_MAX: usize = 4;
 
 impl Binder<'_> {
     /// A call as written.
@@ -147,6 +150,9 @@ impl Binder<'_> {
         let operator = if name == "greatest" { ">=" } else { "<=" };
         let Some(first) = self.variadic_common(&context, arguments, Node::Row)? else { return Ok(None) };
         let (Node::Row(mut items), type_) = (first.node, first.type_) else { return Ok(None) };
+        if items.len() > EXTREME_CASES_MAX {
+            return Ok(Some(extreme_of_rows(items, type_, name == "greatest")));
+        }
         let mut best = items.remove(0);
         for item in items {
             let wins = self.operator(operator, Some(best.clone()), item.clone(), byte)?;
@@ -472,4 +478,19 @@ fn written(name: &str, types: &[Type]) -> String {
 fn no_function(name: &str, types: &[Type]) -> Error {
     Error::new(Condition::UndefinedFunction, format!("function {} does not exist", written(name, types)))
         .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+}
+
+/// GREATEST or LEAST as the first row of a sorted list.
+fn extreme_of_rows(items: Vec<Scalar>, type_: Type, greatest: bool) -> Scalar {
+    let column = OutputColumn { name: "column1".to_owned(), type_, typmod: -1, origin: None, not_null: false };
+    let rows = items.into_iter().map(|item| vec![item]).collect();
+    let query = Query {
+        ctes: Vec::new(),
+        body: Body::Values(rows),
+        order: vec![Order { key: OrderKey::Output(0), descending: greatest, nulls_first: false }],
+        limit: Some(Scalar::integer(1)),
+        offset: None,
+        columns: vec![column],
+    };
+    Scalar::new(Node::Subquery(Box::new(query)), type_)
 }

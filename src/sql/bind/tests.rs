@@ -17,11 +17,7 @@ fn column(name: &str, type_: Type, typmod: i32, not_null: bool) -> ColumnDefinit
 
 fn table(oid: u32, name: &str, columns: Vec<ColumnDefinition>, key: Option<usize>) -> Rc<Relation> {
     let constraints = key
-        .map(|at| Constraint {
-            oid: oid + 1,
-            name: format!("{name}_pkey"),
-            kind: ConstraintKind::PrimaryKey { columns: vec![at] },
-        })
+        .map(|at| Constraint::new(oid + 1, format!("{name}_pkey"), ConstraintKind::PrimaryKey { columns: vec![at] }))
         .into_iter()
         .collect();
     Rc::new(Relation {

@@ -11,7 +11,9 @@ pub(super) fn alter(cursor: &mut Cursor<'_>, object: ObjectKind) -> Result<Defin
     let if_exists = cursor.words(&["if", "exists"]);
     cursor.word("only");
     let table = cursor.name()?;
-    let actions = cursor.list(action)?;
+    let own = object == ObjectKind::Sequence && !["owner", "rename", "set"].iter().any(|word| cursor.peek(&[word]));
+    let actions =
+        if own { vec![AlterAction::Sequence(super::table::sequence_options(cursor)?)] } else { cursor.list(action)? };
     Ok(Definition::AlterTable { table, object, if_exists, actions })
 }
 

@@ -300,6 +300,20 @@ pub struct ConstraintClause {
     pub kind: ConstraintClauseKind,
     /// FOREIGN KEY … NOT VALID or CHECK … NOT VALID: rows that exist are not looked at.
     pub not_valid: bool,
+    /// DEFERRABLE, of a foreign key.
+    pub deferral: Deferral,
+}
+
+/// When a foreign key is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Deferral {
+    /// At the end of each statement.
+    #[default]
+    No,
+    /// DEFERRABLE INITIALLY IMMEDIATE: likewise, unless SET CONSTRAINTS says otherwise.
+    InitiallyImmediate,
+    /// DEFERRABLE INITIALLY DEFERRED: at the end of the transaction, unless SET CONSTRAINTS says otherwise.
+    InitiallyDeferred,
 }
 
 /// What a written constraint demands.
@@ -391,11 +405,17 @@ pub struct CreateSequence {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub struct SequenceOptions {
+    pub type_: Option<Type>,
     pub start: Option<i64>,
     pub increment: Option<i64>,
-    pub minimum: Option<i64>,
-    pub maximum: Option<i64>,
-    pub cycle: bool,
+    /// `Some(None)`: NO MINVALUE.
+    pub minimum: Option<Option<i64>>,
+    pub maximum: Option<Option<i64>>,
+    pub cycle: Option<bool>,
+    /// RESTART, of ALTER SEQUENCE; `Some(None)`: at the start value.
+    pub restart: Option<Option<i64>>,
+    /// OWNED BY a column of a table.
+    pub owned_by: Option<(Name, String)>,
 }
 
 /// One action of ALTER TABLE.
@@ -457,6 +477,8 @@ pub enum AlterAction {
     OwnerTo {
         role: RoleName,
     },
+    /// ALTER SEQUENCE's own options.
+    Sequence(SequenceOptions),
     /// SET (fillfactor = 90).
     SetOptions(Vec<String>),
     /// RESET (fillfactor).

@@ -6,10 +6,12 @@ use super::cursor::Cursor;
 use super::types::written_type;
 use super::{
     BoundClause, BoundValue, ColumnClause, ConstraintClause, ConstraintClauseKind, CreateIndex, CreateSequence,
-    CreateTable, CreateTableAs, CreateView, Definition, Generated, IndexKeyClause, Name, OnCommit, SequenceOptions,
+    CreateTable, CreateTableAs, CreateView, Deferral, Definition, Generated, IndexKeyClause, Name, OnCommit,
+    SequenceOptions,
 };
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{PartitionStrategy, ReferentialAction};
+use crate::sql::types::Type;
 
 /// Words that end a DEFAULT expression.
 const COLUMN_CONSTRAINTS: &[&str] = &[
@@ -243,8 +245,8 @@ pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<ColumnClause, Error> {
             break;
         };
         if let Some(kind) = kind {
-            let not_valid = constraint_tail(cursor)?;
-            column.constraints.push(ConstraintClause { name: constraint_name, kind, not_valid });
+            let (not_valid, deferral) = constraint_tail(cursor, &kind)?;
+            column.constraints.push(ConstraintClause { name: constraint_name, kind, not_valid, deferral });
         }
     }
     if nullable && column.not_null {
@@ -318,8 +320,8 @@ pub(super) fn constraint(cursor: &mut Cursor<'_>) -> Result<ConstraintClause, Er
     } else {
         return Err(cursor.unexpected());
     };
-    let not_valid = constraint_tail(cursor)?;
-    Ok(ConstraintClause { name, kind, not_valid })
+    let (not_valid, deferral) = constraint_tail(cursor, &kind)?;
+    Ok(ConstraintClause { name, kind, not_valid, deferral })
 }
 
 fn refuse_using_index(cursor: &Cursor<'_>) -> Result<(), Error> {
@@ -346,17 +348,51 @@ fn index_tail(cursor: &mut Cursor<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// DEFERRABLE and NOT VALID; whether the latter was there.
-fn constraint_tail(cursor: &mut Cursor<'_>) -> Result<bool, Error> {
-    let mut not_valid = false;
+/// DEFERRABLE and NOT VALID, as far as that kind of constraint takes them.
+fn constraint_tail(cursor: &mut Cursor<'_>, kind: &ConstraintClauseKind) -> Result<(bool, Deferral), Error> {
+    let (is_key, is_check) = (
+        matches!(kind, ConstraintClauseKind::PrimaryKey { .. } | ConstraintClauseKind::Unique { .. }),
+        matches!(kind, ConstraintClauseKind::Check { .. }),
+    );
+    let (mut not_valid, mut deferrable, mut deferred) = (false, None, None);
     loop {
-        if cursor.words(&["not", "deferrable"]) || cursor.words(&["initially", "immediate"]) {
+        let position = cursor.position();
+        if cursor.words(&["not", "deferrable"]) {
+            deferrable = Some(false);
+        } else if cursor.words(&["initially", "immediate"]) {
+            deferred = Some(false);
         } else if cursor.peek(&["deferrable"]) || cursor.peek(&["initially", "deferred"]) {
-            return Err(Error::unsupported("a deferrable constraint").position(cursor.position()));
+            if is_check {
+                let message = "CHECK constraints cannot be marked DEFERRABLE";
+                return Err(Error::new(Condition::FeatureNotSupported, message).position(position));
+            }
+            if is_key {
+                return Err(Error::unsupported("a deferrable unique constraint").position(position));
+            }
+            if cursor.word("deferrable") {
+                deferrable = Some(true);
+            } else {
+                cursor.words(&["initially", "deferred"]);
+                deferred = Some(true);
+            }
         } else if cursor.words(&["not", "valid"]) {
+            if is_key {
+                let name = if matches!(kind, ConstraintClauseKind::Unique { .. }) { "UNIQUE" } else { "PRIMARY KEY" };
+                let message = format!("{name} constraints cannot be marked NOT VALID");
+                return Err(Error::new(Condition::FeatureNotSupported, message).position(position));
+            }
             not_valid = true;
-        } else if !cursor.words(&["no", "inherit"]) {
-            return Ok(not_valid);
+        } else if !(is_check && cursor.words(&["no", "inherit"])) {
+            if deferrable == Some(false) && deferred == Some(true) {
+                let message = "constraint declared INITIALLY DEFERRED must be DEFERRABLE";
+                return Err(Error::new(Condition::SyntaxError, message).position(position));
+            }
+            let deferral = match (deferrable, deferred) {
+                (_, Some(true)) => Deferral::InitiallyDeferred,
+                (Some(true), _) => Deferral::InitiallyImmediate,
+                _ => Deferral::No,
+            };
+            return Ok((not_valid, deferral));
         }
     }
 }
@@ -547,32 +583,72 @@ pub(super) fn create_view(cursor: &mut Cursor<'_>, or_replace: bool, temporary: 
 pub(super) fn create_sequence(cursor: &mut Cursor<'_>, temporary: bool) -> Result<Definition, Error> {
     let if_not_exists = cursor.words(&["if", "not", "exists"]);
     let name = cursor.name()?;
+    let options = sequence_options(cursor)?;
+    if options.restart.is_some() {
+        return Err(Error::new(Condition::SyntaxError, "RESTART is an option of ALTER SEQUENCE"));
+    }
+    Ok(Definition::CreateSequence(CreateSequence { name, if_not_exists, temporary, options }))
+}
+
+/// The options of CREATE and ALTER SEQUENCE, as many as there are.
+pub(super) fn sequence_options(cursor: &mut Cursor<'_>) -> Result<SequenceOptions, Error> {
     let mut options = SequenceOptions::default();
     loop {
         if cursor.word("start") {
             cursor.word("with");
             options.start = Some(cursor.integer()?);
+        } else if cursor.word("restart") {
+            let with = cursor.word("with");
+            let at_end = cursor.at_end() || cursor.peek_semicolon() || (!with && cursor.peek_word());
+            options.restart = Some(if at_end { None } else { Some(cursor.integer()?) });
         } else if cursor.word("increment") {
             cursor.word("by");
             options.increment = Some(cursor.integer()?);
         } else if cursor.word("minvalue") {
-            options.minimum = Some(cursor.integer()?);
+            options.minimum = Some(Some(cursor.integer()?));
         } else if cursor.word("maxvalue") {
-            options.maximum = Some(cursor.integer()?);
+            options.maximum = Some(Some(cursor.integer()?));
+        } else if cursor.words(&["no", "minvalue"]) {
+            options.minimum = Some(None);
+        } else if cursor.words(&["no", "maxvalue"]) {
+            options.maximum = Some(None);
         } else if cursor.word("cache") {
+            // Values are drawn one by one, whatever may be kept.
             cursor.integer()?;
         } else if cursor.word("cycle") {
-            options.cycle = true;
+            options.cycle = Some(true);
+        } else if cursor.words(&["no", "cycle"]) {
+            options.cycle = Some(false);
         } else if cursor.word("as") {
-            written_type(cursor)?;
+            let type_ = written_type(cursor)?.type_;
+            if !matches!(type_, Type::Int2 | Type::Int4 | Type::Int8) {
+                let message = "sequence type must be smallint, integer, or bigint";
+                return Err(Error::new(Condition::InvalidParameterValue, message));
+            }
+            options.type_ = Some(type_);
         } else if cursor.words(&["owned", "by"]) {
-            let _: Name = cursor.name()?;
-        } else if !cursor.words(&["no", "minvalue"])
-            && !cursor.words(&["no", "maxvalue"])
-            && !cursor.words(&["no", "cycle"])
-        {
-            break;
+            options.owned_by = owner_column(cursor)?;
+        } else {
+            return Ok(options);
         }
     }
-    Ok(Definition::CreateSequence(CreateSequence { name, if_not_exists, temporary, options }))
+}
+
+/// After OWNED BY: `table.column`, `schema.table.column` or NONE.
+fn owner_column(cursor: &mut Cursor<'_>) -> Result<Option<(Name, String)>, Error> {
+    if cursor.word("none") {
+        return Ok(None);
+    }
+    let mut table = cursor.name()?;
+    if cursor.punctuation(&Token::Period) {
+        return Ok(Some((table, cursor.identifier()?)));
+    }
+    let column = std::mem::take(&mut table.name);
+    match table.schema.take() {
+        Some(name) => Ok(Some((Name { name, ..table }, column))),
+        None => {
+            let message = "invalid OWNED BY option";
+            Err(Error::new(Condition::SyntaxError, message).hint("Specify OWNED BY table.column or OWNED BY NONE."))
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use super::arguments::{bytes, int, text, truth, type_};
 use super::{Function, Host, pattern};
 use crate::error::{Condition, Error};
+use crate::sql::types::Type;
 use crate::sql::types::Type::{Any, AnyElement, Bool, Bytea, Int4, Int8, Text, TextArray};
 use crate::sql::types::{self, Datum, Value};
 
@@ -346,7 +347,15 @@ fn typed<'a>(a: &'a [Datum<'a>]) -> impl Iterator<Item = Result<(Datum<'a>, type
 
 /// text || anything, anything || text.
 pub fn any_concat(host: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
-    concat(host, a)
+    let mut out = String::new();
+    for argument in typed(a) {
+        match argument? {
+            // It is cast to text, which for a truth value is not what its output is.
+            (Datum::Int(truth), Type::Bool) => out.push_str(if truth == 0 { "false" } else { "true" }),
+            (datum, type_) => out.push_str(&shown(host, datum, type_)?),
+        }
+    }
+    owned(out)
 }
 
 /// bytea || bytea.

@@ -5,10 +5,10 @@
 //! the text. Nothing is looked up here.
 
 mod cursor;
+mod dialect;
 mod utility;
 
 use sqlparser::ast;
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token as AstToken, TokenWithSpan};
 
@@ -95,7 +95,7 @@ fn with_parser<T>(
     tokens: &[Token],
     parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
 ) -> Result<T, Error> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = dialect::Grammar;
     let translated = tokens.iter().map(|token| translate(text, *token)).collect::<Result<Vec<_>, _>>()?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(translated);
     let parsed = parse(&mut parser).map_err(|error| syntax_error(text, tokens, &error))?;

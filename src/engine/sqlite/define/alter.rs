@@ -37,6 +37,9 @@ impl Definer<'_> {
             return Err(wrong_kind(&relation, if object == ObjectKind::View { "a view" } else { "a sequence" }));
         }
         let mut oid = relation.oid;
+        if let [AlterAction::Sequence(options)] = actions {
+            return self.alter_sequence(&relation, options);
+        }
         for action in actions {
             let current = self.catalog().relation_by_oid(oid)?.ok_or_else(|| missing(object, name))?;
             oid = self.act(&current, action)?;
@@ -59,7 +62,8 @@ impl Definer<'_> {
         }
         let mut new = (**relation).clone();
         match action {
-            AlterAction::Nothing | AlterAction::ValidateConstraint { .. } => {}
+            AlterAction::Nothing | AlterAction::Sequence(_) => {}
+            AlterAction::ValidateConstraint { name } => self.validate_constraint(relation, new, name)?,
             AlterAction::AddConstraint(clause) => self.alter_add_constraint(relation, new, clause)?,
             AlterAction::DropConstraint { name, if_exists, cascade } => {
                 self.drop_constraint(relation, new, name, *if_exists, *cascade)?
@@ -232,6 +236,9 @@ impl Definer<'_> {
         clause: &ConstraintClause,
     ) -> Result<(), Error> {
         self.add_constraint(&mut new, clause)?;
+        if let Some(constraint) = new.constraints.last_mut() {
+            constraint.not_valid = clause.not_valid;
+        }
         let Some(constraint) = new.constraints.last().cloned() else { return Ok(()) };
         match &constraint.kind {
             ConstraintKind::PrimaryKey { columns } => {
@@ -257,6 +264,25 @@ impl Definer<'_> {
                 self.store(&new)
             }
         }
+    }
+
+    /// VALIDATE CONSTRAINT: looks at the rows that NOT VALID left alone.
+    fn validate_constraint(&mut self, relation: &Relation, mut new: Relation, name: &str) -> Result<(), Error> {
+        let constraint = new.constraints.iter_mut().find(|constraint| constraint.name == name);
+        let constraint = constraint.ok_or_else(|| no_constraint(relation, name))?;
+        match &constraint.kind {
+            ConstraintKind::Check { expression } => self.validate_check(relation, name, expression)?,
+            ConstraintKind::ForeignKey { .. } => self.validate_foreign_key(relation, constraint)?,
+            _ => {
+                let message = format!(
+                    "constraint \"{name}\" of relation \"{}\" is not a foreign key or check constraint",
+                    relation.name
+                );
+                return Err(Error::new(Condition::WrongObjectType, message));
+            }
+        }
+        constraint.not_valid = false;
+        self.store(&new)
     }
 
     fn drop_constraint(

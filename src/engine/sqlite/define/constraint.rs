@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{Definer, column_index, is_table, wrong_kind};
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Constraint, ConstraintKind, Index, IndexKey, Relation, RelationKind};
-use crate::sql::define::{ConstraintClause, ConstraintClauseKind, names_in};
+use crate::sql::define::{ConstraintClause, ConstraintClauseKind, Deferral, names_in};
 use crate::sql::types::Type;
 
 /// PostgreSQL's limit on a name, in bytes.
@@ -117,7 +117,7 @@ impl Definer<'_> {
             storage: Some(super::storage::storage_name(&name, index_oid)),
         });
         let kind = if primary { ConstraintKind::PrimaryKey { columns } } else { ConstraintKind::Unique { columns } };
-        relation.constraints.push(Constraint { oid: self.writer().next_oid(relation.temporary)?, name, kind });
+        relation.constraints.push(Constraint::new(self.writer().next_oid(relation.temporary)?, name, kind));
         Ok(())
     }
 
@@ -137,7 +137,7 @@ impl Definer<'_> {
             }
         };
         let kind = ConstraintKind::Check { expression: expression.to_owned() };
-        relation.constraints.push(Constraint { oid: self.writer().next_oid(relation.temporary)?, name, kind });
+        relation.constraints.push(Constraint::new(self.writer().next_oid(relation.temporary)?, name, kind));
         Ok(())
     }
 
@@ -190,7 +190,12 @@ impl Definer<'_> {
             on_delete: *on_delete,
             on_update: *on_update,
         };
-        relation.constraints.push(Constraint { oid: self.writer().next_oid(relation.temporary)?, name, kind });
+        let oid = self.writer().next_oid(relation.temporary)?;
+        relation.constraints.push(Constraint {
+            deferrable: clause.deferral != Deferral::No,
+            deferred: clause.deferral == Deferral::InitiallyDeferred,
+            ..Constraint::new(oid, name, kind)
+        });
         Ok(())
     }
 

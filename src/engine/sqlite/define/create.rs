@@ -4,13 +4,12 @@ use std::rc::Rc;
 
 use super::storage::{rowid_column, storage_name};
 use super::{Definer, column_index, is_table, wrong_kind};
-use crate::engine::sqlite::catalog::failure;
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{ColumnDefinition, Index, IndexKey, Partitioning, Relation, RelationKind};
 use crate::sql::define::partition::quoted;
 use crate::sql::define::{
     BoundClause, ColumnClause, ConstraintClause, ConstraintClauseKind, CreateIndex, CreateSequence, CreateTable,
-    CreateTableAs, CreateView, Generated, Name, OnCommit, SequenceOptions,
+    CreateTableAs, CreateView, Deferral, Generated, Name, OnCommit, SequenceOptions,
 };
 use crate::sql::types::Type;
 
@@ -128,7 +127,7 @@ impl Definer<'_> {
             name: Name { schema: Some(relation.schema.clone()), name: name.clone(), position: 1 },
             if_not_exists: false,
             temporary: relation.temporary,
-            options: SequenceOptions { maximum: type_maximum(clause.type_), ..SequenceOptions::default() },
+            options: SequenceOptions { type_: Some(clause.type_), ..SequenceOptions::default() },
         };
         self.create_sequence(&sequence)?;
         Ok(format!("nextval('{}.{}'::regclass)", quoted(&relation.schema), quoted(&name)).replace("\"\"", "\""))
@@ -161,7 +160,7 @@ impl Definer<'_> {
                 ConstraintKind::Check { expression } => ConstraintClauseKind::Check { expression: expression.clone() },
                 ConstraintKind::ForeignKey { .. } => continue,
             };
-            constraints.push(ConstraintClause { name: None, kind, not_valid: false });
+            constraints.push(ConstraintClause { name: None, kind, not_valid: false, deferral: Deferral::No });
         }
         Ok(())
     }
@@ -233,7 +232,7 @@ impl Definer<'_> {
         if of_constraint.is_some() {
             let kind =
                 if index.primary { ConstraintKind::PrimaryKey { columns } } else { ConstraintKind::Unique { columns } };
-            partition.constraints.push(Constraint { oid: self.writer().next_oid(partition.temporary)?, name, kind });
+            partition.constraints.push(Constraint::new(self.writer().next_oid(partition.temporary)?, name, kind));
         }
         Ok(())
     }
@@ -329,27 +328,15 @@ impl Definer<'_> {
             });
         }
         let options = &sequence.options;
-        let increment = options.increment.unwrap_or(1);
-        if increment == 0 {
-            return Err(Error::new(Condition::InvalidParameterValue, "INCREMENT must not be zero"));
+        if let Some(type_) = options.type_
+            && let Some(first) = relation.columns.first_mut()
+        {
+            first.type_ = type_;
         }
-        let minimum = options.minimum.unwrap_or(if increment > 0 { 1 } else { i64::MIN });
-        let maximum = options.maximum.unwrap_or(if increment > 0 { i64::MAX } else { -1 });
-        if minimum >= maximum {
-            let message = format!("MINVALUE ({minimum}) must be less than MAXVALUE ({maximum})");
-            return Err(Error::new(Condition::InvalidParameterValue, message));
-        }
-        let start = options.start.unwrap_or(if increment > 0 { minimum } else { maximum });
-        if !(minimum..=maximum).contains(&start) {
-            let message = format!("START value ({start}) cannot be outside MINVALUE..MAXVALUE");
-            return Err(Error::new(Condition::InvalidParameterValue, message));
-        }
+        super::sequence::check_owner(&relation, options)?;
+        let bounds = super::sequence::bounds(options, options.type_.unwrap_or(Type::Int8))?;
         self.writer().put(&relation)?;
-        let database = if relation.temporary { "temp" } else { "main" };
-        let sql = format!("INSERT INTO {database}.pgp_sequence VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?2, 0)");
-        let parameters = rusqlite::params![relation.oid, start, increment, minimum, maximum, options.cycle];
-        self.context.connection.execute(&sql, parameters).map_err(failure)?;
-        Ok(())
+        self.insert_sequence(&relation, &bounds)
     }
 
     pub(super) fn create_index(&mut self, clause: &CreateIndex) -> Result<(), Error> {
@@ -455,14 +442,6 @@ fn same_columns(old: &Relation, new: &Relation) -> Result<(), Error> {
 /// The relation as a DEFAULT sees it: no column can be named there.
 fn no_columns(relation: &Relation) -> Relation {
     Relation { columns: Vec::new(), ..relation.clone() }
-}
-
-fn type_maximum(type_: Type) -> Option<i64> {
-    match type_ {
-        Type::Int2 => Some(i64::from(i16::MAX)),
-        Type::Int4 => Some(i64::from(i32::MAX)),
-        _ => None,
-    }
 }
 
 fn partition_column(relation: &Relation, name: &str) -> Result<usize, Error> {

@@ -8,7 +8,9 @@ mod alter;
 mod constraint;
 mod create;
 mod partition;
+pub mod pending;
 mod remove;
+mod sequence;
 mod storage;
 mod trigger;
 mod violation;
@@ -25,7 +27,6 @@ use crate::sql::define::{Definition, Name, ObjectKind};
 use crate::sql::plan::Column;
 use crate::sql::types::Type;
 
-pub use partition::register as register_partition_hash;
 pub use violation::{not_null, unique_detail, violated, violated_in};
 
 /// What the planner does for definitions: expressions and queries inside them are its business.
@@ -58,6 +59,12 @@ pub struct Context<'a> {
     pub superuser: bool,
     /// Binds the expressions.
     pub binder: &'a dyn ExpressionBinder,
+}
+
+/// Makes the functions known that stored triggers and conditions call.
+pub fn register(connection: &Connection) -> rusqlite::Result<()> {
+    partition::register(connection)?;
+    pending::register(connection)
 }
 
 /// What carrying out a definition leaves for the caller.

@@ -301,6 +301,7 @@ impl Definer<'_> {
     fn restart_sequences(&self, table: &Relation) -> Result<(), Error> {
         let database = if table.temporary { "temp" } else { "main" };
         for sequence in self.sequences_of(table)? {
+            super::super::sequence::changed_by_definition(&self.catalog(), &sequence)?;
             let sql =
                 format!("UPDATE {database}.pgp_sequence SET last_value = start, is_called = 0 WHERE relation = ?1");
             self.context.connection.execute(&sql, [sequence.oid]).map_err(failure)?;

@@ -180,13 +180,46 @@ impl Definer<'_> {
                 sources.join(", "),
                 quoted(&old.storage)
             );
-            self.run_storage(&sql).map_err(|error| self.rebuild_failure(old, new, error))?;
+            self.copy_rows(old, new, &sql)?;
         }
         self.storage(&format!("DROP TABLE {}", quoted(&old.storage)))?;
         for index in &new.indexes {
             self.create_index_storage(new, index)?;
         }
         Ok(())
+    }
+
+    /// Copies by an INSERT. A check that is not valid is not put to the rows that are there; the others are.
+    fn copy_rows(&self, old: &Relation, new: &Relation, insert: &str) -> Result<(), Error> {
+        let copy = || self.run_storage(insert).map_err(|error| self.rebuild_failure(old, new, error));
+        if !new.constraints.iter().any(|constraint| constraint.not_valid) {
+            return copy();
+        }
+        self.storage("PRAGMA ignore_check_constraints = ON")?;
+        let copied = copy();
+        self.storage("PRAGMA ignore_check_constraints = OFF")?;
+        copied?;
+        for constraint in new.constraints.iter().filter(|constraint| !constraint.not_valid) {
+            if let ConstraintKind::Check { expression } = &constraint.kind {
+                self.validate_check(new, &constraint.name, expression)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// 23514 when a row that is there violates a check.
+    pub(super) fn validate_check(&self, relation: &Relation, name: &str, expression: &str) -> Result<(), Error> {
+        let condition = self.context.binder.expression(relation, expression, Some((Type::Bool, -1)))?;
+        // A function that the condition calls may be unknown to the connection: this learns of it.
+        let sql = format!("SELECT 1 FROM {} WHERE NOT ({condition}) LIMIT 1", quoted(&relation.storage));
+        let found = loop {
+            let found = self.context.connection.prepare(&sql).and_then(|mut statement| statement.exists(()));
+            match found {
+                Err(error) if self.context.binder.provide_missing(&error.to_string()) => {}
+                found => break found.map_err(super::super::catalog::failure)?,
+            }
+        };
+        if found { Err(violation::check_of_existing_rows(relation, name)) } else { Ok(()) }
     }
 
     /// What a failed copy means: a duplicate key, a NULL, or a row that violates a check.

@@ -25,7 +25,7 @@ struct Database {
 impl Database {
     fn new() -> Self {
         let connection = Connection::open_in_memory().unwrap();
-        register_partition_hash(&connection).unwrap();
+        register(&connection).unwrap();
         super::super::catalog::create(&connection, "postgres").unwrap();
         let cache = Cache::new();
         cache.refresh(&connection, 0).unwrap();

@@ -5,6 +5,7 @@
 use std::rc::Rc;
 
 use super::Definer;
+use super::pending::{CALL, Check};
 use super::storage::{column_list, quoted};
 use super::violation::{ForeignKey, PREFIX, Raised};
 use crate::error::Error;
@@ -12,6 +13,7 @@ use crate::sql::catalog::{
     Catalog, Constraint, ConstraintKind, PartitionBound, ReferentialAction, Relation, RelationKind,
 };
 use crate::sql::define::partition::unroutable_condition;
+use crate::sql::types::Type;
 
 impl Definer<'_> {
     /// Renews the triggers on a relation's storage: those of its own foreign keys, of foreign keys that refer to
@@ -69,6 +71,13 @@ impl Definer<'_> {
                 }
             }
         }
+        for constraint in &relation.constraints {
+            if let ConstraintKind::Check { expression } = &constraint.kind
+                && constraint.not_valid
+            {
+                sql.push((constraint.oid, vec![self.check_trigger(relation, constraint, expression)?]));
+            }
+        }
         sql.push((0, self.partition_triggers(relation)?));
         // SQLite fires the newest trigger first, PostgreSQL that of the oldest constraint.
         sql.sort_by_key(|(oid, _)| std::cmp::Reverse(*oid));
@@ -92,11 +101,14 @@ impl Definer<'_> {
             Ok(match action {
                 ReferentialAction::NoAction | ReferentialAction::Restrict => {
                     let found = format!("EXISTS (SELECT 1 FROM {table} WHERE {pairs})");
-                    let key = foreign_key(child, parent, constraint, parent, referenced_columns);
-                    format!(
-                        "SELECT {} WHERE {found}",
-                        raise(&Raised::StillReferenced(key), parent, referenced_columns, "OLD.")
-                    )
+                    let raised =
+                        Raised::StillReferenced(foreign_key(child, parent, constraint, parent, referenced_columns));
+                    let told = if action == ReferentialAction::Restrict {
+                        raise(&raised, parent, referenced_columns, "OLD.")
+                    } else {
+                        later(raised, child, parent, constraint, (parent, referenced_columns, "OLD."))
+                    };
+                    format!("SELECT {told} WHERE {found}")
                 }
                 ReferentialAction::Cascade if delete => format!("DELETE FROM {table} WHERE {pairs}"),
                 ReferentialAction::Cascade => {
@@ -135,6 +147,26 @@ impl Definer<'_> {
             Some(text) => self.context.binder.expression(relation, text, Some((column.type_, column.typmod))),
             None => Ok("NULL".to_owned()),
         }
+    }
+
+    /// SQLite puts a check only to rows whose change touches its columns, which is enough where all rows pass it.
+    fn check_trigger(&self, relation: &Relation, constraint: &Constraint, expression: &str) -> Result<String, Error> {
+        let condition = self.context.binder.expression(relation, expression, Some((Type::Bool, -1)))?;
+        let live: Vec<String> = relation
+            .columns
+            .iter()
+            .filter(|column| !column.dropped)
+            .map(|column| format!("NEW.{0} AS {0}", quoted(&column.name)))
+            .collect();
+        let told = format!("CHECK constraint failed: {}", constraint.name).replace('\'', "''");
+        Ok(format!(
+            "CREATE {}TRIGGER check_{} AFTER UPDATE ON {} BEGIN \
+             SELECT RAISE(ABORT, '{told}') FROM (SELECT {}) WHERE NOT ({condition}); END",
+            temporary(relation),
+            constraint.oid,
+            quoted(&relation.storage),
+            live.join(", ")
+        ))
     }
 
     fn partition_triggers(&self, root: &Relation) -> Result<Vec<String>, Error> {
@@ -181,16 +213,7 @@ impl Definer<'_> {
             return Ok(());
         };
         let Some(parent) = self.catalog().relation_by_oid(*references)? else { return Ok(()) };
-        let quotes: Vec<String> =
-            columns.iter().map(|column| format!("quote({})", column_list(child, &[*column], "child."))).collect();
-        let sql = format!(
-            "SELECT {} FROM {} AS child WHERE {} AND NOT EXISTS (SELECT 1 FROM {} AS parent WHERE {}) LIMIT 1",
-            quotes.join(" || ',' || "),
-            quoted(&child.storage),
-            not_null(child, columns, "child."),
-            quoted(&parent.storage),
-            matching(&parent, referenced_columns, "parent.", child, columns, "child."),
-        );
+        let sql = unmatched(child, columns, &parent, referenced_columns);
         use rusqlite::OptionalExtension;
         let key: Option<String> = self
             .context
@@ -212,7 +235,7 @@ fn child_triggers(child: &Relation, parent: &Relation, constraint: &Constraint) 
     let key = foreign_key(child, parent, constraint, child, columns);
     let body = format!(
         "SELECT {} WHERE NOT EXISTS (SELECT 1 FROM {} WHERE {found})",
-        raise(&Raised::MissingKey(key), child, columns, "NEW."),
+        later(Raised::MissingKey(key), child, parent, constraint, (child, columns, "NEW.")),
         quoted(&parent.storage)
     );
     let (oid, storage, list) = (constraint.oid, quoted(&child.storage), column_list(child, columns, ""));
@@ -296,14 +319,72 @@ fn foreign_key(
     }
 }
 
+/// The call that leaves a key to be checked at the end: `at` is the row that has it.
+fn later(
+    raised: Raised,
+    child: &Relation,
+    parent: &Relation,
+    constraint: &Constraint,
+    at: (&Relation, &[usize], &str),
+) -> String {
+    let ConstraintKind::ForeignKey { columns, referenced_columns, .. } = &constraint.kind else {
+        return "NULL".to_owned();
+    };
+    let given = |relation: &Relation, columns: &[usize]| {
+        let terms: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| format!("{} = ?{}", column_list(relation, &[*column], ""), at + 1))
+            .collect();
+        terms.join(" AND ")
+    };
+    let check = Check {
+        deferrable: constraint.deferrable,
+        deferred: constraint.deferred,
+        // The parent first, which has an index; only a CASE keeps SQLite to that order.
+        of_key: format!(
+            "SELECT 1 WHERE CASE WHEN EXISTS (SELECT 1 FROM {} WHERE {}) THEN 0 \
+             ELSE EXISTS (SELECT 1 FROM {} WHERE {}) END",
+            quoted(&parent.storage),
+            given(parent, referenced_columns),
+            quoted(&child.storage),
+            given(child, columns)
+        ),
+        of_all: unmatched(child, columns, parent, referenced_columns),
+        raised,
+    };
+    let json = serde_json::to_string(&check).unwrap_or_default().replace('\'', "''");
+    let (relation, columns, prefix) = at;
+    format!(
+        "{CALL}('{json}', {}, {})",
+        quotes(relation, columns, prefix).join(" || ',' || "),
+        column_list(relation, columns, prefix)
+    )
+}
+
+/// Yields one key of the child's, quoted, that the parent does not have.
+fn unmatched(child: &Relation, columns: &[usize], parent: &Relation, referenced_columns: &[usize]) -> String {
+    format!(
+        "SELECT {} FROM {} AS child WHERE {} AND NOT EXISTS (SELECT 1 FROM {} AS parent WHERE {}) LIMIT 1",
+        quotes(child, columns, "child.").join(" || ',' || "),
+        quoted(&child.storage),
+        not_null(child, columns, "child."),
+        quoted(&parent.storage),
+        matching(parent, referenced_columns, "parent.", child, columns, "child."),
+    )
+}
+
+fn quotes(relation: &Relation, columns: &[usize], prefix: &str) -> Vec<String> {
+    columns.iter().map(|column| format!("quote({})", column_list(relation, &[*column], prefix))).collect()
+}
+
 fn json(raised: &Raised) -> String {
     serde_json::to_string(raised).unwrap_or_default()
 }
 
 /// `RAISE(ABORT, …)` with what was found and the key's values.
 fn raise(raised: &Raised, relation: &Relation, columns: &[usize], prefix: &str) -> String {
-    let values: Vec<String> =
-        columns.iter().map(|column| format!("quote({})", column_list(relation, &[*column], prefix))).collect();
+    let values = quotes(relation, columns, prefix);
     let text = format!("{PREFIX}{}", json(raised)).replace('\'', "''");
     format!("RAISE(ABORT, '{text}' || char(10) || {})", values.join(" || ',' || "))
 }

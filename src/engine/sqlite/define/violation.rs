@@ -17,7 +17,7 @@ use crate::sql::types::{Datum, TextContext, Type, Value, output};
 pub(super) const PREFIX: &str = "pgprefork:";
 
 /// What a trigger found, as its text carries it before the key's values.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Raised {
     /// A row refers to a key that is not there.
     MissingKey(ForeignKey),
@@ -28,7 +28,7 @@ pub(super) enum Raised {
 }
 
 /// Names for the messages about a foreign key.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ForeignKey {
     pub(super) constraint: String,
     pub(super) schema: String,

@@ -205,7 +205,7 @@ fn constraint_definition(
     relation: &Relation,
     constraint: &Constraint,
 ) -> Result<String, Error> {
-    Ok(match &constraint.kind {
+    let definition = match &constraint.kind {
         ConstraintKind::PrimaryKey { columns: key } => format!("PRIMARY KEY ({})", columns(relation, key)),
         ConstraintKind::Unique { columns: key } => format!("UNIQUE ({})", columns(relation, key)),
         ConstraintKind::Check { expression } => format!("CHECK (({expression}))"),
@@ -219,7 +219,13 @@ fn constraint_definition(
                 action("DELETE", *on_delete)
             )
         }
-    })
+    };
+    let deferral = match (constraint.deferrable, constraint.deferred) {
+        (false, _) => "",
+        (true, false) => " DEFERRABLE",
+        (true, true) => " DEFERRABLE INITIALLY DEFERRED",
+    };
+    Ok(format!("{definition}{deferral}{}", if constraint.not_valid { " NOT VALID" } else { "" }))
 }
 
 fn action(event: &str, action: ReferentialAction) -> String {

@@ -16,7 +16,7 @@ pub fn set(cursor: &mut Cursor<'_>) -> Result<Utility, Error> {
         return Ok(command(SessionCommand::SetCharacteristics(transaction::modes(cursor)?), "SET"));
     }
     if cursor.word("constraints") {
-        return Err(Error::unsupported("SET CONSTRAINTS"));
+        return set_constraints(cursor);
     }
     let scope =
         if cursor.looking_at(&["session", "authorization"]) { None } else { cursor.one_of(&["session", "local"]) };
@@ -48,6 +48,24 @@ pub fn set(cursor: &mut Cursor<'_>) -> Result<Utility, Error> {
         (name, values(cursor)?)
     };
     Ok(command(SessionCommand::Set { local, name, values }, "SET"))
+}
+
+/// After SET CONSTRAINTS.
+fn set_constraints(cursor: &mut Cursor<'_>) -> Result<Utility, Error> {
+    let mut names = Vec::new();
+    if !cursor.word("all") {
+        loop {
+            names.push(cursor.qualified()?.1);
+            if !cursor.mark(",") {
+                break;
+            }
+        }
+    }
+    let deferred = cursor.word("deferred");
+    if !deferred {
+        cursor.expect_word("immediate")?;
+    }
+    Ok(Utility::Transaction(Transaction::Constraints(names, deferred), "SET CONSTRAINTS"))
 }
 
 /// A setting's name: `name` or `class.name`.

@@ -143,7 +143,6 @@ fn what_is_not_there_is_refused_by_name() {
     for (text, message) in [
         ("listen x", "LISTEN is not supported"),
         ("do $$begin end$$", "DO is not supported"),
-        ("set constraints all deferred", "SET CONSTRAINTS is not supported"),
         ("prepare transaction 'x'", "PREPARE TRANSACTION is not supported"),
     ] {
         assert_eq!(refused(text), (Condition::FeatureNotSupported, message.to_owned()));

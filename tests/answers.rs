@@ -1,0 +1,193 @@
+//! Answers and errors as PostgreSQL 15 gives them: regressions of what a comparison with it found.
+//!
+//! Each case is a series of statements for one session of psql and what the last of them answers, unaligned; an
+//! error is its SQLSTATE and message.
+
+mod support;
+
+use support::Server;
+
+/// What a series of statements answers, lines joined by `|`.
+fn answer(server: &Server, statements: &str) -> String {
+    let output = server
+        .client("psql")
+        .args(["-X", "-Atq", "-F", ",", "-v", "VERBOSITY=verbose", "-v", "ON_ERROR_STOP=1", "-d", "postgres"])
+        .args(statements.split(";;").flat_map(|statement| ["-c", statement.trim()]))
+        .output()
+        .expect("psql");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().replace('\n', "|");
+    if output.status.success() {
+        return text(&output.stdout);
+    }
+    let told = text(&output.stderr);
+    let error = told.split_once("ERROR:  ").map_or(told.as_str(), |(_, error)| error);
+    error.split("|LOCATION").next().unwrap_or(error).split("|LINE").next().unwrap_or(error).to_owned()
+}
+
+/// Runs the cases on one server, in order.
+fn check(cases: &[(&str, &str)]) {
+    let server = Server::start(&[]);
+    for (statements, expected) in cases {
+        assert_eq!(answer(&server, statements), *expected, "{statements}");
+    }
+}
+
+#[test]
+fn operators_bind_as_tightly_as_postgresql_binds_them() {
+    check(&[
+        ("select -2 ^ 2, 2 ^ 3 ^ 2, - 2 * 3", "4,64,-6"),
+        ("select ~ 5 + 1, @ -5 + 2, |/ 4 + 5, 2 | 1 + 4", "-7,3,3,7"),
+        ("select 1 || 'a' ~ '1a'", "t"),
+        ("select 'x' ~ 'x' || 'y'", "truey"),
+        ("select 2 OPERATOR(pg_catalog.+) 3 * 2, 2 * 2 OPERATOR(pg_catalog.+) 3", "8,7"),
+        ("select 1 < 2 < 3", "42601: syntax error at or near \"<\""),
+        ("select 7 # 2 isnull, null isnull", "f,t"),
+        ("select true || 'a', 'b' || false", "truea,bfalse"),
+        ("select not 1 = 2 is null, 5 between 1 and 2 + 4", "t,t"),
+    ]);
+}
+
+#[test]
+fn greatest_and_least_of_many_stay_small() {
+    check(&[("values (2), (1), (3) order by 1 desc limit 2", "3|2")]);
+    let many: Vec<String> = (1..=200).map(|number| number.to_string()).collect();
+    let server = Server::start(&[]);
+    let list = many.join(", ");
+    assert_eq!(answer(&server, &format!("select greatest({list}, null), least(null, {list})")), "200,1");
+    assert_eq!(answer(&server, "select least('b', 'aa', 'c', 'd', 'a'), greatest(1, 2.5, 2, null, 0)"), "a,2.5");
+}
+
+#[test]
+fn foreign_keys_are_checked_at_the_end_of_the_statement() {
+    check(&[
+        (
+            "create table n (id int primary key, up int references n);; insert into n values (1, 2), (2, 3), (3, null)",
+            "",
+        ),
+        ("update n set id = id + 10, up = up + 10;; select * from n", "11,12|12,13|13,"),
+        (
+            "insert into n values (1, 9), (2, 1)",
+            "23503: insert or update on table \"n\" violates foreign key constraint \"n_up_fkey\"\
+             |DETAIL:  Key (up)=(9) is not present in table \"n\".|SCHEMA NAME:  public|TABLE NAME:  n|CONSTRAINT NAME:  n_up_fkey",
+        ),
+        ("select count(*) from n;; delete from n;; select count(*) from n", "3|0"),
+        // More keys than are remembered one by one.
+        (
+            "insert into n select g, g + 1 from generate_series(1, 12000) g",
+            "23503: insert or update on table \"n\" violates foreign key constraint \"n_up_fkey\"\
+             |DETAIL:  Key (up)=(12001) is not present in table \"n\".|SCHEMA NAME:  public|TABLE NAME:  n|CONSTRAINT NAME:  n_up_fkey",
+        ),
+        (
+            "insert into n select g, nullif(g + 1, 12001) from generate_series(1, 12000) g;; select count(*) from n",
+            "12000",
+        ),
+        ("create table p (id int primary key);; create table r (id int references p on delete restrict)", ""),
+        ("insert into p values (5);; insert into r values (5)", ""),
+        (
+            "delete from p",
+            "23503: update or delete on table \"p\" violates foreign key constraint \"r_id_fkey\" on table \"r\"\
+             |DETAIL:  Key (id)=(5) is still referenced from table \"r\".|SCHEMA NAME:  public|TABLE NAME:  r|CONSTRAINT NAME:  r_id_fkey",
+        ),
+    ]);
+}
+
+#[test]
+fn deferred_foreign_keys_are_checked_at_commit() {
+    const MISSING: &str = "23503: insert or update on table \"d\" violates foreign key constraint \"d_p_fkey\"\
+         |DETAIL:  Key (p)=(7) is not present in table \"p\".|SCHEMA NAME:  public|TABLE NAME:  d|CONSTRAINT NAME:  d_p_fkey";
+    check(&[
+        ("create table p (id int primary key);; create table d (p int references p deferrable initially deferred)", ""),
+        ("insert into d values (7)", MISSING),
+        ("begin;; insert into d values (7);; commit", MISSING),
+        ("select count(*) from d", "0"),
+        ("insert into d values (7);insert into p values (7)", ""),
+        ("begin;; delete from p;; set constraints d_p_fkey immediate", STILL_REFERENCED),
+        ("begin;; delete from p;; savepoint a;; delete from d;; rollback to a;; commit", STILL_REFERENCED),
+        ("begin;; delete from p;; delete from d;; commit;; insert into d values (null);; select * from p", ""),
+        ("begin;; set constraints all immediate;; insert into d values (7)", MISSING),
+        ("begin;; set constraints nosuch deferred", "42704: constraint \"nosuch\" does not exist"),
+        (
+            "select pg_get_constraintdef(oid) from pg_constraint where conname = 'd_p_fkey'",
+            "FOREIGN KEY (p) REFERENCES p(id) DEFERRABLE INITIALLY DEFERRED",
+        ),
+    ]);
+}
+
+const STILL_REFERENCED: &str = "23503: update or delete on table \"p\" violates foreign key constraint \"d_p_fkey\" on table \
+     \"d\"|DETAIL:  Key (id)=(7) is still referenced from table \"d\".|SCHEMA NAME:  public|TABLE NAME:  d\
+     |CONSTRAINT NAME:  d_p_fkey";
+
+#[test]
+fn not_valid_constraints_spare_the_rows_that_were_there_until_validated() {
+    const VIOLATED: &str = "23514: check constraint \"k1\" of relation \"k\" is violated by some row|SCHEMA NAME:  public|TABLE NAME:  k|CONSTRAINT NAME:  k1";
+    check(&[
+        ("create table k (a int, b text);; insert into k values (1, 'x'), (5, 'y')", ""),
+        ("alter table k add constraint k1 check (a > 2) not valid;; alter table k validate constraint k1", VIOLATED),
+        ("alter table k alter column a type bigint;; update k set b = 'q' where a = 5;; select * from k", "1,x|5,q"),
+        ("select convalidated, pg_get_constraintdef(oid) from pg_constraint", "f,CHECK ((a > 2)) NOT VALID"),
+        (
+            "delete from k where a = 1;; alter table k validate constraint k1;; select convalidated from pg_constraint",
+            "t",
+        ),
+        ("alter table k validate constraint no", "42704: constraint \"no\" of relation \"k\" does not exist"),
+    ]);
+    let server = Server::start(&[]);
+    let prepare = "create table k (a int, b text);; insert into k values (1, 'x');; alter table k add constraint k1 check (a > 2) not valid";
+    assert_eq!(answer(&server, prepare), "");
+    for change in ["insert into k values (2, 'x')", "update k set b = 'q'"] {
+        let told = answer(&server, change);
+        assert!(
+            told.starts_with("23514: new row for relation \"k\" violates check constraint \"k1\""),
+            "{change}: {told}"
+        );
+    }
+}
+
+#[test]
+fn sequences_do_not_roll_back() {
+    check(&[
+        ("create sequence s;; begin;; select nextval('s');; rollback;; select nextval('s')", "1|2"),
+        ("begin;; savepoint a;; select nextval('s');; rollback to a;; select nextval('s');; rollback", "3|4"),
+        ("create table t (id serial primary key, a int check (a > 0));; insert into t (a) values (1)", ""),
+        (
+            "begin;; insert into t (a) values (1);; savepoint a;; insert into t (a) values (2);; rollback to a;; commit",
+            "",
+        ),
+        ("insert into t (a) values (3);; select id from t", "1|2|4"),
+        // But definitions do, and what was drawn from them.
+        ("begin;; truncate t restart identity;; insert into t (a) values (9);; rollback;; select count(*) from t", "3"),
+        ("insert into t (a) values (3) returning id", "5"),
+        ("begin;; alter sequence s restart with 70;; select nextval('s');; rollback;; select nextval('s')", "70|5"),
+        ("alter sequence s restart with 90 maxvalue 91;; select nextval('s'), nextval('s')", "90,91"),
+        ("select nextval('s')", "2200H: nextval: reached maximum value of sequence \"s\" (91)"),
+        ("alter sequence s cycle start 7 minvalue 7 restart 91;; select nextval('s'), nextval('s')", "91,7"),
+        (
+            "create sequence small as smallint;; select seqmax from pg_sequence where seqrelid = 'small'::regclass",
+            "32767",
+        ),
+        ("create sequence x as text", "22023: sequence type must be smallint, integer, or bigint"),
+    ]);
+}
+
+#[test]
+fn what_was_defined_in_a_transaction_is_gone_with_it() {
+    check(&[
+        (
+            "begin;; create table z (a int);; select * from z;; rollback;; select * from z",
+            "42P01: relation \"z\" does not exist",
+        ),
+        (
+            "begin;; create sequence q;; select nextval('q');; rollback;; select nextval('q')",
+            "42P01: relation \"q\" does not exist",
+        ),
+        ("create table z (a int);; begin;; drop table z;; rollback;; select count(*) from z", "0"),
+    ]);
+}
+
+#[test]
+fn databases_are_made_and_dropped_one_after_another() {
+    let server = Server::start(&[]);
+    for _ in 0..20 {
+        assert_eq!(answer(&server, "create database d;; drop database d"), "");
+    }
+}
