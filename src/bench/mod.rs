@@ -8,6 +8,7 @@ mod models;
 mod peer;
 mod pgbench;
 mod report;
+pub mod storm;
 
 use std::process::ExitCode;
 
@@ -18,12 +19,15 @@ pub use models::ModelsArguments;
 pub enum Command {
     /// Compares the connection models (and PostgreSQL, where asked) under the same pgbench workloads.
     Models(ModelsArguments),
+    /// Opens and ends sessions at a given rate, or as fast as they go, and times every phase of them.
+    Storm(Box<storm::StormArguments>),
 }
 
 /// Runs a benchmark and prints what it found.
 pub fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::Models(arguments) => models::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Storm(arguments) => storm::run_command(&arguments),
     }
 }
 
@@ -38,6 +42,8 @@ pub enum Error {
     Failed(String, String),
     /// A program's output was not of the expected form.
     Unreadable(String),
+    /// What was asked for makes no sense, or is not allowed.
+    Plan(String),
     /// What a server acknowledged is not there.
     Inconsistent(String),
 }
@@ -51,6 +57,7 @@ impl std::fmt::Display for Error {
             Self::Io(what, error) => write!(f, "{what}: {error}"),
             Self::Failed(what, words) => write!(f, "{what} failed: {words}"),
             Self::Unreadable(what) => write!(f, "cannot read {what}"),
+            Self::Plan(why) => f.write_str(why),
             Self::Inconsistent(what) => write!(f, "the figures do not count: {what}"),
         }
     }
