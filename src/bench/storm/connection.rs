@@ -241,9 +241,9 @@ impl Connection {
         self.transport()?.send(&shared.packets.query)
     }
 
-    /// Thinks, where the plan says so, before it goes on.
+    /// Thinks, where the plan says so and there is time left, before it goes on.
     fn pause(&mut self, shared: &mut Shared<'_>, now_ns: u64) -> Result<(), Failure> {
-        if shared.plan.think.is_zero() {
+        if shared.plan.think.is_zero() || now_ns >= shared.measured_ns.end {
             return self.go_on(shared, now_ns);
         }
         self.step = Step::Thinking(now_ns.saturating_add(shared.plan.think.as_nanos() as u64));

@@ -164,7 +164,7 @@ mod tests {
         let (tried, found) = rates_tried(100.0, 1234.0);
         assert_eq!(tried[..5], [100.0, 200.0, 400.0, 800.0, 1600.0]);
         let found = found.expect("a rate");
-        assert!(found <= 1234.0 && found >= 1234.0 * 0.95, "{found}");
+        assert!((1234.0 * 0.95..=1234.0).contains(&found), "{found}");
         assert_eq!(rates_tried(100.0, 50.0), (vec![100.0], None));
         assert!(rates_tried(100.0, f64::INFINITY).1.expect("a rate") >= HIGHEST_RATE);
     }
