@@ -37,6 +37,15 @@ pub enum Step {
     Closing,
 }
 
+/// What an event says of a socket.
+#[derive(Debug, Clone, Copy)]
+pub struct Readiness {
+    pub writable: bool,
+    pub readable: bool,
+    /// The server sends no more than what is there already, or the connection is broken.
+    pub closed: bool,
+}
+
 /// One connection; its buffers serve the next one.
 pub struct Connection {
     transport: Option<Transport>,
@@ -126,26 +135,28 @@ impl Connection {
         self.transport()?.send(first)
     }
 
-    /// The socket is writable, readable or both. `closed`: the server will send no more than what is there already.
-    /// Returns true at the end of the session.
+    /// Something has happened to the socket. Returns true at the end of the session.
     pub fn on_ready(
         &mut self,
         shared: &mut Shared<'_>,
-        writable: bool,
-        closed: bool,
+        readiness: Readiness,
         now_ns: &dyn Fn() -> u64,
     ) -> Result<bool, Failure> {
         if self.step == Step::Connecting {
             self.transport()?.error()?;
-            if !writable {
+            if !readiness.writable {
                 return Ok(false);
             }
             self.connected(shared, now_ns())?;
-        } else if writable {
+        } else if readiness.writable {
             self.transport()?.flush()?;
         }
+        // A socket that became writable only has nothing to read: this call is saved once for every send.
+        if !readiness.readable && !readiness.closed {
+            return Ok(false);
+        }
         let mut buffer = std::mem::take(&mut shared.buffer);
-        let result = self.read(shared, &mut buffer, closed, now_ns);
+        let result = self.read(shared, &mut buffer, readiness.closed, now_ns);
         shared.buffer = buffer;
         result
     }

@@ -20,7 +20,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use super::Load;
-use super::connection::{Connection, Shared, Step};
+use super::connection::{Connection, Readiness, Shared, Step};
 use super::outcome::{ClientTime, Failure, Tally};
 use super::schedule::Schedule;
 use super::transport::{self, Connect, Sources, Transport};
@@ -72,6 +72,8 @@ pub struct Driver<'a> {
     origin: Instant,
     poll: Poll,
     timer: TimerFd,
+    /// What the timer was set to last.
+    armed_ns: u64,
     timers: BinaryHeap<Reverse<(u64, Timer)>>,
     arrivals: Arrivals,
     connections: Vec<Connection>,
@@ -106,6 +108,7 @@ impl<'a> Driver<'a> {
             origin,
             poll,
             timer,
+            armed_ns: 0,
             timers: BinaryHeap::new(),
             arrivals,
             connections: Vec::new(),
@@ -151,7 +154,9 @@ impl<'a> Driver<'a> {
             }
             for event in &events {
                 if event.token() != TIMER {
-                    self.on_event(event.token().0, event.is_writable(), event.is_read_closed() || event.is_error());
+                    let closed = event.is_read_closed() || event.is_error();
+                    let readiness = Readiness { writable: event.is_writable(), readable: event.is_readable(), closed };
+                    self.on_event(event.token().0, readiness);
                 }
             }
         }
@@ -244,13 +249,13 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    fn on_event(&mut self, number: usize, writable: bool, closed: bool) {
+    fn on_event(&mut self, number: usize, readiness: Readiness) {
         if !self.is_open.get(number).is_some_and(|open| *open) {
             return;
         }
         let origin = self.origin;
         self.act(number, |connection, shared| {
-            connection.on_ready(shared, writable, closed, &|| origin.elapsed().as_nanos() as u64)
+            connection.on_ready(shared, readiness, &|| origin.elapsed().as_nanos() as u64)
         });
     }
 
@@ -361,8 +366,11 @@ impl<'a> Driver<'a> {
             if next_ns <= now_ns {
                 return Ok(Duration::ZERO);
             }
-            let wait = TimeSpec::from_duration(Duration::from_nanos(next_ns - now_ns));
-            self.timer.set(Expiration::OneShot(wait), TimerSetTimeFlags::empty())?;
+            if self.armed_ns != next_ns {
+                let wait = TimeSpec::from_duration(Duration::from_nanos(next_ns - now_ns));
+                self.timer.set(Expiration::OneShot(wait), TimerSetTimeFlags::empty())?;
+                self.armed_ns = next_ns;
+            }
         }
         Ok(Duration::from_nanos(next_tick_ns.saturating_sub(now_ns)))
     }
