@@ -3,11 +3,7 @@
 //! Owns the measuring side only: servers are started as processes of their own, on temporary directories and
 //! free ports, and are reached over loopback like any other. Nothing here may be used by a serving process.
 
-mod check;
 mod models;
-mod peer;
-mod pgbench;
-mod report;
 pub mod storm;
 
 use std::process::ExitCode;
@@ -17,7 +13,7 @@ pub use models::ModelsArguments;
 /// What `pgprefork bench` can do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Compares the connection models (and PostgreSQL, where asked) under the same pgbench workloads.
+    /// Compares the connection models (and PostgreSQL and poolers, where asked) under the same workloads.
     Models(ModelsArguments),
     /// Opens and ends sessions at a given rate, or as fast as they go, and times every phase of them.
     Storm(Box<storm::StormArguments>),
@@ -52,7 +48,7 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::ProgramMissing(program) => {
-                write!(f, "{program} is not installed (on Debian: apt-get install postgresql postgresql-contrib)")
+                write!(f, "{program} is not installed (on Debian: apt-get install postgresql postgresql-contrib pgbouncer pgpool2)")
             }
             Self::Io(what, error) => write!(f, "{what}: {error}"),
             Self::Failed(what, words) => write!(f, "{what} failed: {words}"),

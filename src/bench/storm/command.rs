@@ -211,7 +211,7 @@ fn password(file: Option<&Path>) -> Result<Option<String>, Error> {
 }
 
 /// A storm needs a descriptor a session. Where even the hard limit is too low, EMFILE is among the errors.
-fn raise_descriptor_limit() {
+pub fn raise_descriptor_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
     {

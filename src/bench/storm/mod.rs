@@ -33,7 +33,7 @@ use driver::{Driver, Report};
 use session::Packets;
 
 pub use command::StormArguments;
-pub(super) use command::run as run_command;
+pub(super) use command::{raise_descriptor_limit, run as run_command};
 pub use outcome::{CLIENT_BOUND_SHARE, ClientTime, ErrorCount, Errors, Failure, Outcome, Phase, Tally};
 pub use report::{csv, json, table};
 pub use schedule::Arrivals;
