@@ -351,6 +351,30 @@ fn what_makes_no_sense_is_refused() {
     assert!(text.contains("no rate was found") && text.contains("ECONNREFUSED"), "{text}");
 }
 
+#[test]
+fn the_highest_rate_is_searched_for_until_errors_come() {
+    let server = Server::start(&[]);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("out.json");
+    // One session at a time: sooner or later the next one is due while the last one is there.
+    let arguments = ["--find-rate", "--rate", "5", "--arrivals", "constant", "--p99", "60s", "--max-open", "1"];
+    let mut command = storm(server.port, &arguments);
+    command.args(["--threads", "1", "--seconds", "0.2", "--warm-up", "0", "--timeout", "60s", "--json"]).arg(&file);
+    let output = command.output().expect("the program");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("highest rate") && text.contains("TOO_MANY_OPEN"), "{text}");
+    let json = read_json(&file);
+    let steps = json["steps"].as_array().expect("steps");
+    let with = |verdict: &str| -> Vec<f64> {
+        let found = steps.iter().filter(|step| step["verdict"] == verdict);
+        found.map(|step| step["rate"].as_f64().expect("a rate")).collect()
+    };
+    let (kept, failed) = (with("kept"), with("errors"));
+    assert_eq!(kept.len() + failed.len(), steps.len(), "{text}");
+    let highest = json["highest_rate"].as_f64().expect("a rate");
+    assert!(kept.contains(&highest) && failed.iter().all(|rate| *rate > highest), "{text}");
+}
+
 /// A PostgreSQL of its own on a temporary directory, with TLS and a certificate that it signed itself.
 struct Postgres {
     port: u16,

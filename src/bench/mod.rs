@@ -48,7 +48,10 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::ProgramMissing(program) => {
-                write!(f, "{program} is not installed (on Debian: apt-get install postgresql postgresql-contrib pgbouncer pgpool2)")
+                write!(
+                    f,
+                    "{program} is not installed (on Debian: apt-get install postgresql postgresql-contrib pgbouncer pgpool2)"
+                )
             }
             Self::Io(what, error) => write!(f, "{what}: {error}"),
             Self::Failed(what, words) => write!(f, "{what} failed: {words}"),

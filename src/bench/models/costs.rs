@@ -1,4 +1,5 @@
-//! What a session costs the machine: CPU time, context switches and page faults of a whole one, memory of an idle one.
+//! What a session costs the machine: CPU time, context switches and page faults of a whole one, CPU time of a query,
+//! memory of an idle session.
 //!
 //! Counted, not timed. What a server has used up is known exactly when all of its processes have been waited for, so
 //! every measurement has a server of its own, and one that served nobody is subtracted.
@@ -8,9 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::Error;
-use super::super::storm::{Load, Plan, run as carry_out};
+use super::super::storm::{Load, Outcome, Plan, run as carry_out};
 use super::peer::{Kind, Peer};
-use super::process::pss_kb;
+use super::process::{Usage, pss_kb};
 use super::report::Section;
 use super::storms;
 
@@ -34,34 +35,38 @@ pub fn measure(kinds: &[Kind], root: &Path, extent: Extent) -> Result<Vec<Sectio
     let mut cpu = section("CPU time of a session with one query (all of the server's processes)", "us");
     let mut switches = section("context switches of a session with one query", "switches");
     let mut faults = section("page faults of a session with one query", "faults");
+    let mut query = section("CPU time of a query (SELECT 1) in a session that goes on", "us");
     let mut memory = section(&idle_title, "kB");
     for round in 0..extent.rounds {
         for (index, kind) in kinds.iter().enumerate() {
             eprintln!("costs, round {} of {}: {}", round + 1, extent.rounds, kind.name());
             let name = format!("costs-{index}");
+            let start = || Peer::start(kind.clone(), root, &name, extent.max_sessions);
             idle_sessions(kind, root, &name, extent, &mut memory, index)?;
-            // The directory is there by now: neither of these creates a cluster.
-            let nobody = Peer::start(kind.clone(), root, &name, extent.max_sessions)?.stop();
-            let peer = Peer::start(kind.clone(), root, &name, extent.max_sessions)?;
-            let load = Load::Closed { clients: 4 };
-            let plan = Plan {
-                warm_up: Duration::ZERO,
-                ..storms::plan(&peer, load, Duration::from_secs(u64::from(extent.seconds)))
-            };
-            let outcome = carry_out(&plan, &mut |_| ControlFlow::Continue(()))?;
-            let used = peer.stop().minus(nobody);
-            let sessions = outcome.tally.due as f64;
+            // The directory is there by now: none of these creates a cluster.
+            let nobody = start()?.stop();
+            let (used, outcome) = load(start()?, 1, extent.seconds)?;
+            let (used, sessions) = (used.minus(nobody), outcome.tally.due as f64);
             for (section, value) in
                 [(&mut cpu, used.cpu_us), (&mut switches, used.switches), (&mut faults, used.faults)]
             {
                 section.rounds[index].push(value / sessions);
-                for (note, count) in storms::notes(&outcome) {
-                    *section.notes[index].entry(note).or_insert(0) += count;
-                }
             }
+            cpu.note(index, storms::notes(&outcome));
+            let (used, outcome) = load(start()?, u32::MAX, extent.seconds)?;
+            query.rounds[index].push(used.minus(nobody).cpu_us / outcome.tally.queries as f64);
+            query.note(index, storms::notes(&outcome));
         }
     }
-    Ok(vec![cpu, switches, faults, memory])
+    Ok(vec![cpu, switches, faults, query, memory])
+}
+
+/// Puts a server under load by four clients, ends it, and tells what it has used up.
+fn load(peer: Peer, queries: u32, seconds: u32) -> Result<(Usage, Outcome), Error> {
+    let duration = Duration::from_secs(u64::from(seconds));
+    let plan = Plan { queries, warm_up: Duration::ZERO, ..storms::plan(&peer, Load::Closed { clients: 4 }, duration) };
+    let outcome = carry_out(&plan, &mut |_| ControlFlow::Continue(()))?;
+    Ok((peer.stop(), outcome))
 }
 
 /// Opens the idle sessions, all at once, and looks at the memory when all are ready. An error ends the attempt and is
@@ -98,10 +103,8 @@ fn idle_sessions(
         Some((before_kb, with_kb)) => {
             section.rounds[index].push((with_kb as f64 - before_kb as f64) / f64::from(extent.idle));
         }
-        None => *section.notes[index].entry("no figure: not all became ready".to_owned()).or_insert(0) += 1,
+        None => section.note(index, [("no figure: not all became ready".to_owned(), 1)]),
     }
-    for (note, count) in storms::notes(&outcome) {
-        *section.notes[index].entry(note).or_insert(0) += count;
-    }
+    section.note(index, storms::notes(&outcome));
     Ok(())
 }

@@ -174,9 +174,7 @@ fn measure(peers: &[Peer], workloads: &[&Workload], extent: Extent) -> Result<Ve
                     section.rounds[index].push(figure);
                 }
                 // Said once for a workload, of its first figure.
-                for (note, count) in run.notes {
-                    *sections[0].notes[index].entry(note).or_insert(0) += count;
-                }
+                sections[0].note(index, run.notes);
                 if workload.writes() {
                     acknowledged[index] += run.acknowledged;
                     check::sums(peer, acknowledged[index])?;

@@ -10,8 +10,11 @@ pub fn tree(root: u32) -> Vec<u32> {
     let mut next = 0;
     while let Some(pid) = found.get(next).copied() {
         next += 1;
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        found.extend(children.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));
+        // The kernel lists children by the thread that made them.
+        for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            found.extend(children.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));
+        }
     }
     found
 }

@@ -25,6 +25,13 @@ impl Section {
         let (rounds, notes) = (vec![Vec::new(); peers], vec![BTreeMap::new(); peers]);
         Self { title: title.to_owned(), unit, lower_is_better, rounds, notes }
     }
+
+    /// Adds notes to a peer's.
+    pub fn note(&mut self, peer: usize, notes: impl IntoIterator<Item = (String, u64)>) {
+        for (note, count) in notes {
+            *self.notes[peer].entry(note).or_insert(0) += count;
+        }
+    }
 }
 
 /// The middle value; of an even number the mean of the two middle ones. NaN for none.

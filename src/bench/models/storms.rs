@@ -17,8 +17,6 @@ pub struct Storm {
     pub load: Load,
     /// What is reported of it, a section each.
     pub figures: &'static [Figure],
-    /// Time that one run needs at least.
-    pub at_least: Duration,
 }
 
 /// A figure of an outcome.
@@ -49,7 +47,7 @@ impl Figure {
     }
 }
 
-/// A plan for this peer, with a second before the measured one, where the load does not begin with a burst.
+/// A plan for this peer, with a moment before the measured one, where the load does not begin with a burst.
 pub fn plan(peer: &Peer, load: Load, duration: Duration) -> Plan {
     let is_burst = matches!(load, Load::Open { arrivals: Arrivals::Burst(_), .. });
     Plan {
@@ -63,8 +61,8 @@ pub fn plan(peer: &Peer, load: Load, duration: Duration) -> Plan {
 
 /// Runs one; its figures, and what has to be said of them.
 pub fn run(peer: &Peer, storm: &Storm, seconds: u32) -> Result<(Vec<f64>, BTreeMap<String, u64>), Error> {
-    let duration = Duration::from_secs(u64::from(seconds)).max(storm.at_least);
-    let outcome = carry_out(&plan(peer, storm.load, duration), &mut |_| ControlFlow::Continue(()))?;
+    let plan = plan(peer, storm.load, Duration::from_secs(u64::from(seconds)));
+    let outcome = carry_out(&plan, &mut |_| ControlFlow::Continue(()))?;
     Ok((storm.figures.iter().map(|figure| figure.of(&outcome)).collect(), notes(&outcome)))
 }
 
