@@ -3,11 +3,8 @@
 //! Owns the measuring side only: servers are started as processes of their own, on temporary directories and
 //! free ports, and are reached over loopback like any other. Nothing here may be used by a serving process.
 
-mod check;
 mod models;
-mod peer;
-mod pgbench;
-mod report;
+pub mod storm;
 
 use std::process::ExitCode;
 
@@ -16,14 +13,17 @@ pub use models::ModelsArguments;
 /// What `pgprefork bench` can do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Compares the connection models (and PostgreSQL, where asked) under the same pgbench workloads.
+    /// Compares the connection models (and PostgreSQL and poolers, where asked) under the same workloads.
     Models(ModelsArguments),
+    /// Opens and ends sessions at a given rate, or as fast as they go, and times every phase of them.
+    Storm(Box<storm::StormArguments>),
 }
 
 /// Runs a benchmark and prints what it found.
 pub fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::Models(arguments) => models::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Storm(arguments) => storm::run_command(&arguments),
     }
 }
 
@@ -38,6 +38,8 @@ pub enum Error {
     Failed(String, String),
     /// A program's output was not of the expected form.
     Unreadable(String),
+    /// What was asked for makes no sense, or is not allowed.
+    Plan(String),
     /// What a server acknowledged is not there.
     Inconsistent(String),
 }
@@ -46,11 +48,15 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::ProgramMissing(program) => {
-                write!(f, "{program} is not installed (on Debian: apt-get install postgresql postgresql-contrib)")
+                write!(
+                    f,
+                    "{program} is not installed (on Debian: apt-get install postgresql postgresql-contrib pgbouncer pgpool2)"
+                )
             }
             Self::Io(what, error) => write!(f, "{what}: {error}"),
             Self::Failed(what, words) => write!(f, "{what} failed: {words}"),
             Self::Unreadable(what) => write!(f, "cannot read {what}"),
+            Self::Plan(why) => f.write_str(why),
             Self::Inconsistent(what) => write!(f, "the figures do not count: {what}"),
         }
     }

@@ -15,7 +15,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 
-use super::Error;
+use super::super::Error;
+use super::pgbench::program;
+use super::pooler::Pooler;
+use super::process::{self, Usage};
 
 /// How long a server may take until it accepts connections, and until it has gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +30,8 @@ pub enum Kind {
     Own { model: &'static str, sessions_per_worker: u32, engine: &'static str },
     /// Debian's PostgreSQL.
     Postgres,
+    /// A pooler before a PostgreSQL of its own.
+    Pooled(Pooler),
 }
 
 impl Kind {
@@ -39,12 +44,22 @@ impl Kind {
                 format!("{model}{reuse}{ceiling}")
             }
             Self::Postgres => "postgres".to_owned(),
+            Self::Pooled(pooler) => pooler.name().to_owned(),
         }
     }
 
     /// Whether it stores what it is told.
     pub fn stores(&self) -> bool {
         !matches!(self, Self::Own { engine: "null", .. })
+    }
+
+    /// The signal that ends it without waiting for its clients.
+    fn stop_signal(&self) -> Signal {
+        match self {
+            // PgBouncer waits for its servers to come free after SIGINT.
+            Self::Pooled(Pooler::PgBouncer) => Signal::SIGTERM,
+            _ => Signal::SIGINT,
+        }
     }
 }
 
@@ -53,20 +68,37 @@ pub struct Peer {
     kind: Kind,
     port: u16,
     child: Child,
+    /// The PostgreSQL that a pooler stands before; ended after it.
+    behind: Option<Box<Peer>>,
 }
 
 impl Peer {
-    /// Starts a server below `root` and waits until it answers.
-    pub fn start(kind: Kind, root: &Path, max_sessions: u32) -> Result<Self, Error> {
-        let directory = root.join(kind.name().replace([' ', ','], "").replace(['[', ']'], "-"));
-        let port = free_port().map_err(|error| Error::Io("looking for a free port".into(), error))?;
-        let mut command = match &kind {
-            Kind::Own { model, sessions_per_worker, engine } => {
+    /// Starts a server below `root` and waits until it answers. `name` is the folder's, different for every peer.
+    pub fn start(kind: Kind, root: &Path, name: &str, max_sessions: u32) -> Result<Self, Error> {
+        let directory = root.join(name);
+        let log = root.join(format!("{name}.log"));
+        let behind = match kind {
+            // Room for the pooler's own connections, beyond those of its clients.
+            Kind::Pooled(_) => {
+                let name = format!("{name}-server");
+                Some(Box::new(Peer::start(Kind::Postgres, root, &name, max_sessions + 10)?))
+            }
+            _ => None,
+        };
+        let port = free_port()?;
+        let mut command = match (&kind, &behind) {
+            (Kind::Own { model, sessions_per_worker, engine }, _) => {
                 own_command(&directory, port, model, *sessions_per_worker, engine, max_sessions)?
             }
-            Kind::Postgres => postgres_command(&directory, port, max_sessions)?,
+            (Kind::Pooled(pooler), Some(server)) => {
+                let user = make_directory(&directory)?;
+                let mut command =
+                    pooler.command(&directory, port, free_port_after(port)?, server.port, max_sessions)?;
+                run_as(&mut command, user.as_ref());
+                command
+            }
+            _ => postgres_command(&directory, port, max_sessions)?,
         };
-        let log = root.join(format!("{}.log", directory.file_name().unwrap_or_default().to_string_lossy()));
         let log_file = fs::File::create(&log).map_err(|error| Error::Io(log.display().to_string(), error))?;
         let log_copy = log_file.try_clone().map_err(|error| Error::Io(log.display().to_string(), error))?;
         let child = command
@@ -75,7 +107,7 @@ impl Peer {
             .stderr(log_copy)
             .spawn()
             .map_err(|error| Error::Io(format!("starting {}", kind.name()), error))?;
-        let mut peer = Self { kind, port, child };
+        let mut peer = Self { kind, port, child, behind };
         peer.wait_until_ready(&log)?;
         Ok(peer)
     }
@@ -88,6 +120,38 @@ impl Peer {
     /// The TCP port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// All processes of it, those of the server behind it included.
+    pub fn processes(&self) -> Vec<u32> {
+        let mut pids = process::tree(self.child.id());
+        pids.extend(self.behind.iter().flat_map(|behind| behind.processes()));
+        pids
+    }
+
+    /// Ends it, and tells what all of its processes have used up in their lives.
+    pub fn stop(mut self) -> Usage {
+        self.end()
+    }
+
+    fn end(&mut self) -> Usage {
+        let before = Usage::of_the_dead();
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // SIGKILL only when that was not enough.
+            let _ = kill(pid, self.kind.stop_signal());
+            let asked = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) {
+                if asked.elapsed() > PATIENCE {
+                    let _ = self.child.kill();
+                    let _ = self.child.wait();
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let used = Usage::of_the_dead().minus(before);
+        self.behind.take().map_or(used, |behind| behind.stop().plus(used))
     }
 
     fn wait_until_ready(&mut self, log: &Path) -> Result<(), Error> {
@@ -108,19 +172,10 @@ impl Peer {
     }
 
     fn answers(&self) -> bool {
-        super::pgbench::program("psql").is_ok_and(|psql| {
+        program("psql").is_ok_and(|psql| {
             Command::new(psql)
-                .args([
-                    "-h",
-                    "127.0.0.1",
-                    "-p",
-                    &self.port.to_string(),
-                    "-U",
-                    "postgres",
-                    "-Atqc",
-                    "select 1",
-                    "postgres",
-                ])
+                .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+                .args(["-U", "postgres", "-Atqc", "select 1", "postgres"])
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
@@ -132,18 +187,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        let pid = Pid::from_raw(self.child.id().cast_signed());
-        // SIGINT is the fast shutdown of both kinds; SIGKILL only when that was not enough.
-        let _ = kill(pid, Signal::SIGINT);
-        let asked = Instant::now();
-        while asked.elapsed() < PATIENCE {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }
 
@@ -154,15 +198,16 @@ pub fn last_words(text: &str) -> String {
 }
 
 /// A TCP port below the ephemeral range that nobody listens on now.
-fn free_port() -> io::Result<u16> {
-    let start = 20_000 + (std::process::id() % 10_000) as u16;
-    for port in (start..32_000).chain(10_000..start) {
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
-            drop(listener);
-            return Ok(port);
-        }
-    }
-    Err(io::Error::from(io::ErrorKind::AddrInUse))
+fn free_port() -> Result<u16, Error> {
+    // Far apart for two benchmarks that were started one after another.
+    free_port_after(10_000 + (std::process::id().wrapping_mul(97) % 20_000) as u16)
+}
+
+fn free_port_after(start: u16) -> Result<u16, Error> {
+    let mut ports = (start + 1..32_000).chain(10_000..start);
+    ports
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .ok_or_else(|| Error::Io("looking for a free port".into(), io::ErrorKind::AddrInUse.into()))
 }
 
 fn own_command(
@@ -189,30 +234,37 @@ fn own_command(
     Ok(command)
 }
 
-fn postgres_command(directory: &Path, port: u16, max_sessions: u32) -> Result<Command, Error> {
-    let initdb = super::pgbench::program("initdb")?;
-    let postgres = super::pgbench::program("postgres")?;
-    fs::DirBuilder::new()
-        .mode(0o700)
-        .create(directory)
-        .map_err(|error| Error::Io(directory.display().to_string(), error))?;
-    // PostgreSQL refuses to run as root.
+/// Makes a directory, unless it is there, for a program that refuses to run as root; returns the user that it is to run as instead.
+fn make_directory(directory: &Path) -> Result<Option<User>, Error> {
+    let failed = |error| Error::Io(directory.display().to_string(), error);
+    if !directory.exists() {
+        fs::DirBuilder::new().mode(0o700).create(directory).map_err(failed)?;
+    }
     let user = if geteuid().is_root() { User::from_name("postgres").ok().flatten() } else { None };
     if let Some(user) = &user {
-        chown(directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
-            .map_err(|error| Error::Io(directory.display().to_string(), error))?;
+        chown(directory, Some(user.uid.as_raw()), Some(user.gid.as_raw())).map_err(failed)?;
     }
-    let as_user = |command: &mut Command| {
-        if let Some(user) = &user {
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).current_dir("/");
+    Ok(user)
+}
+
+fn run_as(command: &mut Command, user: Option<&User>) {
+    if let Some(user) = user {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).current_dir("/");
+    }
+}
+
+fn postgres_command(directory: &Path, port: u16, max_sessions: u32) -> Result<Command, Error> {
+    let initdb = program("initdb")?;
+    let postgres = program("postgres")?;
+    let user = make_directory(directory)?;
+    if !directory.join("PG_VERSION").exists() {
+        let mut init = Command::new(initdb);
+        init.arg("-D").arg(directory).args(["-U", "postgres", "-A", "trust", "--locale=C.UTF-8", "-E", "UTF8"]);
+        run_as(&mut init, user.as_ref());
+        let output = init.output().map_err(|error| Error::Io("initdb".into(), error))?;
+        if !output.status.success() {
+            return Err(Error::Failed("initdb".into(), last_words(&String::from_utf8_lossy(&output.stderr))));
         }
-    };
-    let mut init = Command::new(initdb);
-    init.arg("-D").arg(directory).args(["-U", "postgres", "-A", "trust", "--locale=C.UTF-8", "-E", "UTF8"]);
-    as_user(&mut init);
-    let output = init.output().map_err(|error| Error::Io("initdb".into(), error))?;
-    if !output.status.success() {
-        return Err(Error::Failed("initdb".into(), last_words(&String::from_utf8_lossy(&output.stderr))));
     }
     let mut command = Command::new(postgres);
     command.arg("-D").arg(directory).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
@@ -222,7 +274,7 @@ fn postgres_command(directory: &Path, port: u16, max_sessions: u32) -> Result<Co
     {
         command.args(["-c", &setting]);
     }
-    as_user(&mut command);
+    run_as(&mut command, user.as_ref());
     Ok(command)
 }
 

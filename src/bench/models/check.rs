@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::Error;
+use super::super::Error;
 use super::peer::{Peer, last_words};
 use super::pgbench;
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::Error;
+use super::super::Error;
 use super::peer::{Peer, last_words};
 
 /// What pgbench is told to do, beyond where to connect.
@@ -32,7 +32,7 @@ pub struct Figures {
     pub failed: u64,
 }
 
-/// Where a program of PostgreSQL's is: in PATH, or where Debian keeps the server programs.
+/// Where a program of PostgreSQL's or a pooler is: in PATH, or where Debian keeps the server programs.
 pub fn program(name: &'static str) -> Result<PathBuf, Error> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -41,6 +41,7 @@ pub fn program(name: &'static str) -> Result<PathBuf, Error> {
         versions.sort();
         folders.extend(versions.into_iter().rev());
     }
+    folders.push(PathBuf::from("/usr/sbin"));
     folders.into_iter().map(|folder| folder.join(name)).find(|file| file.is_file()).ok_or(Error::ProgramMissing(name))
 }
 

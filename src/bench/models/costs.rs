@@ -1,0 +1,110 @@
+//! What a session costs the machine: CPU time, context switches and page faults of a whole one, CPU time of a query,
+//! memory of an idle session.
+//!
+//! Counted, not timed. What a server has used up is known exactly when all of its processes have been waited for, so
+//! every measurement has a server of its own, and one that served nobody is subtracted.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::Error;
+use super::super::storm::{Load, Outcome, Plan, run as carry_out};
+use super::peer::{Kind, Peer};
+use super::process::{Usage, pss_kb};
+use super::report::Section;
+use super::storms;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// How often.
+    pub rounds: u32,
+    /// Seconds of load.
+    pub seconds: u32,
+    /// Idle sessions at a time.
+    pub idle: u32,
+    /// Largest number of sessions of a server under load.
+    pub max_sessions: u32,
+}
+
+/// Measures every kind of server.
+pub fn measure(kinds: &[Kind], root: &Path, extent: Extent) -> Result<Vec<Section>, Error> {
+    let idle_title = format!("memory of a session (PSS, {} idle ones that have asked nothing)", extent.idle);
+    let section = |title: &str, unit| Section::new(title, unit, true, kinds.len());
+    let mut cpu = section("CPU time of a session with one query (all of the server's processes)", "us");
+    let mut switches = section("context switches of a session with one query", "switches");
+    let mut faults = section("page faults of a session with one query", "faults");
+    let mut query = section("CPU time of a query (SELECT 1) in a session that goes on", "us");
+    let mut memory = section(&idle_title, "kB");
+    for round in 0..extent.rounds {
+        for (index, kind) in kinds.iter().enumerate() {
+            eprintln!("costs, round {} of {}: {}", round + 1, extent.rounds, kind.name());
+            let name = format!("costs-{index}");
+            let start = || Peer::start(kind.clone(), root, &name, extent.max_sessions);
+            idle_sessions(kind, root, &name, extent, &mut memory, index)?;
+            // The directory is there by now: none of these creates a cluster.
+            let nobody = start()?.stop();
+            let (used, outcome) = load(start()?, 1, extent.seconds)?;
+            let (used, sessions) = (used.minus(nobody), outcome.tally.due as f64);
+            for (section, value) in
+                [(&mut cpu, used.cpu_us), (&mut switches, used.switches), (&mut faults, used.faults)]
+            {
+                section.rounds[index].push(value / sessions);
+            }
+            cpu.note(index, storms::notes(&outcome));
+            let (used, outcome) = load(start()?, u32::MAX, extent.seconds)?;
+            query.rounds[index].push(used.minus(nobody).cpu_us / outcome.tally.queries as f64);
+            query.note(index, storms::notes(&outcome));
+        }
+    }
+    Ok(vec![cpu, switches, faults, query, memory])
+}
+
+/// Puts a server under load by four clients, ends it, and tells what it has used up.
+fn load(peer: Peer, queries: u32, seconds: u32) -> Result<(Usage, Outcome), Error> {
+    let duration = Duration::from_secs(u64::from(seconds));
+    let plan = Plan { queries, warm_up: Duration::ZERO, ..storms::plan(&peer, Load::Closed { clients: 4 }, duration) };
+    let outcome = carry_out(&plan, &mut |_| ControlFlow::Continue(()))?;
+    Ok((peer.stop(), outcome))
+}
+
+/// Opens the idle sessions, all at once, and looks at the memory when all are ready. An error ends the attempt and is
+/// noted in place of a figure.
+fn idle_sessions(
+    kind: &Kind,
+    root: &Path,
+    name: &str,
+    extent: Extent,
+    section: &mut Section,
+    index: usize,
+) -> Result<(), Error> {
+    let peer = Peer::start(kind.clone(), root, name, extent.idle + 20)?;
+    let before_kb = pss_kb(&peer.processes());
+    let plan = Plan {
+        queries: 0,
+        think: Duration::from_secs(3600),
+        warm_up: Duration::ZERO,
+        timeout: Duration::from_secs(30),
+        ..storms::plan(&peer, Load::Closed { clients: extent.idle as usize }, Duration::from_secs(60))
+    };
+    let mut with_kb = None;
+    let outcome = carry_out(&plan, &mut |progress| {
+        if progress.errors > 0 {
+            return ControlFlow::Break(());
+        }
+        if progress.ready < u64::from(extent.idle) {
+            return ControlFlow::Continue(());
+        }
+        with_kb = pss_kb(&peer.processes());
+        ControlFlow::Break(())
+    })?;
+    match before_kb.zip(with_kb) {
+        Some((before_kb, with_kb)) => {
+            section.rounds[index].push((with_kb as f64 - before_kb as f64) / f64::from(extent.idle));
+        }
+        None => section.note(index, [("no figure: not all became ready".to_owned(), 1)]),
+    }
+    section.note(index, storms::notes(&outcome));
+    Ok(())
+}

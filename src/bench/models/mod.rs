@@ -1,0 +1,268 @@
+//! `bench models`: the same workloads on every connection model, in interleaved rounds, and what a session costs.
+
+mod check;
+mod costs;
+mod peer;
+mod pgbench;
+mod pooler;
+mod process;
+mod report;
+mod storms;
+mod workload;
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::Error;
+use peer::{Kind, POSTGRES_SETTINGS, Peer};
+use pooler::Pooler;
+use report::Section;
+use workload::Workload;
+
+/// Arguments of `pgprefork bench models`.
+#[derive(Debug, clap::Args)]
+pub struct ModelsArguments {
+    /// Rounds; every round runs every workload on every server.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Seconds a run.
+    #[arg(long, default_value_t = 5)]
+    seconds: u32,
+    /// Scale of pgbench's tables (100,000 accounts each).
+    #[arg(long, default_value_t = 10)]
+    scale: u32,
+    /// Peers to measure beside this program, each with a PostgreSQL of its own.
+    #[arg(long, value_delimiter = ',', value_parser = ["postgres", "pgbouncer", "pgpool"])]
+    with: Vec<String>,
+    /// Only workloads whose name contains this; "costs" for what a session costs.
+    #[arg(long, value_name = "WORDS")]
+    only: Option<String>,
+    /// Idle sessions whose memory is measured.
+    #[arg(long, value_name = "SESSIONS", default_value_t = 1000)]
+    idle: u32,
+    /// Two short rounds of the main workloads on small tables, with 200 idle sessions: a look, not a measurement.
+    #[arg(long, conflicts_with_all = ["rounds", "seconds", "scale", "idle"])]
+    quick: bool,
+    /// Also write everything as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Also write every figure as CSV.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    rounds: u32,
+    seconds: u32,
+    scale: u32,
+    idle: u32,
+}
+
+/// Largest number of sessions that a workload needs, with room for psql.
+const MAX_SESSIONS: u32 = workload::BURST + 50;
+
+/// Runs the comparison and prints it.
+pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
+    let extent = if arguments.quick {
+        Extent { rounds: 2, seconds: 1, scale: 1, idle: 200 }
+    } else {
+        Extent {
+            rounds: arguments.rounds.max(1),
+            seconds: arguments.seconds.max(1),
+            scale: arguments.scale.max(1),
+            idle: arguments.idle.clamp(1, 10_000),
+        }
+    };
+    let kinds = kinds(&arguments.with);
+    let wanted = |name: &str| arguments.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let workloads: Vec<&Workload> = workload::ALL
+        .iter()
+        .filter(|(workload, is_quick)| wanted(workload.name()) && (*is_quick || !arguments.quick))
+        .map(|(workload, _)| workload)
+        .collect();
+    if workloads.is_empty() && !wanted("costs") {
+        return Err(Error::Plan("no workload has such a name".to_owned()));
+    }
+    super::storm::raise_descriptor_limit();
+    let root = TemporaryDirectory::new()?;
+    let setting = setting(extent, &kinds);
+    print_setting(&setting);
+
+    let mut sections = Vec::new();
+    if !workloads.is_empty() {
+        let peers = start(&kinds, root.path(), &workloads, extent.scale)?;
+        sections = measure(&peers, &workloads, extent)?;
+    }
+    if wanted("costs") {
+        let rounds = if arguments.quick { 1 } else { extent.rounds.min(3) };
+        let extent = costs::Extent { rounds, seconds: extent.seconds, idle: extent.idle, max_sessions: MAX_SESSIONS };
+        sections.extend(costs::measure(&kinds, root.path(), extent)?);
+    }
+
+    let names: Vec<String> = kinds.iter().map(Kind::name).collect();
+    let against: Vec<usize> = (0..names.len()).filter(|index| *index == 0 || names[*index] == "postgres").collect();
+    print!("{}", report::table(&names, &sections, &against));
+    if workloads.iter().any(|workload| workload.writes()) {
+        println!("\nOn every server that stores: what was acknowledged is there, and the four sums agree.");
+    }
+    let write =
+        |path: &Path, text: String| fs::write(path, text).map_err(|error| Error::Io(path.display().to_string(), error));
+    if let Some(path) = &arguments.json {
+        write(path, format!("{:#}\n", report::json(&setting, &names, &sections)))?;
+    }
+    if let Some(path) = &arguments.csv {
+        write(path, report::csv(&names, &sections))?;
+    }
+    Ok(())
+}
+
+/// The servers to be compared, in the order of the report.
+fn kinds(with: &[String]) -> Vec<Kind> {
+    let own = |model, sessions_per_worker, engine| Kind::Own { model, sessions_per_worker, engine };
+    let mut kinds = vec![
+        own("fork-on-accept", 1, "sqlite"),
+        own("prefork", 1, "sqlite"),
+        own("prefork", 0, "sqlite"),
+        own("fork-on-accept", 1, "null"),
+        own("prefork", 1, "null"),
+        own("prefork", 0, "null"),
+    ];
+    let others = [
+        ("postgres", Kind::Postgres),
+        ("pgbouncer", Kind::Pooled(Pooler::PgBouncer)),
+        ("pgpool", Kind::Pooled(Pooler::Pgpool)),
+    ];
+    kinds.extend(others.into_iter().filter(|(name, _)| with.iter().any(|asked| asked == name)).map(|(_, kind)| kind));
+    kinds
+}
+
+/// Starts every server, with pgbench's tables where they are needed.
+fn start(kinds: &[Kind], root: &Path, workloads: &[&Workload], scale: u32) -> Result<Vec<Peer>, Error> {
+    let needs_tables = workloads.iter().any(|workload| matches!(workload, Workload::Pgbench(_)));
+    let mut peers = Vec::new();
+    for (index, kind) in kinds.iter().enumerate() {
+        let peer = Peer::start(kind.clone(), root, &format!("peer-{index}"), MAX_SESSIONS)?;
+        if needs_tables && kind.stores() {
+            pgbench::initialise(&peer, scale)?;
+        }
+        peers.push(peer);
+    }
+    Ok(peers)
+}
+
+/// Every round runs every workload on every peer, so that a slow minute of the machine strikes all alike.
+fn measure(peers: &[Peer], workloads: &[&Workload], extent: Extent) -> Result<Vec<Section>, Error> {
+    let mut sections: Vec<Vec<Section>> = workloads.iter().map(|workload| workload.sections(peers.len())).collect();
+    let mut acknowledged = vec![0; peers.len()];
+    for round in 0..extent.rounds {
+        eprintln!("round {} of {}", round + 1, extent.rounds);
+        for (workload, sections) in workloads.iter().zip(&mut sections) {
+            for (index, peer) in peers.iter().enumerate() {
+                // The null engine stores nothing: it is the ceiling of what only reads.
+                if workload.writes() && !peer.kind().stores() {
+                    continue;
+                }
+                let run = workload.run(peer, extent.seconds)?;
+                for (section, figure) in sections.iter_mut().zip(run.figures) {
+                    section.rounds[index].push(figure);
+                }
+                // Said once for a workload, of its first figure.
+                sections[0].note(index, run.notes);
+                if workload.writes() {
+                    acknowledged[index] += run.acknowledged;
+                    check::sums(peer, acknowledged[index])?;
+                }
+            }
+        }
+    }
+    Ok(sections.into_iter().flatten().collect())
+}
+
+/// Machine, versions and settings: a figure without them says nothing.
+fn setting(extent: Extent, kinds: &[Kind]) -> Value {
+    let version = |program: &'static str, argument: &str| {
+        let path = pgbench::program(program).ok()?;
+        let output = Command::new(path).arg(argument).output().ok()?;
+        // pgpool tells its version on standard error.
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&text).lines().next().map(str::to_owned)
+    };
+    let mut settings = serde_json::Map::new();
+    let uses_postgres = kinds.iter().any(|kind| !matches!(kind, Kind::Own { .. }));
+    if uses_postgres {
+        let text =
+            format!("{}; {}", version("postgres", "--version").unwrap_or_default(), POSTGRES_SETTINGS.join(", "));
+        settings.insert("postgres".to_owned(), json!(text));
+    }
+    for kind in kinds {
+        if let Kind::Pooled(pooler) = kind {
+            let text = format!("{}; {}", version(pooler.name(), "--version").unwrap_or_default(), pooler.settings());
+            settings.insert(pooler.name().to_owned(), json!(text));
+        }
+    }
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "kernel": fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+        "pgbench": version("pgbench", "--version"),
+        "peers": settings,
+        "rounds": extent.rounds,
+        "seconds": extent.seconds,
+        "scale": extent.scale,
+        "idle_sessions": extent.idle,
+        "max_sessions": MAX_SESSIONS,
+        "connection": "TCP on loopback, trust authentication",
+        "durability": "durable commits",
+    })
+}
+
+fn print_setting(setting: &Value) {
+    let text = |name: &str| setting[name].as_str().unwrap_or_default().to_owned();
+    println!("pgprefork {} on {} cores, Linux {}", text("version"), setting["cores"], text("kernel"));
+    println!("{}", text("pgbench"));
+    for peer in setting["peers"].as_object().into_iter().flat_map(serde_json::Map::values) {
+        println!("{}", peer.as_str().unwrap_or_default());
+    }
+    println!(
+        "scale {}; {} interleaved rounds of {} s a run; room for {} sessions; {}; {}",
+        setting["scale"],
+        setting["rounds"],
+        setting["seconds"],
+        setting["max_sessions"],
+        text("connection"),
+        text("durability")
+    );
+}
+
+/// A directory of our own, gone when dropped.
+struct TemporaryDirectory(PathBuf);
+
+impl TemporaryDirectory {
+    fn new() -> Result<Self, Error> {
+        let stamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+        let path = std::env::temp_dir().join(format!("pgprefork-bench-{}-{stamp}", std::process::id()));
+        // Servers that drop their privileges must be able to pass through.
+        fs::DirBuilder::new()
+            .mode(0o755)
+            .create(&path)
+            .map_err(|error| Error::Io(path.display().to_string(), error))?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryDirectory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,82 @@
+//! The connection poolers that stand before a PostgreSQL of their own: how they are set up and started.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::super::Error;
+use super::pgbench::program;
+
+/// A pooler of Debian's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooler {
+    /// One process, all clients in one event loop.
+    PgBouncer,
+    /// Pre-forked processes, each for one client at a time.
+    Pgpool,
+}
+
+impl Pooler {
+    /// The name in the report and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pooler::PgBouncer => "pgbouncer",
+            Pooler::Pgpool => "pgpool",
+        }
+    }
+
+    /// What differs from the defaults and matters, printed with the figures.
+    pub fn settings(self) -> &'static str {
+        match self {
+            Pooler::PgBouncer => "pool_mode=session, default_pool_size as many as may connect",
+            Pooler::Pgpool => "backend_clustering_mode=raw, num_init_children as many as may connect, max_pool=1",
+        }
+    }
+
+    /// Writes its configuration into `directory` and returns how it is started, still without a user.
+    pub fn command(
+        self,
+        directory: &Path,
+        port: u16,
+        control_port: u16,
+        server_port: u16,
+        max_sessions: u32,
+    ) -> Result<Command, Error> {
+        let program = match self {
+            Pooler::PgBouncer => program("pgbouncer")?,
+            Pooler::Pgpool => program("pgpool")?,
+        };
+        let write = |name: &str, text: String| {
+            let path = directory.join(name);
+            fs::write(&path, text).map_err(|error| Error::Io(path.display().to_string(), error)).map(|()| path)
+        };
+        let folder = directory.display();
+        let mut command = Command::new(program);
+        match self {
+            Pooler::PgBouncer => {
+                let users = write("users.txt", "\"postgres\" \"\"\n".to_owned())?;
+                let text = format!(
+                    "[databases]\n* = host=127.0.0.1 port={server_port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+                     listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {}\n\
+                     pool_mode = session\nmax_client_conn = {max_sessions}\ndefault_pool_size = {max_sessions}\n\
+                     log_connections = 0\nlog_disconnections = 0\n",
+                    users.display()
+                );
+                command.arg(write("pgbouncer.ini", text)?);
+            }
+            Pooler::Pgpool => {
+                let text = format!(
+                    "backend_clustering_mode = 'raw'\nlisten_addresses = '127.0.0.1'\nport = {port}\n\
+                     socket_dir = '{folder}'\npcp_port = {control_port}\npcp_socket_dir = '{folder}'\n\
+                     backend_hostname0 = '127.0.0.1'\nbackend_port0 = {server_port}\nbackend_weight0 = 1\n\
+                     num_init_children = {max_sessions}\nmax_pool = 1\npid_file_name = '{folder}/pgpool.pid'\n\
+                     logdir = '{folder}'\nenable_pool_hba = off\n"
+                );
+                command.arg("-n").arg("-f").arg(write("pgpool.conf", text)?);
+                command.arg("-F").arg(write("pcp.conf", String::new())?);
+                command.arg("-a").arg(write("pool_hba.conf", String::new())?);
+            }
+        }
+        Ok(command)
+    }
+}

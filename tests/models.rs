@@ -1,0 +1,83 @@
+//! `bench models` in small: every kind of server takes part, errors and figures reach the files, nothing is left.
+//!
+//! What the figures are decides nothing here.
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// The kinds of servers, in the order of the report.
+const PEERS: [&str; 9] = [
+    "fork-on-accept",
+    "prefork",
+    "prefork, reuse",
+    "fork-on-accept [null]",
+    "prefork [null]",
+    "prefork, reuse [null]",
+    "postgres",
+    "pgbouncer",
+    "pgpool",
+];
+
+/// Runs it with these arguments beside every peer; the JSON and CSV that it wrote.
+fn models(arguments: &[&str]) -> (Value, String) {
+    // Not found later than here, and by name.
+    for program in ["postgres", "pgbench", "psql"] {
+        support::postgres_program(program);
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (json, csv) = (directory.path().join("out.json"), directory.path().join("out.csv"));
+    let output = Command::new(env!("CARGO_BIN_EXE_pgprefork"))
+        .args(["bench", "models", "--with", "postgres,pgbouncer,pgpool", "--rounds", "1", "--seconds", "1"])
+        .args(arguments)
+        .arg("--json")
+        .arg(&json)
+        .arg("--csv")
+        .arg(&csv)
+        .env("TMPDIR", directory.path())
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}{err}");
+    let left: Vec<_> = std::fs::read_dir(directory.path()).expect("the directory").flatten().collect();
+    assert_eq!(left.len(), 2, "more than the two files is left: {left:?}");
+    let json = std::fs::read_to_string(json).expect("the file");
+    (serde_json::from_str(&json).expect("JSON"), std::fs::read_to_string(csv).expect("the file"))
+}
+
+/// Every peer has a figure in each of these sections, and no error.
+#[track_caller]
+fn assert_all_have_figures(json: &Value, titles: &[&str]) {
+    let sections = json["sections"].as_array().expect("sections");
+    assert_eq!(sections.len(), titles.len());
+    for (section, title) in sections.iter().zip(titles) {
+        assert!(section["title"].as_str().expect("a title").contains(title), "{section:#}");
+        let peers = section["peers"].as_array().expect("peers");
+        let names: Vec<_> = peers.iter().map(|peer| peer["peer"].as_str().expect("a name")).collect();
+        assert_eq!(names, PEERS, "{section:#}");
+        for peer in peers {
+            assert!(peer["median"].as_f64().is_some_and(f64::is_finite), "{section:#}");
+            // A load generator that was too busy is no error of a server.
+            let mut notes = peer["notes"].as_object().expect("notes").keys();
+            assert!(notes.all(|note| note.starts_with("load generator")), "{section:#}");
+        }
+    }
+}
+
+#[test]
+fn storms_on_every_kind_of_server() {
+    let (json, csv) = models(&["--only", "closed loop of 8"]);
+    assert_all_have_figures(&json, &["storm, closed loop of 8"]);
+    assert!(json["setting"]["peers"]["pgbouncer"].as_str().is_some_and(|text| text.contains("PgBouncer")), "{json:#}");
+    assert_eq!(csv.lines().count(), 1 + PEERS.len(), "{csv}");
+}
+
+#[test]
+fn costs_of_every_kind_of_server() {
+    let (json, _) = models(&["--only", "costs", "--idle", "30"]);
+    let titles = ["CPU time of a session", "context switches", "page faults", "CPU time of a query", "memory"];
+    assert_all_have_figures(&json, &titles);
+}
