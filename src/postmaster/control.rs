@@ -59,7 +59,10 @@ impl Postmaster {
     /// Starts what every server has, and the first workers.
     pub(super) fn start_processes(&mut self) {
         self.start_auxiliaries();
-        self.first_workers_due = self.server.context.config.pool.model == Model::Prefork;
+        if self.server.context.config.pool.model == Model::Prefork {
+            let first = self.policy.first_workers(self.server.context.config.pool.start_workers, self.gauges());
+            self.first_workers_due = first;
+        }
     }
 
     /// Asks the policy until it is content.
@@ -71,13 +74,21 @@ impl Postmaster {
         if self.server.context.segment.recount().idle == 0 {
             self.server.context.doorman.wake();
         }
-        if self.first_workers_due {
+        if self.first_workers_due > 0 {
             if self.awaits_template() {
                 return;
             }
-            self.first_workers_due = false;
-            let first = self.policy.first_workers(self.server.context.config.pool.start_workers, self.gauges());
-            self.spawn_workers(first);
+            while self.first_workers_due > 0 {
+                match self.spawn(SlotKind::Worker, Body::Worker) {
+                    Ok(()) => self.first_workers_due -= 1,
+                    Err(SpawnError::Later) => return,
+                    Err(SpawnError::NoSlot) => self.first_workers_due = 0,
+                    Err(SpawnError::Fork(error)) => {
+                        self.fork_failed(&error);
+                        self.first_workers_due = 0;
+                    }
+                }
+            }
         }
         loop {
             let gauges = self.gauges();
@@ -118,7 +129,7 @@ impl Postmaster {
         for _ in 0..count {
             match self.spawn(SlotKind::Worker, Body::Worker) {
                 Ok(()) => {}
-                Err(SpawnError::NoSlot) => return false,
+                Err(SpawnError::NoSlot | SpawnError::Later) => return false,
                 Err(SpawnError::Fork(error)) => {
                     self.fork_failed(&error);
                     return false;

@@ -104,8 +104,8 @@ struct Postmaster {
     children: HashMap<Pid, Child>,
     /// The process that workers are forked from, while there is one.
     template: Option<Template>,
-    /// The first workers were not started yet.
-    first_workers_due: bool,
+    /// How many of the first workers were not started yet.
+    first_workers_due: u32,
     stage: Stage,
     /// When processes that were told to leave at once are killed.
     kill_at: Option<Instant>,
@@ -146,7 +146,7 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
         policy,
         children: HashMap::new(),
         template: None,
-        first_workers_due: false,
+        first_workers_due: 0,
         stage: Stage::Starting,
         kill_at: None,
         ask_at_us: None,
@@ -254,7 +254,7 @@ impl Postmaster {
         let census = self.server.context.segment.census();
         let accepting = census.idle + census.connecting + census.serving;
         let is_classic = self.server.context.config.pool.model == Model::ForkOnAccept;
-        let workers_are_ready = is_classic || (!self.first_workers_due && census.starting == 0 && accepting > 0);
+        let workers_are_ready = is_classic || (self.first_workers_due == 0 && census.starting == 0 && accepting > 0);
         if !workers_are_ready || !self.auxiliaries_are_ready() {
             return;
         }

@@ -32,6 +32,8 @@ pub(super) enum Body {
 pub(super) enum SpawnError {
     /// All slots are taken.
     NoSlot,
+    /// The template has as many orders as it can take; we are woken when it has answered.
+    Later,
     /// The kernel has no room for it.
     Fork(io::Error),
 }
@@ -45,8 +47,12 @@ const SETUP_FAILED: i32 = 4;
 impl Postmaster {
     /// Claims a slot and has a process forked into it: a worker by the template, if there is one.
     pub(super) fn spawn(&mut self, kind: SlotKind, body: Body) -> Result<(), SpawnError> {
+        let is_worker = matches!(body, Body::Worker);
+        if is_worker && self.template_is_busy() {
+            return Err(SpawnError::Later);
+        }
         let owner = self.server.context.segment.claim_slot(kind).ok_or(SpawnError::NoSlot)?;
-        if matches!(body, Body::Worker) && self.order_worker(owner) {
+        if is_worker && self.order_worker(owner) {
             return Ok(());
         }
         self.fork_into(owner, kind, body).map(|_| ())

@@ -20,7 +20,8 @@ use crate::system::pass;
 use crate::system::signal::Signal;
 use crate::worker::template::{Answer, order};
 
-/// Orders that may be open at a time; more workers are forked by the postmaster itself.
+/// Orders that may be open at a time. Further ones wait for answers: the template forks faster than the postmaster could
+/// fork beside it, and what it forks is warm.
 const ORDERS_MAX: usize = 64;
 
 /// How long the template may take to start, or for an order, before it is killed.
@@ -64,12 +65,17 @@ impl Postmaster {
         })
     }
 
+    /// Whether the template is there but has as many orders as it may have.
+    pub(super) fn template_is_busy(&self) -> bool {
+        self.template.as_ref().is_some_and(|template| !template.outdated && template.orders.len() >= ORDERS_MAX)
+    }
+
     /// Orders a worker for that slot. False if the template cannot take the order.
     pub(super) fn order_worker(&mut self, owner: Owner) -> bool {
         let segment = self.server.context.segment;
         let Some(template) = &mut self.template else { return false };
         let is_ready = segment.slot(template.owner.slot).state() == SlotState::Serving;
-        if !is_ready || template.outdated || template.orders.len() >= ORDERS_MAX {
+        if !is_ready || template.outdated {
             return false;
         }
         if pass::send_bytes(&template.channel, &order(owner)).is_err() {

@@ -211,8 +211,7 @@ impl Connection<'_> {
     /// How full the server is, this connection included. Refuses where nobody has room.
     fn census(&self, role: Option<&Role>, database: Option<&Database>) -> Result<auth::Census, Error> {
         let pool = &self.context.config.pool;
-        let counts = self.context.segment.census();
-        let mut busy = counts.connecting + counts.serving;
+        let mut busy = self.busy(pool.max_sessions - pool.reserved_sessions);
         if busy > pool.max_sessions - pool.reserved_sessions {
             busy -= budget::turned_away(self.context).min(busy);
         }
@@ -233,6 +232,20 @@ impl Connection<'_> {
             census.of_database += 1;
         }
         Ok(census)
+    }
+
+    /// Workers that have a client. Counted only when they may be more than `limit`: looking at every slot costs a
+    /// fresh process a page fault for each few of them.
+    fn busy(&self, limit: u32) -> u32 {
+        /// Gauges are short by one for each worker that was killed since the postmaster last counted.
+        const DOUBT: u32 = 16;
+        let gauge = self.context.segment.pool();
+        let busy = gauge.gauge(SlotState::Connecting) + gauge.gauge(SlotState::Serving);
+        if busy.saturating_add(DOUBT) <= limit {
+            return busy;
+        }
+        let census = self.context.segment.census();
+        census.connecting + census.serving
     }
 
     /// Tells the client why there is no session, where it may know.

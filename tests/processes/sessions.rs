@@ -212,7 +212,7 @@ fn the_last_places_are_kept_for_superusers() {
             "pool.max_sessions=5",
             "pool.reserved_sessions=2",
             "pool.min_spare=1",
-            "pool.queue_timeout=100ms",
+            "pool.queue_timeout=1s",
         ]);
         let ordinary = || postgres::Client::connect(&server.parameters().replace("user=postgres", "user=ann"), NoTls);
         let refusal = |error: postgres::Error| {
