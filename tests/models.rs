@@ -4,8 +4,11 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// The kinds of servers, in the order of the report.
@@ -80,4 +83,31 @@ fn costs_of_every_kind_of_server() {
     let (json, _) = models(&["--only", "costs", "--idle", "30"]);
     let titles = ["CPU time of a session", "context switches", "page faults", "CPU time of a query", "memory"];
     assert_all_have_figures(&json, &titles);
+}
+
+#[test]
+fn ctrl_c_ends_the_servers_and_prints_what_there_is() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pgprefork"))
+        .args(["bench", "models", "--rounds", "1000", "--seconds", "1", "--only", "closed loop of 8"])
+        .env("TMPDIR", directory.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program");
+    let mut progress = BufReader::new(child.stderr.take().expect("its standard error")).lines();
+    // All servers have been started, and every one has had its first run.
+    assert!(progress.any(|line| line.is_ok_and(|line| line.starts_with("round 2"))), "a second round");
+    let servers = support::children_of(child.id().cast_signed());
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("it runs");
+    let mut out = String::new();
+    child.stdout.take().expect("its standard output").read_to_string(&mut out).expect("text");
+    assert!(child.wait().expect("its end").success(), "{out}");
+    assert!(out.contains("prefork, reuse") && out.contains("Stopped"), "{out}");
+    assert_eq!(servers.len(), 6);
+    for server in servers {
+        assert!(kill(Pid::from_raw(server), None).is_err(), "{server} is still there");
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).expect("the directory").count(), 0);
 }

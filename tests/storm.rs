@@ -7,6 +7,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr, setsockopt, sockopt};
 use nix::unistd::{Pid, User, geteuid};
 use pgprefork::bench::storm::{Arrivals, Load, Outcome, Phase, Plan, Target, run};
 use support::{PATIENCE, Server, free_port, postgres_program, wait_until};
@@ -180,8 +181,8 @@ fn fake_server(on_client: impl Fn(usize, &TcpStream) -> bool + Send + 'static) -
 }
 
 /// One session with one query and one answer.
-fn serve(mut stream: TcpStream) -> std::io::Result<()> {
-    let read = |stream: &mut TcpStream, header: usize| {
+fn serve<S: Read + Write>(mut stream: S) -> std::io::Result<()> {
+    let read = |stream: &mut S, header: usize| {
         let mut head = [0; 5];
         stream.read_exact(&mut head[..header])?;
         let length = u32::from_be_bytes(head[header - 4..header].try_into().expect("four bytes"));
@@ -238,6 +239,29 @@ fn sessions_beyond_the_ceiling_and_those_without_an_answer_are_errors() {
     assert_eq!(outcome.tally.most_open, 5);
     // They have no time to ready, but it is known to be longer than they waited.
     assert_eq!(longer_than(&outcome, Phase::Ready, timeout - Duration::from_millis(1)), late);
+}
+
+#[test]
+fn a_unix_socket_whose_queue_is_full_is_tried_again() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("socket");
+    let listener = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None).expect("a socket");
+    socket::bind(listener.as_raw_fd(), &UnixAddr::new(&path).expect("a path")).expect("its place");
+    socket::listen(&listener, Backlog::new(1).expect("a length")).expect("a listener");
+    // Nobody accepts for now: a few sessions get into the queue, the others cannot connect.
+    let timeout = Duration::from_millis(700);
+    let waiting = Plan { timeout, target: Target::Unix(path.clone()), ..plan(0, open(40.0)) };
+    let outcome = carry_out(&waiting);
+    assert_eq!((outcome.tally.due, outcome.tally.errors.of("TIMEOUT")), (20, 20), "{:?}", outcome.tally.errors);
+    let in_vain = outcome.tally.errors.iter().find(|error| error.phase == Phase::Connect).map(|error| error.count);
+    assert!(in_vain.is_some_and(|count| count >= 10), "{:?}", outcome.tally.errors);
+    // Those left in the queue have gone; behind them there is room, and everybody gets in.
+    std::thread::spawn(move || {
+        for stream in std::os::unix::net::UnixListener::from(listener).incoming() {
+            let _ = serve(stream.expect("a client"));
+        }
+    });
+    assert_no_errors(&carry_out(&Plan { target: Target::Unix(path), ..plan(0, open(40.0)) }));
 }
 
 #[test]

@@ -6,7 +6,10 @@
 mod models;
 pub mod storm;
 
+use std::ops::ControlFlow;
 use std::process::ExitCode;
+
+use crate::system::signal;
 
 pub use models::ModelsArguments;
 
@@ -19,12 +22,19 @@ pub enum Command {
     Storm(Box<storm::StormArguments>),
 }
 
-/// Runs a benchmark and prints what it found.
+/// Runs a benchmark and prints what it found. Ctrl-C ends the measuring, not the process: what there is is printed, and
+/// servers that were started are ended.
 pub fn run(command: Command) -> Result<ExitCode, Error> {
+    signal::catch_interrupts().map_err(|error| Error::Io("catching signals".to_owned(), error))?;
     match command {
         Command::Models(arguments) => models::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Storm(arguments) => storm::run_command(&arguments),
     }
+}
+
+/// Break once somebody has stopped the benchmark.
+fn look_for_interrupt() -> ControlFlow<()> {
+    if signal::is_interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// Why a benchmark did not come to its end.
@@ -40,6 +50,8 @@ pub enum Error {
     Unreadable(String),
     /// What was asked for makes no sense, or is not allowed.
     Plan(String),
+    /// Somebody has stopped the benchmark.
+    Stopped,
     /// What a server acknowledged is not there.
     Inconsistent(String),
 }
@@ -56,6 +68,7 @@ impl std::fmt::Display for Error {
             Self::Io(what, error) => write!(f, "{what}: {error}"),
             Self::Failed(what, words) => write!(f, "{what} failed: {words}"),
             Self::Unreadable(what) => write!(f, "cannot read {what}"),
+            Self::Stopped => f.write_str("stopped"),
             Self::Plan(why) => f.write_str(why),
             Self::Inconsistent(what) => write!(f, "the figures do not count: {what}"),
         }

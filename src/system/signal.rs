@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, kill, sigaction, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -149,6 +149,27 @@ extern "C" fn on_notice(signal: libc::c_int) {
 extern "C" fn on_quit(_signal: libc::c_int) {
     // The exit code of PostgreSQL's quickdie(): the postmaster asked for it.
     super::fork::exit_now(2)
+}
+
+/// Whether SIGINT or SIGTERM has come since [`catch_interrupts`].
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Has SIGINT and SIGTERM remembered instead of ending this process: for commands that end what they have started.
+/// Programs that they start have the default actions again (execve(2)), which a blocked signal would not give them.
+pub fn catch_interrupts() -> io::Result<()> {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        set_action(signal, SigHandler::Handler(on_interrupt), SaFlags::SA_RESTART)?;
+    }
+    Ok(())
+}
+
+/// Whether SIGINT or SIGTERM has come since.
+pub fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+extern "C" fn on_interrupt(_signal: libc::c_int) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
 /// What a handler does; async-signal-safe, and keeps errno as the interrupted code left it.

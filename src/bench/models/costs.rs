@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::Error;
 use super::super::storm::{Load, Outcome, Plan, run as carry_out};
+use super::super::{Error, look_for_interrupt};
 use super::peer::{Kind, Peer};
 use super::process::{Usage, pss_kb};
 use super::report::Section;
@@ -28,27 +28,36 @@ pub struct Extent {
     pub max_sessions: u32,
 }
 
-/// Measures every kind of server.
-pub fn measure(kinds: &[Kind], root: &Path, extent: Extent) -> Result<Vec<Section>, Error> {
+/// Measures every kind of server. The sections hold what was measured also when it does not come to its end.
+pub fn measure(kinds: &[Kind], root: &Path, extent: Extent, sections: &mut Vec<Section>) -> Result<(), Error> {
     let idle_title = format!("memory of a session (PSS, {} idle ones that have asked nothing)", extent.idle);
     let section = |title: &str, unit| Section::new(title, unit, true, kinds.len());
-    let mut cpu = section("CPU time of a session with one query (all of the server's processes)", "us");
-    let mut switches = section("context switches of a session with one query", "switches");
-    let mut faults = section("page faults of a session with one query", "faults");
-    let mut query = section("CPU time of a query (SELECT 1) in a session that goes on", "us");
-    let mut memory = section(&idle_title, "kB");
+    let first = sections.len();
+    sections.extend([
+        section("CPU time of a session with one query (all of the server's processes)", "us"),
+        section("context switches of a session with one query", "switches"),
+        section("page faults of a session with one query", "faults"),
+        section("CPU time of a query (SELECT 1) in a session that goes on", "us"),
+        section(&idle_title, "kB"),
+    ]);
+    let [cpu, switches, faults, query, memory] = &mut sections[first..] else {
+        unreachable!("five were added");
+    };
     for round in 0..extent.rounds {
         for (index, kind) in kinds.iter().enumerate() {
             eprintln!("costs, round {} of {}: {}", round + 1, extent.rounds, kind.name());
             let name = format!("costs-{index}");
             let start = || Peer::start(kind.clone(), root, &name, extent.max_sessions);
-            idle_sessions(kind, root, &name, extent, &mut memory, index)?;
+            if look_for_interrupt().is_break() {
+                return Err(Error::Stopped);
+            }
+            idle_sessions(kind, root, &name, extent, memory, index)?;
             // The directory is there by now: none of these creates a cluster.
             let nobody = start()?.stop();
             let (used, outcome) = load(start()?, 1, extent.seconds)?;
             let (used, sessions) = (used.minus(nobody), outcome.tally.due as f64);
             for (section, value) in
-                [(&mut cpu, used.cpu_us), (&mut switches, used.switches), (&mut faults, used.faults)]
+                [(&mut *cpu, used.cpu_us), (&mut *switches, used.switches), (&mut *faults, used.faults)]
             {
                 section.rounds[index].push(value / sessions);
             }
@@ -58,15 +67,16 @@ pub fn measure(kinds: &[Kind], root: &Path, extent: Extent) -> Result<Vec<Sectio
             query.note(index, storms::notes(&outcome));
         }
     }
-    Ok(vec![cpu, switches, faults, query, memory])
+    Ok(())
 }
 
 /// Puts a server under load by four clients, ends it, and tells what it has used up.
 fn load(peer: Peer, queries: u32, seconds: u32) -> Result<(Usage, Outcome), Error> {
     let duration = Duration::from_secs(u64::from(seconds));
     let plan = Plan { queries, warm_up: Duration::ZERO, ..storms::plan(&peer, Load::Closed { clients: 4 }, duration) };
-    let outcome = carry_out(&plan, &mut |_| ControlFlow::Continue(()))?;
-    Ok((peer.stop(), outcome))
+    let outcome = carry_out(&plan, &mut |_| look_for_interrupt())?;
+    let used = peer.stop();
+    if outcome.interrupted { Err(Error::Stopped) } else { Ok((used, outcome)) }
 }
 
 /// Opens the idle sessions, all at once, and looks at the memory when all are ready. An error ends the attempt and is
@@ -90,7 +100,7 @@ fn idle_sessions(
     };
     let mut with_kb = None;
     let outcome = carry_out(&plan, &mut |progress| {
-        if progress.errors > 0 {
+        if progress.errors > 0 || look_for_interrupt().is_break() {
             return ControlFlow::Break(());
         }
         if progress.ready < u64::from(extent.idle) {
@@ -99,6 +109,9 @@ fn idle_sessions(
         with_kb = pss_kb(&peer.processes());
         ControlFlow::Break(())
     })?;
+    if look_for_interrupt().is_break() {
+        return Err(Error::Stopped);
+    }
     match before_kb.zip(with_kb) {
         Some((before_kb, with_kb)) => {
             section.rounds[index].push((with_kb as f64 - before_kb as f64) / f64::from(extent.idle));

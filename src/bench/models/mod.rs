@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::Error;
+use super::{Error, look_for_interrupt};
 use peer::{Kind, POSTGRES_SETTINGS, Peer};
 use pooler::Pooler;
 use report::Section;
@@ -96,20 +96,32 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
     print_setting(&setting);
 
     let mut sections = Vec::new();
-    if !workloads.is_empty() {
-        let peers = start(&kinds, root.path(), &workloads, extent.scale)?;
-        sections = measure(&peers, &workloads, extent)?;
-    }
-    if wanted("costs") {
-        let rounds = if arguments.quick { 1 } else { extent.rounds.min(3) };
-        let extent = costs::Extent { rounds, seconds: extent.seconds, idle: extent.idle, max_sessions: MAX_SESSIONS };
-        sections.extend(costs::measure(&kinds, root.path(), extent)?);
+    let mut gather = || -> Result<(), Error> {
+        if !workloads.is_empty() {
+            let peers = start(&kinds, root.path(), &workloads, extent.scale)?;
+            measure(&peers, &workloads, extent, &mut sections)?;
+        }
+        if wanted("costs") {
+            let rounds = if arguments.quick { 1 } else { extent.rounds.min(3) };
+            let extent =
+                costs::Extent { rounds, seconds: extent.seconds, idle: extent.idle, max_sessions: MAX_SESSIONS };
+            costs::measure(&kinds, root.path(), extent, &mut sections)?;
+        }
+        Ok(())
+    };
+    let gathered = gather();
+    // A terminal sends Ctrl-C to the servers as well, and then it is their end that is noticed first.
+    let is_stopped = matches!(gathered, Err(Error::Stopped)) || look_for_interrupt().is_break();
+    if !is_stopped {
+        gathered?;
     }
 
     let names: Vec<String> = kinds.iter().map(Kind::name).collect();
     let against: Vec<usize> = (0..names.len()).filter(|index| *index == 0 || names[*index] == "postgres").collect();
     print!("{}", report::table(&names, &sections, &against));
-    if workloads.iter().any(|workload| workload.writes()) {
+    if is_stopped {
+        println!("\nStopped: these are the figures until then.");
+    } else if workloads.iter().any(|workload| workload.writes()) {
         println!("\nOn every server that stores: what was acknowledged is there, and the four sums agree.");
     }
     let write =
@@ -158,16 +170,28 @@ fn start(kinds: &[Kind], root: &Path, workloads: &[&Workload], scale: u32) -> Re
 }
 
 /// Every round runs every workload on every peer, so that a slow minute of the machine strikes all alike.
-fn measure(peers: &[Peer], workloads: &[&Workload], extent: Extent) -> Result<Vec<Section>, Error> {
-    let mut sections: Vec<Vec<Section>> = workloads.iter().map(|workload| workload.sections(peers.len())).collect();
+/// The sections hold what was measured also when it does not come to its end.
+fn measure(peers: &[Peer], workloads: &[&Workload], extent: Extent, sections: &mut Vec<Section>) -> Result<(), Error> {
+    let firsts: Vec<usize> = workloads
+        .iter()
+        .map(|workload| {
+            let first = sections.len();
+            sections.extend(workload.sections(peers.len()));
+            first
+        })
+        .collect();
     let mut acknowledged = vec![0; peers.len()];
     for round in 0..extent.rounds {
         eprintln!("round {} of {}", round + 1, extent.rounds);
-        for (workload, sections) in workloads.iter().zip(&mut sections) {
+        for (workload, first) in workloads.iter().zip(&firsts) {
+            let sections = &mut sections[*first..];
             for (index, peer) in peers.iter().enumerate() {
                 // The null engine stores nothing: it is the ceiling of what only reads.
                 if workload.writes() && !peer.kind().stores() {
                     continue;
+                }
+                if look_for_interrupt().is_break() {
+                    return Err(Error::Stopped);
                 }
                 let run = workload.run(peer, extent.seconds)?;
                 for (section, figure) in sections.iter_mut().zip(run.figures) {
@@ -182,7 +206,7 @@ fn measure(peers: &[Peer], workloads: &[&Workload], extent: Extent) -> Result<Ve
             }
         }
     }
-    Ok(sections.into_iter().flatten().collect())
+    Ok(())
 }
 
 /// Machine, versions and settings: a figure without them says nothing.
@@ -218,6 +242,7 @@ fn setting(extent: Extent, kinds: &[Kind]) -> Value {
         "scale": extent.scale,
         "idle_sessions": extent.idle,
         "max_sessions": MAX_SESSIONS,
+        "debug_build": cfg!(debug_assertions),
         "connection": "TCP on loopback, trust authentication",
         "durability": "durable commits",
     })
@@ -226,6 +251,9 @@ fn setting(extent: Extent, kinds: &[Kind]) -> Value {
 fn print_setting(setting: &Value) {
     let text = |name: &str| setting[name].as_str().unwrap_or_default().to_owned();
     println!("pgprefork {} on {} cores, Linux {}", text("version"), setting["cores"], text("kernel"));
+    if cfg!(debug_assertions) {
+        println!("built without optimisation: the figures of this program's servers are not what they can do");
+    }
     println!("{}", text("pgbench"));
     for peer in setting["peers"].as_object().into_iter().flat_map(serde_json::Map::values) {
         println!("{}", peer.as_str().unwrap_or_default());

@@ -63,6 +63,9 @@ pub fn table(peers: &[String], sections: &[Section], against: &[usize]) -> Strin
     let width = peers.iter().map(String::len).max().unwrap_or(0).max(8);
     let mut text = String::new();
     for section in sections {
+        if section.rounds.iter().all(Vec::is_empty) && section.notes.iter().all(BTreeMap::is_empty) {
+            continue;
+        }
         let better = if section.lower_is_better { ", less is better" } else { "" };
         let _ = writeln!(text, "\n{} ({}{better})", section.title, section.unit);
         let _ = write!(text, "  {:<width$}  {:>10}  {:>7}", "", "median", "spread");

@@ -1,11 +1,10 @@
 //! Workloads of the load generator: connections and nothing else.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
-use super::super::Error;
 use super::super::storm::{Arrivals, Load, Outcome, Phase, Plan, Target, run as carry_out};
+use super::super::{Error, look_for_interrupt};
 use super::peer::Peer;
 
 /// A load, and what is looked at.
@@ -62,7 +61,10 @@ pub fn plan(peer: &Peer, load: Load, duration: Duration) -> Plan {
 /// Runs one; its figures, and what has to be said of them.
 pub fn run(peer: &Peer, storm: &Storm, seconds: u32) -> Result<(Vec<f64>, BTreeMap<String, u64>), Error> {
     let plan = plan(peer, storm.load, Duration::from_secs(u64::from(seconds)));
-    let outcome = carry_out(&plan, &mut |_| ControlFlow::Continue(()))?;
+    let outcome = carry_out(&plan, &mut |_| look_for_interrupt())?;
+    if outcome.interrupted {
+        return Err(Error::Stopped);
+    }
     Ok((storm.figures.iter().map(|figure| figure.of(&outcome)).collect(), notes(&outcome)))
 }
 

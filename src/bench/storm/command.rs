@@ -2,18 +2,15 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
 
 use super::{Arrivals, Bound, Load, Outcome, Plan, Progress, Target, find_rate, report, run as run_plan, transport};
-use crate::bench::Error;
+use crate::bench::{Error, look_for_interrupt};
 use crate::config::Span;
-use crate::system::signal::SignalQueue;
 
 /// Arguments of `pgprefork bench storm`.
 #[derive(Debug, clap::Args)]
@@ -99,13 +96,12 @@ pub struct StormArguments {
 pub fn run(arguments: &StormArguments) -> Result<ExitCode, Error> {
     let plan = plan(arguments)?;
     raise_descriptor_limit();
-    let mut interrupts = Interrupts::new()?;
     let mut line = ProgressLine::new();
     if arguments.find_rate {
         let bound = Bound { p99: arguments.p99.duration() };
         let search = find_rate(&plan, bound, &mut |rate, progress| {
             line.show(&format!("{rate:.0}/s: "), progress);
-            interrupts.look()
+            look_for_interrupt()
         })?;
         line.clear();
         print!("{}", report::search_table(&search));
@@ -118,7 +114,7 @@ pub fn run(arguments: &StormArguments) -> Result<ExitCode, Error> {
     }
     let outcome = run_plan(&plan, &mut |progress| {
         line.show("", progress);
-        interrupts.look()
+        look_for_interrupt()
     })?;
     line.clear();
     print!("{}", report::table(&outcome));
@@ -216,28 +212,6 @@ pub fn raise_descriptor_limit() {
         && soft < hard
     {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-}
-
-/// SIGINT and SIGTERM, which end the run instead of the process, so that what there is can be printed. Made before the
-/// threads of the run, which inherit the mask.
-struct Interrupts {
-    queue: SignalQueue,
-    came: bool,
-}
-
-impl Interrupts {
-    fn new() -> Result<Self, Error> {
-        const SIGNALS: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
-        let set: SigSet = SIGNALS.into_iter().collect();
-        let failed = |error| Error::Io("waiting for signals".to_owned(), error);
-        set.thread_block().map_err(|errno| failed(errno.into()))?;
-        Ok(Self { queue: SignalQueue::new(&SIGNALS).map_err(failed)?, came: false })
-    }
-
-    fn look(&mut self) -> ControlFlow<()> {
-        self.came |= matches!(self.queue.take(), Ok(Some(_)));
-        if self.came { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 

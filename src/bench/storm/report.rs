@@ -101,8 +101,9 @@ fn settings_lines(plan: &Plan) -> String {
         queries => format!("{queries} x {}", plan.query),
     };
     let think = if plan.think.is_zero() { String::new() } else { format!(", thinking {:?}", plan.think) };
+    let unoptimised = if cfg!(debug_assertions) { ", built without optimisation" } else { "" };
     format!(
-        "pgprefork {} on {} cores, Linux {}\n{}, user {}, database {}{tls}; {}; {query}{think}\n\
+        "pgprefork {}{unoptimised} on {} cores, Linux {}\n{}, user {}, database {}{tls}; {}; {query}{think}\n\
          {:?} measured after {:?}; {} threads, at most {} sessions open, time-out {:?}\n",
         env!("CARGO_PKG_VERSION"),
         cores(),
@@ -178,6 +179,7 @@ pub fn json(outcome: &Outcome) -> Value {
         Phase::ALL.iter().map(|phase| (phase.name().replace(' ', "_"), phase_json(outcome, *phase))).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "debug_build": cfg!(debug_assertions),
         "machine": { "cores": cores(), "kernel": kernel() },
         "settings": settings_json(plan),
         "interrupted": outcome.interrupted,

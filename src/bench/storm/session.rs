@@ -380,6 +380,22 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_that_is_wrong_is_an_error_or_nothing_but_no_panic() {
+        let bytes = [greeting(), answer(), error("ERROR", "42P01"), message(b'Z', b"I")].concat();
+        for at in 0..bytes.len() {
+            for value in [0, 1, 4, b'E', b'R', b'Z', 0x7f, 0x80, 0xff] {
+                let mut wrong = bytes.clone();
+                wrong[at] = value;
+                for tls in [false, true] {
+                    let mut session = Session::new(tls);
+                    let _ = feed(&mut session, &wrong, at);
+                    assert!(session.pending.len() <= wrong.len());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_answer_to_a_request_for_encryption() {
         let (mut credentials, mut out) = (Credentials::new("ann", None), Vec::new());
         let mut answer = |bytes: &[u8]| Session::new(true).receive(bytes, &mut credentials, &mut out);
