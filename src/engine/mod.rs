@@ -143,6 +143,11 @@ pub trait Engine {
         None
     }
 
+    /// Whether other sessions wait for this one's transaction to end.
+    fn is_waited_for(&self) -> bool {
+        false
+    }
+
     /// DISCARD of what the engine keeps; `All` comes outside of a transaction only.
     fn discard(&mut self, what: Discard) -> Result<(), Error> {
         match what {

@@ -70,6 +70,8 @@ pub type Outcome<T> = Result<T, Stop>;
 pub enum Waiting {
     /// The next command: a cancel that arrives now is too late for anything.
     Command,
+    /// The same, while others wait for this session's transaction to end: the wait begins without sleeping.
+    AwaitedCommand,
     /// COPY data: a cancel ends the COPY.
     CopyData,
 }
@@ -150,11 +152,15 @@ impl<'a> Client<'a> {
         }
         let mut cancelled = false;
         let interrupts = &mut *self.interrupts;
-        let received = self.transport.receive(&mut || {
-            cancelled |= interrupts.take_cancel();
-            interrupts.terminate_requested() || (cancelled && waiting == Waiting::CopyData)
-        });
-        let received = received.map_err(End::Io)?;
+        let received = if waiting == Waiting::AwaitedCommand && self.transport.receive_soon() {
+            Received::Bytes
+        } else {
+            let received = self.transport.receive(&mut || {
+                cancelled |= interrupts.take_cancel();
+                interrupts.terminate_requested() || (cancelled && waiting == Waiting::CopyData)
+            });
+            received.map_err(End::Io)?
+        };
         self.check_termination()?;
         cancelled |= self.interrupts.take_cancel();
         match received {

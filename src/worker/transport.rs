@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,6 +21,10 @@ const RECEIVE_BYTES_EAGER: usize = 64 * 1024;
 const SEND_BYTES_KEPT: usize = 256 * 1024;
 /// A blocked send looks at the interrupt flags this often, in case the signal came just before it slept.
 const SEND_RECHECK_MS: u16 = 1000;
+/// How long [`Transport::receive_soon`] looks: a few times what being woken takes.
+const POLL_TIME: Duration = Duration::from_micros(50);
+/// How often in a row it does not look, after it did so in vain several times.
+const POLLS_SKIPPED_MAX: u8 = 63;
 
 /// What carries the bytes. TLS becomes a second variant.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub struct Transport {
     crowded: bool,
     output: Vec<u8>,
     receive_timeout: Option<Duration>,
+    polls_to_skip: u8,
+    polls_skipped: u8,
 }
 
 impl Transport {
@@ -75,6 +81,8 @@ impl Transport {
             crowded: false,
             output: Vec::with_capacity(RECEIVE_BYTES_MIN),
             receive_timeout: None,
+            polls_to_skip: 0,
+            polls_skipped: 0,
         }
     }
 
@@ -122,6 +130,38 @@ impl Transport {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Ok(Received::TimedOut),
                 Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Looks for bytes for a moment without sleeping. Returns whether some have come; whatever else there is to say,
+    /// [`Transport::receive`] will. To be put to sleep and woken can take longer than the client takes to go on; when
+    /// it does not (a busy machine, a slow client), this soon gives up trying.
+    pub fn receive_soon(&mut self) -> bool {
+        if self.polls_skipped < self.polls_to_skip {
+            self.polls_skipped += 1;
+            return false;
+        }
+        self.polls_skipped = 0;
+        let polled = self.poll();
+        self.polls_to_skip = if polled { 0 } else { (2 * self.polls_to_skip + 1).min(POLLS_SKIPPED_MAX) };
+        polled
+    }
+
+    fn poll(&mut self) -> bool {
+        self.make_room();
+        let Channel::Plain(socket) = &self.channel;
+        let room = self.received.get_mut(self.end..).unwrap_or_default();
+        let started = Instant::now();
+        loop {
+            match recv(socket.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT) {
+                Ok(count) if count > 0 => {
+                    self.crowded = count == room.len();
+                    self.end += count;
+                    return true;
+                }
+                Err(Errno::EAGAIN) if started.elapsed() < POLL_TIME => std::hint::spin_loop(),
+                _ => return false,
             }
         }
     }
@@ -242,6 +282,28 @@ mod tests {
         drop(client);
         assert_eq!(transport.receive(&mut patient()).unwrap(), Received::Eof);
         assert_eq!(transport.unread(), b"c");
+    }
+
+    #[test]
+    fn looking_for_bytes_finds_them_and_soon_gives_up_where_none_come() {
+        let (mut transport, mut client) = pair();
+        client.write_all(b"abc").unwrap();
+        assert!(transport.receive_soon());
+        assert_eq!(transport.unread(), b"abc");
+        transport.consume(3);
+        let looks = (0..200).filter(|_| {
+            assert!(!transport.receive_soon());
+            transport.polls_skipped == 0
+        });
+        assert!(looks.count() < 12, "the looks become rare");
+        client.write_all(b"d").unwrap();
+        while !transport.receive_soon() {}
+        assert_eq!(transport.unread(), b"d");
+        drop(client);
+        while transport.polls_to_skip == 0 {
+            assert!(!transport.receive_soon());
+        }
+        assert_eq!(transport.receive(&mut patient()).unwrap(), Received::Eof);
     }
 
     #[test]

@@ -467,6 +467,10 @@ impl Engine for Sqlite {
         if writing || self.writes_cluster() { self.configuration.writer_idle_timeout } else { None }
     }
 
+    fn is_waited_for(&self) -> bool {
+        self.database.as_ref().is_some_and(|database| database.store.is_waited_for())
+    }
+
     fn discard(&mut self, what: Discard) -> Result<(), Error> {
         let session = Arc::clone(&self.session);
         let database = self.database()?;

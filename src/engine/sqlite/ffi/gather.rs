@@ -86,6 +86,11 @@ impl Gather {
         self.offset + self.run.len() as i64
     }
 
+    /// Whether the run is all of a transaction that commits. (A bulk load's is not.)
+    pub(super) fn is_transaction(&self) -> bool {
+        self.commit && self.written_to == 0
+    }
+
     /// Whether nothing is kept.
     pub(super) fn is_empty(&self) -> bool {
         self.run.is_empty()
@@ -130,6 +135,7 @@ mod tests {
         gather.begin();
         assert_eq!(take_frame(&mut gather, 32, false), Taken::Kept);
         assert_eq!(take_frame(&mut gather, 32 + FRAME, true), Taken::Complete);
+        assert!(gather.is_transaction());
         let (offset, run) = gather.padded();
         assert_eq!((offset, run.len()), (32, 3 * 4096 - 32));
         assert!(run[2 * FRAME as usize..].iter().all(|byte| *byte == 0));
@@ -145,11 +151,13 @@ mod tests {
         while take_frame(&mut gather, offset, false) == Taken::Kept {
             offset += FRAME;
         }
+        assert!(!gather.is_transaction());
         gather.padded();
         gather.clear();
         assert_eq!(gather.take(&PAGE, 32 + 24), Taken::Apart, "a spilled page changed");
         assert_eq!(gather.take(&header(true), offset), Taken::Apart, "its commit was summed anew");
         assert_eq!(take_frame(&mut gather, offset + FRAME, true), Taken::Complete);
+        assert!(!gather.is_transaction());
     }
 
     #[test]

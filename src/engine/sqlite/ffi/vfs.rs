@@ -32,11 +32,9 @@ pub const NAME: &CStr = c"pgprefork";
 /// SQLite's VFS without file locks; everything but locks and shared memory is left to it.
 const BASE_NAME: &CStr = c"unix-none";
 
-/// The WAL grows by this much at a time, in zeros: syncing a file that does not grow costs a quarter.
+/// For a small transaction the WAL grows by this much at a time, in zeros: syncing a file that does not grow costs a
+/// quarter. A bulk load is synced once, so zeros would only cost.
 const WAL_CHUNK_BYTES: i64 = 1 << 20;
-
-/// Beyond this size the WAL grows as it is written: a bulk load syncs once, so zeros would only cost.
-const WAL_CHUNKED_BYTES_MAX: i64 = 64 << 20;
 
 /// The databases that this process may open, by path.
 static REGISTRY: Mutex<Vec<Arc<Attachment>>> = Mutex::new(Vec::new());
@@ -351,7 +349,6 @@ unsafe extern "C" fn write(
                 if result != SQLITE_OK {
                     return result;
                 }
-                reach(file, offset + sqlite3_int64::from(bytes));
             }
         }
     }
@@ -376,8 +373,10 @@ fn write_gathered(file: *mut sqlite3_file) -> c_int {
     }
     // Until it is put back there is no other way to it.
     let mut gather = std::mem::take(gather);
+    if gather.is_transaction() {
+        reserve(file, gather.end());
+    }
     let (offset, run) = gather.padded();
-    reach(file, offset + run.len() as i64);
     let result = write_through(file, run, offset);
     if result != SQLITE_OK {
         // All but the zeros may be in the file, and with it a commit that its client is told has failed. Where this
@@ -390,37 +389,30 @@ fn write_gathered(file: *mut sqlite3_file) -> c_int {
     result
 }
 
-/// Sees to it that the WAL is at least that long.
-fn reach(file: *mut sqlite3_file, end: i64) {
-    // SAFETY: callbacks call this with files of ours only.
-    if end > unsafe { ours(file) }.known_bytes {
-        grow_wal(file, end);
-    }
-}
-
-/// Appends zeros to the WAL until it reaches past `end` by up to a chunk. Only the holder of the writer lock
-/// writes to the WAL, so nobody else's frames can be hit. Failure is no error: the write that follows reports it.
-fn grow_wal(file: *mut sqlite3_file, end: i64) {
+/// Appends zeros to the WAL, up to a chunk, if it does not reach to `end`. Only the holder of the writer lock writes
+/// to the WAL, so nobody else's frames can be hit. Failure is no error: the write that follows reports it.
+fn reserve(file: *mut sqlite3_file, end: i64) {
     static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    // SAFETY: callbacks call this with files of ours only.
+    if end <= unsafe { ours(file) }.known_bytes {
+        return;
+    }
     let mut size: sqlite3_int64 = 0;
     if forward!(file, SQLITE_IOERR, xFileSize, &mut size) != SQLITE_OK {
         return;
     }
-    if end > size && end <= WAL_CHUNKED_BYTES_MAX {
+    if end > size {
         let target = (end + WAL_CHUNK_BYTES - 1) / WAL_CHUNK_BYTES * WAL_CHUNK_BYTES;
         while size < target {
             let bytes = (target - size).min(ZEROS.len() as i64);
-            if forward!(file, SQLITE_IOERR, xWrite, ZEROS.as_ptr().cast(), bytes as c_int, size) != SQLITE_OK {
+            if write_through(file, ZEROS.get(..bytes as usize).unwrap_or_default(), size) != SQLITE_OK {
                 return;
-            }
-            if trace::enabled() {
-                trace::write(&trace_name(file), size, ZEROS.get(..bytes as usize).unwrap_or_default());
             }
             size += bytes;
         }
     }
-    // SAFETY: callbacks call this with files of ours only.
-    unsafe { ours(file) }.known_bytes = size.max(end);
+    // SAFETY: as above.
+    unsafe { ours(file) }.known_bytes = size;
 }
 
 unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
