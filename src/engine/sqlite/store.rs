@@ -573,9 +573,17 @@ mod tests {
     fn the_wal_is_kept_and_grows_in_chunks() {
         let Fixture { mut store, folder } = fixture();
         let wal = folder.path().join("1-wal");
+        let length = || std::fs::metadata(&wal).expect("a WAL").len();
+        // A large transaction is synced once, and makes the WAL as long as it must be, in whole blocks.
         write(&mut store, "INSERT INTO t VALUES (zeroblob(2000000))").expect("writes");
-        let size = std::fs::metadata(&wal).expect("a WAL").len();
-        assert_eq!(size % (1 << 20), 0, "{size}");
+        let loaded = length();
+        assert!((2_000_000..2_100_000).contains(&loaded) && loaded.is_multiple_of(4096), "{loaded}");
+        // The many small ones must find their place prepared.
+        write(&mut store, "INSERT INTO t VALUES (1)").expect("writes");
+        let size = length();
+        assert!(size > loaded && size.is_multiple_of(1 << 20), "{size}");
+        write(&mut store, "INSERT INTO t VALUES (2)").expect("writes");
+        assert_eq!(length(), size);
         drop(store);
         assert_eq!(std::fs::metadata(&wal).expect("a WAL").len(), size);
     }
