@@ -5,7 +5,10 @@
 
 mod support;
 
-use support::Server;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use support::{PATIENCE, Server};
 
 /// What a series of statements answers, lines joined by `|`.
 fn answer(server: &Server, statements: &str) -> String {
@@ -290,6 +293,35 @@ fn windows_intervals_and_rows() {
             "create role r;; select has_table_privilege('r', 'm', 'truncate'), has_table_privilege('m', 'truncate')",
             "f,t",
         ),
+        ("select a from m group by rollup (a)", "0A000: ROLLUP is not supported"),
         ("select has_table_privilege('m', 'no')", "22023: unrecognized privilege type: \"no\""),
     ]);
+}
+
+#[test]
+fn the_protocol_is_negotiated_before_authentication() {
+    let directory = tempfile::Builder::new().prefix("pgprefork-test-").tempdir().expect("a temporary directory");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open).expect("permissions");
+    let data = directory.path().join("data");
+    Server::start_on(&data, &[], &[]).stop();
+    std::fs::write(data.join("pg_hba.conf"), "host all all 127.0.0.1/32 scram-sha-256\n").expect("access rules");
+    let server = Server::start_on(&data, &[], &[]);
+    let mut client = TcpStream::connect(("127.0.0.1", server.port)).expect("a connection");
+    client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    // Protocol 3.9 with an option that nobody knows.
+    let mut packet = vec![0, 3, 0, 9];
+    packet.extend_from_slice(b"user\0postgres\0database\0postgres\0_pq_.unknown\x001\0\0");
+    let length = u32::try_from(packet.len() + 4).expect("a short packet").to_be_bytes();
+    client.write_all(&[length.as_slice(), &packet].concat()).expect("sent");
+    let mut kinds = Vec::new();
+    while kinds.len() < 2 {
+        let mut head = [0; 5];
+        client.read_exact(&mut head).expect("a message");
+        let [kind, length @ ..] = head;
+        let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
+        client.read_exact(&mut body).expect("its body");
+        kinds.push(char::from(kind));
+    }
+    assert_eq!(kinds, ['v', 'R'], "NegotiateProtocolVersion, then the request for SASL");
 }

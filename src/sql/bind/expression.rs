@@ -111,6 +111,9 @@ impl Binder<'_> {
                 [ast::AccessExpr::Subscript(ast::Subscript::Index { index })] => self.subscript(root, index),
                 _ => Err(self.refused("array slices and field selection", expression)),
             },
+            Expr::GroupingSets(_) => Err(self.refused("GROUPING SETS", expression)),
+            Expr::Rollup(_) => Err(self.refused("ROLLUP", expression)),
+            Expr::Cube(_) => Err(self.refused("CUBE", expression)),
             Expr::SimilarTo { .. } => Err(self.refused("SIMILAR TO", expression)),
             other => Err(self.refused("this expression", other)),
         }
