@@ -63,11 +63,7 @@ fn table(oid: u32, name: &str, integers: &[&str], last: &[(&str, Type, i32)], ke
     let columns = integers.chain(last.iter().copied()).enumerate().map(|(at, (name, type_, typmod))| {
         ColumnDefinition { name: name.into(), type_, typmod, not_null: keyed && at == 0, default: None, dropped: false }
     });
-    let key = Constraint {
-        oid: oid + 1,
-        name: format!("{name}_pkey"),
-        kind: ConstraintKind::PrimaryKey { columns: vec![0] },
-    };
+    let key = Constraint::new(oid + 1, format!("{name}_pkey"), ConstraintKind::PrimaryKey { columns: vec![0] });
     Rc::new(Relation {
         oid,
         schema: "public".into(),
@@ -82,6 +78,7 @@ fn table(oid: u32, name: &str, integers: &[&str], last: &[(&str, Type, i32)], ke
         unlogged: false,
         temporary: false,
         options: Vec::new(),
+        on_commit: pgprefork::sql::catalog::OnCommit::PreserveRows,
     })
 }
 

@@ -5,7 +5,10 @@
 
 mod support;
 
-use support::Server;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use support::{PATIENCE, Server};
 
 /// What a series of statements answers, lines joined by `|`.
 fn answer(server: &Server, statements: &str) -> String {
@@ -190,4 +193,135 @@ fn databases_are_made_and_dropped_one_after_another() {
     for _ in 0..20 {
         assert_eq!(answer(&server, "create database d;; drop database d"), "");
     }
+}
+
+#[test]
+fn temporary_tables_follow_on_commit() {
+    check(&[
+        (
+            "create temp table d (a int) on commit delete rows;; begin;; insert into d values (1);; select * from d;; commit;; select count(*) from d",
+            "1|0",
+        ),
+        ("create temp table d on commit delete rows as select 1 as a;; select count(*) from d", "0"),
+        (
+            "begin;; create temp table g (a int) on commit drop;; insert into g values (1);; select * from g;; commit;; select * from g",
+            "42P01: relation \"g\" does not exist",
+        ),
+        ("create temp table g (a int) on commit drop;; select * from g", "42P01: relation \"g\" does not exist"),
+        ("create temp table p (a int) on commit preserve rows;; insert into p values (1);; select * from p", "1"),
+        ("create table g (a int) on commit drop", "42P16: ON COMMIT can only be used on temporary tables"),
+    ]);
+}
+
+#[test]
+fn what_would_have_no_effect_is_refused() {
+    check(&[
+        (
+            "create table t (a int primary key);; lock table t",
+            "25P01: LOCK TABLE can only be used in transaction blocks",
+        ),
+        ("begin;; lock table t;; commit", ""),
+        ("analyze t(b)", "42703: column \"b\" of relation \"t\" does not exist"),
+        ("vacuum (verbose, nosuch) t", "42601: unrecognized VACUUM option \"nosuch\""),
+        ("create index on t (a) with (nosuch = 1)", "22023: unrecognized parameter \"nosuch\""),
+        ("comment on index t_pkey is 'one';; select obj_description('t_pkey'::regclass)", "one"),
+        ("comment on schema public is 'two';; select obj_description('public'::regnamespace)", "two"),
+        ("comment on role postgres is 'three'", "0A000: COMMENT ON ROLE is not supported"),
+        (
+            "create sequence s owned by t.a",
+            "0A000: OWNED BY a column that the sequence is not named after is not supported",
+        ),
+    ]);
+}
+
+#[test]
+fn a_cursor_without_scroll_goes_forward_only() {
+    const BACK: &str =
+        "55000: cursor can only scan forward|HINT:  Declare it with SCROLL option to enable backward scan.";
+    const DECLARE: &str = "begin;; declare c no scroll cursor for select * from generate_series(1, 5);; ";
+    check(&[
+        (&format!("{DECLARE} fetch 2 from c;; fetch absolute 4 from c;; fetch relative 1 from c"), "1|2|4|5"),
+        (&format!("{DECLARE} fetch backward 1 from c"), BACK),
+        (&format!("{DECLARE} fetch 2 from c;; fetch first from c"), BACK),
+        (&format!("{DECLARE} fetch 2 from c;; fetch relative 0 from c"), BACK),
+        (&format!("{DECLARE} fetch last from c"), BACK),
+    ]);
+}
+
+#[test]
+fn a_session_may_cancel_its_own_statement() {
+    check(&[("select pg_cancel_backend(pg_backend_pid())", "57014: canceling statement due to user request")]);
+}
+
+#[test]
+fn a_row_that_a_constraint_refuses_is_shown() {
+    let server = Server::start(&[]);
+    let create = "create table z (a int primary key, b text not null, c int check (c > 0), d text)";
+    assert_eq!(answer(&server, create), "");
+    for (insert, row) in [
+        ("insert into z values (1, null)", "(1, null, null, null)"),
+        ("insert into z (c, a, b) values (-1, 2, 'x')", "(2, x, -1, null)"),
+        ("prepare p as insert into z values ($1, $2, $3, $4);; execute p (3, 'y', 0, 'it''s')", "(3, y, 0, it's)"),
+    ] {
+        let told = answer(&server, insert);
+        assert!(told.contains(&format!("|DETAIL:  Failing row contains {row}.|")), "{insert}: {told}");
+    }
+    // What is computed is not known any more when the row has failed.
+    let told = answer(&server, "insert into z values (1, 'x', -1, upper('q'))");
+    assert!(told.starts_with("23514") && !told.contains("DETAIL"), "{told}");
+}
+
+#[test]
+fn windows_intervals_and_rows() {
+    check(&[
+        (
+            "select sum(x::numeric) over (order by x), string_agg(x::text, ',') over (order by x) from generate_series(1, 3) x",
+            "1,1|3,1,2|6,1,2,3",
+        ),
+        (
+            "select sum(x) over (order by x rows 1 preceding) from generate_series(1, 3) x",
+            "0A000: a frame whose start moves, with this aggregate is not supported",
+        ),
+        ("select interval '1' day, interval '2' hour, interval '-3' month", "1 day,02:00:00,-3 mons"),
+        ("select row(1, 2) < row(1, 3), (1, 2) >= (1, 2), (2, 1) > (1, 5), (1, 2, 3) < (1, 2, 3)", "t,t,t,f"),
+        ("select (1, null::int) < (2, null), ((1, null::int) < (1, 2)) is null", "t,t"),
+        (
+            "create table m (a int);; update m set a = 5 from (values (1)) v(x) returning *",
+            "0A000: RETURNING * beside FROM or USING is not supported",
+        ),
+        (
+            "create role r;; select has_table_privilege('r', 'm', 'truncate'), has_table_privilege('m', 'truncate')",
+            "f,t",
+        ),
+        ("select a from m group by rollup (a)", "0A000: ROLLUP is not supported"),
+        ("select has_table_privilege('m', 'no')", "22023: unrecognized privilege type: \"no\""),
+    ]);
+}
+
+#[test]
+fn the_protocol_is_negotiated_before_authentication() {
+    let directory = tempfile::Builder::new().prefix("pgprefork-test-").tempdir().expect("a temporary directory");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open).expect("permissions");
+    let data = directory.path().join("data");
+    Server::start_on(&data, &[], &[]).stop();
+    std::fs::write(data.join("pg_hba.conf"), "host all all 127.0.0.1/32 scram-sha-256\n").expect("access rules");
+    let server = Server::start_on(&data, &[], &[]);
+    let mut client = TcpStream::connect(("127.0.0.1", server.port)).expect("a connection");
+    client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    // Protocol 3.9 with an option that nobody knows.
+    let mut packet = vec![0, 3, 0, 9];
+    packet.extend_from_slice(b"user\0postgres\0database\0postgres\0_pq_.unknown\x001\0\0");
+    let length = u32::try_from(packet.len() + 4).expect("a short packet").to_be_bytes();
+    client.write_all(&[length.as_slice(), &packet].concat()).expect("sent");
+    let mut kinds = Vec::new();
+    while kinds.len() < 2 {
+        let mut head = [0; 5];
+        client.read_exact(&mut head).expect("a message");
+        let [kind, length @ ..] = head;
+        let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
+        client.read_exact(&mut body).expect("its body");
+        kinds.push(char::from(kind));
+    }
+    assert_eq!(kinds, ['v', 'R'], "NegotiateProtocolVersion, then the request for SASL");
 }

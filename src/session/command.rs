@@ -58,7 +58,10 @@ impl<E: Engine> Core<'_, E> {
                 }
             }
             SessionCommand::Deallocate(None) => self.statements.clear(),
-            SessionCommand::Declare { name, hold, text, .. } => self.declare(name, *hold, text, task.parameters)?,
+            SessionCommand::Declare { name, scroll, hold, text } => {
+                let forward_only = *scroll == Some(false);
+                self.declare(name, forward_only, *hold, text, task.parameters)?
+            }
             SessionCommand::Fetch { cursor, direction, moves } => {
                 return self.fetch_cursor(client, cursor, *direction, *moves, task);
             }

@@ -29,7 +29,14 @@ struct Range {
 
 impl<E: Engine> Core<'_, E> {
     /// DECLARE.
-    pub fn declare(&mut self, name: &str, hold: bool, text: &str, parameters: &[Value]) -> Result<(), Error> {
+    pub fn declare(
+        &mut self,
+        name: &str,
+        forward_only: bool,
+        hold: bool,
+        text: &str,
+        parameters: &[Value],
+    ) -> Result<(), Error> {
         if !hold && !self.in_transaction() {
             let message = "DECLARE CURSOR can only be used in transaction blocks";
             return Err(Error::new(Condition::NoActiveSqlTransaction, message));
@@ -57,7 +64,7 @@ impl<E: Engine> Core<'_, E> {
             prepared: Rc::new(Prepared::new(statement, text)),
             parameters: Vec::new(),
             formats: Formats::TEXT,
-            progress: Progress::Scroll(Scroll { cursor, rows, position: 0 }),
+            progress: Progress::Scroll(Scroll { cursor, rows, position: 0, forward_only }),
             hold,
             depth,
         };
@@ -96,12 +103,17 @@ impl<E: Engine> Core<'_, E> {
             // A portal of Bind that nobody has run yet: from now on it is a cursor.
             let mut cursor = self.engine.materialise(&prepared.statement, &portal.parameters)?;
             let rows = self.engine.row_count(&mut cursor);
-            portal.progress = Progress::Scroll(Scroll { cursor, rows, position: 0 });
+            portal.progress = Progress::Scroll(Scroll { cursor, rows, position: 0, forward_only: false });
         }
         let Progress::Scroll(scroll) = &mut portal.progress else {
             let message = format!("portal \"{name}\" cannot be run");
             return Err(Error::new(Condition::ObjectNotInPrerequisiteState, message).into());
         };
+        if scroll.forward_only && goes_back(direction, scroll.position, scroll.rows) {
+            let message = "cursor can only scan forward";
+            let error = Error::new(Condition::ObjectNotInPrerequisiteState, message);
+            return Err(error.hint("Declare it with SCROLL option to enable backward scan.").into());
+        }
         let range = range(direction, scroll.position, scroll.rows);
         if moves {
             scroll.position = range.position;
@@ -159,6 +171,18 @@ fn read<E: Engine>(
         engine.read_at(&mut scroll.cursor, range.first - 1, range.count, sink)?;
     }
     Ok(())
+}
+
+/// Whether a FETCH in that direction takes a step back, be it to fetch a row again.
+fn goes_back(direction: Direction, position: u64, rows: u64) -> bool {
+    match direction {
+        Direction::Forward(0) | Direction::Backward(0) | Direction::Relative(0) => (1..=rows).contains(&position),
+        Direction::Forward(count) | Direction::Relative(count) => count < 0,
+        Direction::Backward(count) => count > 0,
+        Direction::ForwardAll => false,
+        Direction::BackwardAll => true,
+        Direction::Absolute(row) => u64::try_from(row).map_or(true, |row| position != 0 && row <= position),
+    }
 }
 
 /// What a FETCH in that direction means for a cursor at `position` of `rows` rows.

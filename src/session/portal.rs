@@ -35,6 +35,8 @@ pub struct Scroll<C> {
     pub rows: u64,
     /// 0: before the first row; n: on row n; `rows + 1`: after the last one.
     pub position: u64,
+    /// NO SCROLL.
+    pub forward_only: bool,
 }
 
 /// A statement bound to its parameters.

@@ -58,6 +58,24 @@ pub struct Relation {
     pub temporary: bool,
     /// Storage parameters as `reloptions` shows them ("fillfactor=100").
     pub options: Vec<String>,
+    /// ON COMMIT, of a temporary table.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_commit: OnCommit,
+}
+
+/// What says nothing is not stored, so that what was stored before it existed keeps its form.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What the end of a transaction does to a temporary table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum OnCommit {
+    #[default]
+    PreserveRows,
+    DeleteRows,
+    Drop,
 }
 
 /// What a relation is.
@@ -148,13 +166,13 @@ pub struct Constraint {
     /// What it demands.
     pub kind: ConstraintKind,
     /// NOT VALID: rows that were there before it may violate it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub not_valid: bool,
     /// DEFERRABLE, of a foreign key.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub deferrable: bool,
     /// INITIALLY DEFERRED.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub deferred: bool,
 }
 

@@ -79,6 +79,8 @@ pub struct Query {
     pub relations: Vec<u32>,
     /// An INSERT of one row: its columns whose values are bound as they are stored, for the DETAIL of errors.
     pub row: Vec<(String, Bind)>,
+    /// Whether those are all the columns that it gives.
+    pub row_is_whole: bool,
     /// Functions of ours that the SQL calls, by the names they are registered under.
     pub functions: Vec<&'static str>,
     /// Storage names of the system relations and table functions that it reads.
@@ -102,6 +104,8 @@ pub enum Access {
 /// Where a bound value comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Bind {
+    /// NULL: in the row of an INSERT only, for it is written into the SQL.
+    Null,
     /// The client's parameter, counted from 0.
     Parameter(usize),
     /// A literal lifted from the text, counted from 0.
@@ -200,7 +204,7 @@ pub enum SessionCommand {
     /// DEALLOCATE name, or ALL.
     Deallocate(Option<String>),
     /// DECLARE name CURSOR FOR text.
-    Declare { name: String, scroll: bool, hold: bool, text: String },
+    Declare { name: String, scroll: Option<bool>, hold: bool, text: String },
     /// FETCH or MOVE from a cursor.
     Fetch { cursor: String, direction: Direction, moves: bool },
     /// CLOSE name, or ALL.

@@ -195,7 +195,10 @@ impl Work<'_> {
                 Ok((self.query_entry(bound, &literals), true))
             }
             Statement::Define(definition) => {
-                let tag = Tag::Bare(definition.tag());
+                let tag = match &**definition {
+                    super::define::Definition::CreateTableAs(table) if table.with_data => Tag::Select,
+                    other => Tag::Bare(other.tag()),
+                };
                 Ok((self.bare(tag, Action::Define(definition.clone()), false), false))
             }
             Statement::Utility(utility) => self.utility(utility),

@@ -127,6 +127,11 @@ impl Connection<'_> {
             return Err(shutting_down().into());
         }
         slot.set_phase(Phase::Authenticating);
+        if request.negotiate {
+            // Before anything about authentication, as libpq expects it.
+            let unknown: Vec<&str> = request.unknown_options.iter().map(String::as_str).collect();
+            Encoder::new(self.transport.output()).negotiate_protocol_version(request.version, &unknown);
+        }
         let directory = self.engine.directory()?;
         let identity = authenticate(
             self.context,
@@ -165,10 +170,6 @@ impl Connection<'_> {
         self.context.segment.set_cancel_key(self.presence.index(), key);
         let process = std::process::id();
         let mut out = Encoder::new(self.transport.output());
-        if request.negotiate {
-            let unknown: Vec<&str> = request.unknown_options.iter().map(String::as_str).collect();
-            out.negotiate_protocol_version(request.version, &unknown);
-        }
         out.authentication_ok();
         out.backend_key_data(process, key);
         self.show(request, role, database);

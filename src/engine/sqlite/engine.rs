@@ -329,9 +329,13 @@ impl Database {
     }
 
     /// Ends a statement that succeeded; of one that was a transaction by itself, that transaction.
-    pub(super) fn finish(&mut self, session: &Session) -> Result<(), Error> {
+    pub(super) fn finish(&mut self, session: &Arc<Session>) -> Result<(), Error> {
         self.check_foreign_keys()?;
         let alone = self.store.span() == Span::Statement;
+        if alone && let Err(error) = self.empty_temporary(session) {
+            self.failed();
+            return Err(error);
+        }
         self.ending(alone, |store| store.after_statement(true))?;
         if self.store.span() == Span::Statement {
             session.set_timestamps(0, 0);

@@ -16,7 +16,7 @@ use super::engine::{Database, Sqlite};
 use super::failure::Constraints;
 use super::functions;
 use super::session::Session;
-use super::transaction;
+use super::transaction::{self, Span};
 use super::views;
 use crate::engine::{Completion, RowSink};
 use crate::error::{Condition, Error};
@@ -87,6 +87,7 @@ impl Values<'_> {
     fn bind(&self, statement: &mut Statement<'_>, binds: &[Bind]) -> rusqlite::Result<()> {
         for (index, bind) in binds.iter().enumerate() {
             let datum = match bind {
+                Bind::Null => Datum::Null,
                 Bind::Parameter(number) => self.parameters.get(*number).map_or(Datum::Null, Value::as_datum),
                 Bind::Literal(number) => self.literals.get(*number).map_or(Datum::Null, Value::as_datum),
                 Bind::TransactionTimestamp => Datum::Int(self.session.transaction_timestamp()),
@@ -140,6 +141,10 @@ impl Sqlite {
         let Action::Query(query) = &plan.action else {
             return Err(Error::internal("a query was planned anew as something else"));
         };
+        if matches!(plan.tag, Tag::Bare("LOCK TABLE")) && self.database()?.store.span() == Span::Statement {
+            let message = "LOCK TABLE can only be used in transaction blocks";
+            return Err(Error::new(Condition::NoActiveSqlTransaction, message));
+        }
         self.before(query, &plan.tag)?;
         // What was planned before the writer lock was taken may have been changed by whoever had it.
         let stale = self.is_stale(query)?;
@@ -400,16 +405,18 @@ impl Database {
     /// The same, with the key of a duplicate where the statement's row is known.
     fn describe_row(&self, error: &rusqlite::Error, query: &Query, values: &Values<'_>) -> Error {
         let described = self.describe(error, &query.relations);
-        if described.condition() != Condition::UniqueViolation || query.row.is_empty() {
+        let condition = described.condition();
+        let of_row = [Condition::UniqueViolation, Condition::NotNullViolation, Condition::CheckViolation];
+        if !of_row.contains(&condition) || query.row.is_empty() || described.fields().detail.is_some() {
             return described;
         }
-        match self.duplicate_key(&described, query, values) {
+        match self.detail_of_row(&described, query, values) {
             Some(detail) => described.detail(detail),
             None => described,
         }
     }
 
-    fn duplicate_key(&self, error: &Error, query: &Query, values: &Values<'_>) -> Option<String> {
+    fn detail_of_row(&self, error: &Error, query: &Query, values: &Values<'_>) -> Option<String> {
         use crate::sql::catalog::Catalog;
         let fields = error.fields();
         let (schema, table) = (fields.schema.as_deref()?, fields.table.as_deref()?);
@@ -418,12 +425,28 @@ impl Database {
             let name = &relation.columns.get(column)?.name;
             let (_, bind) = query.row.iter().find(|(known, _)| known == name)?;
             match bind {
+                Bind::Null => Some(Value::Null),
                 Bind::Parameter(number) => values.parameters.get(*number).cloned(),
                 Bind::Literal(number) => values.literals.get(*number).cloned(),
                 _ => None,
             }
         };
-        define::unique_detail(&relation, fields.constraint.as_deref()?, &value)
+        if error.condition() == Condition::UniqueViolation {
+            return define::unique_detail(&relation, fields.constraint.as_deref()?, &value);
+        }
+        let given = |column: usize| {
+            let name = &relation.columns.get(column)?.name;
+            query.row.iter().any(|(known, _)| known == name).then_some(())
+        };
+        if !query.row_is_whole {
+            return None;
+        }
+        // Defaults are among the columns given, so what is not given is NULL.
+        let whole = |column: usize| match given(column) {
+            Some(()) => value(column),
+            None => Some(Value::Null),
+        };
+        define::row_detail(&relation, &whole)
     }
 
     fn writes_temporary_only(&self, query: &Query) -> Result<bool, Error> {

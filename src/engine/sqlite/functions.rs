@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use rusqlite::functions::{Aggregate as SqliteAggregate, Context, FunctionFlags};
+use rusqlite::functions::{Aggregate as SqliteAggregate, Context, FunctionFlags, WindowAggregate};
 use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
 use rusqlite::{Connection, Result};
 use smallvec::SmallVec;
@@ -83,7 +83,7 @@ fn register(connection: &Connection, call: &str, session: &Arc<Session>) -> Resu
     let session = Arc::clone(session);
     let done = if let Some(aggregate) = Aggregate::by_call(call) {
         let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
-        connection.create_aggregate_function(call, -1, flags, Gathering { aggregate, session })
+        connection.create_window_function(call, -1, flags, Gathering { aggregate, session })
     } else if let Some(found) = registration(call) {
         scalar(connection, call, found, session)
     } else {
@@ -125,6 +125,18 @@ impl SqliteAggregate<AssertUnwindSafe<State>, ToSqlOutput<'static>> for Gatherin
     fn finalize(&self, _: &mut Context<'_>, state: Option<AssertUnwindSafe<State>>) -> Result<ToSqlOutput<'static>> {
         let state = state.map_or_else(State::default, |state| state.0);
         self.aggregate.finish(state).map(output).map_err(stop)
+    }
+}
+
+/// Over a window whose frame only grows. A row that leaves the frame cannot be taken out of what was gathered.
+impl WindowAggregate<AssertUnwindSafe<State>, ToSqlOutput<'static>> for Gathering {
+    fn value(&self, state: Option<&mut AssertUnwindSafe<State>>) -> Result<ToSqlOutput<'static>> {
+        let state = state.map_or_else(State::default, |state| state.0.clone());
+        self.aggregate.finish(state).map(output).map_err(stop)
+    }
+
+    fn inverse(&self, _: &mut Context<'_>, _: &mut AssertUnwindSafe<State>) -> Result<()> {
+        Err(stop(Error::unsupported("a frame whose start moves, with this aggregate")))
     }
 }
 

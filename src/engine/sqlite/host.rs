@@ -4,6 +4,7 @@
 
 use shm::Interrupt;
 
+use super::interrupts::Interrupts;
 use super::session::{Session, microseconds};
 use super::views;
 use crate::error::{Condition, Error};
@@ -95,6 +96,10 @@ impl Host for Session {
             return Ok(true);
         }
         let asked = slot.request_cancel(session);
+        if asked && pid == self.backend_pid() {
+            // Its own statement is the one under way.
+            return self.check().map_or(Ok(true), Err);
+        }
         self.signal_others();
         Ok(asked)
     }

@@ -17,8 +17,8 @@ use super::sequence;
 use super::session::{Identity, Session, microseconds};
 use super::views::{Source, functions};
 use crate::engine::cluster::{Global, Snapshot};
-use crate::error::Error;
-use crate::sql::catalog::Relation;
+use crate::error::{Condition, Error};
+use crate::sql::catalog::{Catalog, Relation, RelationKind};
 use crate::sql::types::{Datum, Value, array};
 
 /// The pool as it was configured, for `pgprefork.pool`.
@@ -86,6 +86,7 @@ impl Source for Sources {
             "nextval" | "setval" | "currval" | "lastval" => {
                 self.with_catalog(|catalog| sequence::call(catalog, &self.session, name, arguments))
             }
+            "has_table_privilege" => self.table_privilege(arguments),
             "pg_blocking_pids" => Ok(blocking_pids(self.session.segment(), arguments)),
             "pg_my_temp_schema" => Ok(Value::Int(0)),
             "pg_postmaster_start_time" | "pg_conf_load_time" => Ok(time(self.session.segment().pool().started_us())),
@@ -124,6 +125,49 @@ impl Sources {
             })
             .map_err(super::catalog::failure)?;
         Ok(Value::Int(bytes))
+    }
+
+    /// Everybody may read and change rows, what belongs to the definition is its owner's: there is no GRANT.
+    fn table_privilege(&self, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+        let identity = self.session.identity();
+        let (user, table, privileges) = match arguments {
+            [table, Datum::Text(privileges)] => (identity.user.as_str(), table, *privileges),
+            [Datum::Text(user), table, Datum::Text(privileges)] => (*user, table, *privileges),
+            _ => return Ok(Value::Null),
+        };
+        let cluster = self.cluster.snapshot();
+        let Some(role) = cluster.role_row(user) else {
+            return Err(Error::new(Condition::UndefinedObject, format!("role \"{user}\" does not exist")));
+        };
+        let oid = match table {
+            Datum::Text(_) => {
+                self.with_catalog(|catalog| functions::call(catalog, &cluster, "regclassin", &[*table]))?
+            }
+            Datum::Int(oid) => Value::Int(*oid),
+            _ => return Ok(Value::Null),
+        };
+        let oid = if let Value::Int(oid) = oid { u32::try_from(oid).unwrap_or(0) } else { 0 };
+        let Some(relation) = self.with_catalog(|catalog| catalog.relation_by_oid(oid))? else { return Ok(Value::Null) };
+        let owns = role.superuser || relation.owner == user;
+        let mut granted = false;
+        for privilege in privileges.split(',') {
+            let name = privilege.trim().to_uppercase();
+            let (name, with_grant) = match name.strip_suffix(" WITH GRANT OPTION") {
+                Some(name) => (name, true),
+                None => (name.as_str(), false),
+            };
+            let of_rows = match name {
+                "SELECT" => true,
+                "INSERT" | "UPDATE" | "DELETE" => relation.kind != RelationKind::System,
+                "TRUNCATE" | "REFERENCES" | "TRIGGER" => false,
+                _ => {
+                    let message = format!("unrecognized privilege type: \"{}\"", privilege.trim());
+                    return Err(Error::new(Condition::InvalidParameterValue, message));
+                }
+            };
+            granted |= owns || (of_rows && !with_grant);
+        }
+        Ok(Value::Int(i64::from(granted)))
     }
 
     fn settings(&self) -> Vec<Row> {

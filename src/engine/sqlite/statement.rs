@@ -16,7 +16,7 @@ use crate::engine::{Engine, RowSink, TransactionStatus};
 use crate::error::{Condition, Error};
 use crate::sql::bind::{self, Environment};
 use crate::sql::catalog::Relation;
-use crate::sql::define::{Definition, ObjectKind, Scope};
+use crate::sql::define::{Definition, Name, ObjectKind, OnCommit, Scope};
 use crate::sql::plan::{Action, Column, Plan, Transaction};
 use crate::sql::types::{TextContext, Type};
 
@@ -84,13 +84,19 @@ impl Sqlite {
         ended.map(|(_, warning)| warning)
     }
 
-    /// Foreign keys that waited for the end of the transaction: 23503 rolls it back.
+    /// What is due before a commit: foreign keys that waited for it, and ON COMMIT. An error rolls back.
     pub(super) fn check_before_commit(&mut self) -> Result<(), Error> {
+        let session = Arc::clone(&self.session);
         let database = self.database()?;
-        if !define::pending::is_waiting() || database.store.status() == TransactionStatus::Failed {
+        if database.store.status() == TransactionStatus::Failed {
             return Ok(());
         }
-        let checked = define::pending::check(database.store.connection(), true);
+        let checked = if define::pending::is_waiting() {
+            define::pending::check(database.store.connection(), true)
+        } else {
+            Ok(())
+        };
+        let checked = checked.and_then(|()| database.empty_temporary(&session));
         let Err(error) = checked else { return Ok(()) };
         if database.store.span() == Span::Implicit {
             database.ending(false, |store| store.end_implicit(false))?;
@@ -309,6 +315,40 @@ impl Sqlite {
 }
 
 impl Database {
+    /// ON COMMIT of the temporary tables that the transaction may have filled.
+    pub(super) fn empty_temporary(&mut self, session: &Arc<Session>) -> Result<(), Error> {
+        if !self.catalog.has_temporary() || !self.store.is_writing() {
+            return Ok(());
+        }
+        let relations = self.catalog().relations()?;
+        for relation in relations.iter().filter(|relation| relation.temporary) {
+            let name = Name { schema: Some(relation.schema.clone()), name: relation.name.clone(), position: 1 };
+            let definition = match relation.on_commit {
+                OnCommit::PreserveRows => continue,
+                OnCommit::DeleteRows => {
+                    Definition::Truncate { tables: vec![name], cascade: true, restart_identity: false }
+                }
+                OnCommit::Drop => {
+                    Definition::Drop { object: ObjectKind::Table, names: vec![name], if_exists: true, cascade: true }
+                }
+            };
+            let context = session.text_context();
+            let binder = Binder { database: self, session, context: &context };
+            define::execute(
+                &definition,
+                &Context {
+                    connection: self.store.connection(),
+                    cache: &self.catalog,
+                    search_path: &self.search_path,
+                    user: &relation.owner,
+                    superuser: true,
+                    binder: &binder,
+                },
+            )?;
+        }
+        Ok(())
+    }
+
     /// Catalog changes made after the savepoint are gone; those before it may be there still.
     fn after_rollback_to(&mut self) -> Result<(), Error> {
         if self.catalog.is_changed() {

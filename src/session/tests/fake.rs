@@ -106,7 +106,12 @@ fn plan_of(text: &str) -> Result<Plan, Error> {
         ),
         "deallocate" => session(SessionCommand::Deallocate(Some(owned(1))), "DEALLOCATE"),
         "declare" => session(
-            SessionCommand::Declare { name: owned(1), scroll: true, hold: owned(2) == "hold", text: after(" for ") },
+            SessionCommand::Declare {
+                name: owned(1),
+                scroll: Some(true),
+                hold: owned(2) == "hold",
+                text: after(" for "),
+            },
             "DECLARE CURSOR",
         ),
         "fetch" | "move" => {

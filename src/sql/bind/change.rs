@@ -506,6 +506,7 @@ impl Binder<'_> {
         let filter = self.filter(update.selection.as_ref(), &relation)?;
         self.aggregates_refused = None;
         self.scopes.pop();
+        refuse_joined_returning(from.is_some(), update.returning.as_deref())?;
         let returning = self.returning(update.returning.as_deref(), target)?;
         Ok(Update { ctes: Vec::new(), table, storage: relation.storage.clone(), assignments, from, filter, returning })
     }
@@ -538,6 +539,7 @@ impl Binder<'_> {
         let filter = self.filter(delete.selection.as_ref(), &relation)?;
         self.aggregates_refused = None;
         self.scopes.pop();
+        refuse_joined_returning(using.is_some(), delete.returning.as_deref())?;
         let returning = self.returning(delete.returning.as_deref(), target)?;
         Ok(Delete { ctes: Vec::new(), table, storage: relation.storage.clone(), using, filter, returning })
     }
@@ -655,4 +657,10 @@ fn guard_partition(relation: &Relation, condition: Scalar, value: &mut Scalar) {
     let text = |text: &str| Scalar::new(Node::Constant(Value::Text(text.to_owned())), Type::Text);
     let arguments = vec![condition, taken, text(&relation.schema), text(&relation.name)];
     *value = Scalar { typmod, ..Scalar::call(Emit::Call(guards::IN_PARTITION), arguments, type_) };
+}
+
+/// `RETURNING *` of a change over several tables would have to give the columns of all.
+fn refuse_joined_returning(joined: bool, items: Option<&[ast::SelectItem]>) -> Result<(), Error> {
+    let all = items.unwrap_or_default().iter().any(|item| matches!(item, ast::SelectItem::Wildcard(_)));
+    if joined && all { Err(Error::unsupported("RETURNING * beside FROM or USING")) } else { Ok(()) }
 }

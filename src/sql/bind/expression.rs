@@ -111,6 +111,9 @@ impl Binder<'_> {
                 [ast::AccessExpr::Subscript(ast::Subscript::Index { index })] => self.subscript(root, index),
                 _ => Err(self.refused("array slices and field selection", expression)),
             },
+            Expr::GroupingSets(_) => Err(self.refused("GROUPING SETS", expression)),
+            Expr::Rollup(_) => Err(self.refused("ROLLUP", expression)),
+            Expr::Cube(_) => Err(self.refused("CUBE", expression)),
             Expr::SimilarTo { .. } => Err(self.refused("SIMILAR TO", expression)),
             other => Err(self.refused("this expression", other)),
         }
@@ -244,6 +247,11 @@ impl Binder<'_> {
                 let node = if name == "=" { Node::And(terms) } else { Node::Or(terms) };
                 Ok(Scalar::new(node, Type::Bool))
             }
+            (Node::Row(left), Node::Row(right))
+                if left.len() == right.len() && !left.is_empty() && matches!(name, "<" | "<=" | ">" | ">=") =>
+            {
+                self.compare_rows(name, left, right, byte)
+            }
             (Node::Row(left), Node::Row(right)) if left.len() != right.len() => {
                 Err(self
                     .error_at(Error::new(Condition::SyntaxError, "unequal number of entries in row expressions"), byte))
@@ -257,6 +265,34 @@ impl Binder<'_> {
                 self.operator(name, Some(left), right, byte)
             }
         }
+    }
+
+    /// Rows are compared member by member: the first that differ decide.
+    fn compare_rows(
+        &mut self,
+        name: &str,
+        left: Vec<Scalar>,
+        right: Vec<Scalar>,
+        byte: Option<usize>,
+    ) -> Result<Scalar, Error> {
+        let strict = &name[..1];
+        let last = left.len().saturating_sub(1);
+        let mut branches = Vec::with_capacity(last);
+        let mut decides = Scalar::null(Type::Bool);
+        for (at, (left, right)) in left.into_iter().zip(right).enumerate() {
+            if at == last {
+                decides = self.operator(name, Some(left), right, byte)?;
+                break;
+            }
+            let equal = self.operator("=", Some(left.clone()), right.clone(), byte)?;
+            let differs =
+                Scalar::new(Node::IsTruth { argument: Box::new(equal), value: true, negated: true }, Type::Bool);
+            branches.push((differs, self.operator(strict, Some(left), right, byte)?));
+        }
+        if branches.is_empty() {
+            return Ok(decides);
+        }
+        Ok(Scalar::new(Node::Case { branches, otherwise: Some(Box::new(decides)) }, Type::Bool))
     }
 
     /// The byte of the operator that follows an operand.
@@ -441,10 +477,30 @@ impl Binder<'_> {
 
     fn interval(&mut self, interval: &ast::Interval) -> Result<Scalar, Error> {
         if interval.leading_field.is_some() || interval.last_field.is_some() {
-            return Err(self.refused("INTERVAL with a field", &*interval.value));
+            return self.interval_of_field(interval);
         }
         let inner = self.expression(&interval.value)?;
         self.cast(inner, Type::Interval, -1, start(&*interval.value))
+    }
+
+    /// `INTERVAL '2' HOUR`: a bare number is of that field, and what is finer is left out.
+    fn interval_of_field(&mut self, interval: &ast::Interval) -> Result<Scalar, Error> {
+        let field = interval.leading_field.as_ref().map(|field| field.to_string().to_lowercase()).unwrap_or_default();
+        let plain = interval.last_field.is_none()
+            && interval.leading_precision.is_none()
+            && interval.fractional_seconds_precision.is_none();
+        let unit = ["year", "month", "day", "hour", "minute", "second"].into_iter().find(|unit| *unit == field);
+        let Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) = &*interval.value
+        else {
+            return Err(self.refused("INTERVAL with a field", &*interval.value));
+        };
+        match unit.filter(|_| plain && text.trim().parse::<i64>().is_ok()) {
+            Some(unit) => {
+                let written = Scalar::new(Node::Untyped(format!("{} {unit}", text.trim())), Type::Unknown);
+                self.cast(written, Type::Interval, -1, start(&*interval.value))
+            }
+            None => Err(self.refused("INTERVAL with a field, but for a whole number of it", &*interval.value)),
+        }
     }
 
     fn case(

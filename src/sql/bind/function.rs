@@ -76,6 +76,7 @@ impl Binder<'_> {
     fn special_form(&mut self, name: &str, list: &[FunctionArg], byte: Option<usize>) -> Result<Option<Scalar>, Error> {
         let now = || Scalar::new(Node::Timestamp { statement: false }, Type::Timestamptz);
         let scalar = match (name, list.len()) {
+            ("row", 1..) => Scalar::new(Node::Row(self.arguments(list, byte)?), Type::Record),
             ("now" | "transaction_timestamp" | "current_timestamp", 0) => now(),
             ("statement_timestamp", 0) => Scalar::new(Node::Timestamp { statement: true }, Type::Timestamptz),
             ("current_timestamp", 1) => {
@@ -282,6 +283,9 @@ impl Binder<'_> {
                     return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
                 }
                 let (arguments, result) = self.settle_arguments(function, arguments, &declared)?;
+                if arguments.iter().any(|argument| matches!(argument.node, Node::Row(_))) {
+                    return Err(self.error_at(Error::unsupported("a row as an aggregate's argument"), byte));
+                }
                 (function.emit, arguments, result, function.typed)
             }
         };

@@ -17,6 +17,7 @@ fn bound_row(change: &Change, lifted: &[Lifted]) -> Vec<(String, Bind)> {
     let (ir::InsertSource::Values(rows), None) = (&insert.source, &insert.conflict) else { return Vec::new() };
     let [row] = rows.as_slice() else { return Vec::new() };
     let bind = |value: &Scalar| match &unguarded(value).node {
+        Node::Constant(types::Value::Null) => Some(Bind::Null),
         Node::Parameter(number) => Some(Bind::Parameter(*number)),
         Node::Literal { index, negated } => {
             let type_ = unguarded(value).type_;
@@ -514,8 +515,10 @@ impl<'a> Binder<'a> {
         let mut emitter = Emitter::new(self.tables);
         emitter.change(change);
         let row = bound_row(change, &emitter.lifted);
+        let row_is_whole = matches!(change, Change::Insert(insert) if insert.columns.len() == row.len());
         let mut bound = self.bound(tag, columns, Access::Write, emitter);
         bound.query.row = row;
+        bound.query.row_is_whole = row_is_whole;
         Ok(bound)
     }
 
@@ -531,6 +534,7 @@ impl<'a> Binder<'a> {
             catalog_version: 0,
             relations: self.relations,
             row: Vec::new(),
+            row_is_whole: false,
             functions,
             virtual_tables: self.virtual_tables,
         };

@@ -34,6 +34,7 @@ fn table(oid: u32, name: &str, columns: Vec<ColumnDefinition>, key: Option<usize
         unlogged: false,
         temporary: false,
         options: Vec::new(),
+        on_commit: crate::sql::catalog::OnCommit::PreserveRows,
     })
 }
 

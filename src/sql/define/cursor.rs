@@ -250,6 +250,10 @@ impl<'a> Cursor<'a> {
         matches!(self.token(), Some(Token::Word(_)))
     }
 
+    pub(super) fn peek_comma_or_close(&self) -> bool {
+        matches!(self.token(), Some(Token::Comma | Token::RParen))
+    }
+
     pub(super) fn peek_open(&self) -> bool {
         self.token() == Some(&Token::LParen)
     }

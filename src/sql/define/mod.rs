@@ -16,6 +16,7 @@ pub use cursor::{fold_name, names_in, rename_in};
 pub use types::type_by_name;
 
 use crate::error::Error;
+pub use crate::sql::catalog::OnCommit;
 use crate::sql::catalog::{PartitionStrategy, ReferentialAction};
 use crate::sql::types::Type;
 use cursor::Cursor;
@@ -54,10 +55,14 @@ pub enum Definition {
     /// VACUUM, with ANALYZE or without: no table means all.
     Vacuum {
         tables: Vec<Name>,
+        /// Columns to analyse, each with the place of its table.
+        columns: Vec<(usize, String)>,
         analyze: bool,
     },
     Analyze {
         tables: Vec<Name>,
+        /// Columns named, each with the place of its table.
+        columns: Vec<(usize, String)>,
     },
     /// REINDEX INDEX, TABLE, SCHEMA, DATABASE: the name is given for the first two.
     Reindex {
@@ -243,16 +248,6 @@ pub struct CreateTable {
     pub on_commit: OnCommit,
 }
 
-/// ON COMMIT of a temporary table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
-pub enum OnCommit {
-    #[default]
-    PreserveRows,
-    DeleteRows,
-    Drop,
-}
-
 /// CREATE TABLE name AS query.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
@@ -265,6 +260,7 @@ pub struct CreateTableAs {
     pub options: Vec<String>,
     pub query: String,
     pub with_data: bool,
+    pub on_commit: OnCommit,
 }
 
 /// One column of CREATE TABLE or ADD COLUMN.

@@ -133,6 +133,10 @@ fn tail(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Error> {
             table.options = cursor.options()?;
         } else if cursor.words(&["without", "oids"]) {
         } else if cursor.words(&["on", "commit"]) {
+            if !table.temporary {
+                let message = "ON COMMIT can only be used on temporary tables";
+                return Err(Error::new(Condition::InvalidTableDefinition, message));
+            }
             table.on_commit = if cursor.words(&["preserve", "rows"]) {
                 OnCommit::PreserveRows
             } else if cursor.words(&["delete", "rows"]) {
@@ -181,6 +185,7 @@ fn create_table_as(cursor: &mut Cursor<'_>, mut table: CreateTable) -> Result<De
         options: table.options,
         query,
         with_data,
+        on_commit: table.on_commit,
     }))
 }
 
@@ -340,10 +345,22 @@ fn index_tail(cursor: &mut Cursor<'_>) -> Result<(), Error> {
         return Err(Error::unsupported("INCLUDE").position(cursor.position()));
     }
     if cursor.word("with") {
-        cursor.options()?;
+        index_options(cursor)?;
     }
     if cursor.words(&["using", "index", "tablespace"]) {
         tablespace(cursor)?;
+    }
+    Ok(())
+}
+
+/// Storage parameters of an index: those that PostgreSQL knows change nothing here.
+fn index_options(cursor: &mut Cursor<'_>) -> Result<(), Error> {
+    for option in cursor.options()? {
+        let name = option.split_once('=').map_or(option.as_str(), |(name, _)| name);
+        if !["fillfactor", "deduplicate_items"].contains(&name) {
+            let message = format!("unrecognized parameter \"{name}\"");
+            return Err(Error::new(Condition::InvalidParameterValue, message));
+        }
     }
     Ok(())
 }
@@ -521,7 +538,7 @@ pub(super) fn create_index(cursor: &mut Cursor<'_>, unique: bool) -> Result<Defi
         return Err(Error::unsupported("INCLUDE or NULLS NOT DISTINCT").position(cursor.position()));
     }
     if cursor.word("with") {
-        cursor.options()?;
+        index_options(cursor)?;
     }
     if cursor.word("tablespace") {
         tablespace(cursor)?;

@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::{Definition, Name, ObjectKind, alter, role, table};
-use crate::error::Error;
+use crate::error::{Condition, Error};
 use sqlparser::tokenizer::Token;
 
 /// Reads one definition. `None`: the statement is something else.
@@ -27,7 +27,8 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Option<Definition>, E
             cursor.options()?;
         }
         cursor.word("verbose");
-        Definition::Analyze { tables: optional_tables(cursor)? }
+        let (tables, columns) = optional_tables(cursor)?;
+        Definition::Analyze { tables, columns }
     } else if cursor.word("checkpoint") {
         Definition::Checkpoint
     } else if cursor.word("reindex") {
@@ -198,25 +199,62 @@ fn tables(cursor: &mut Cursor<'_>) -> Result<Vec<Name>, Error> {
 }
 
 /// Tables of VACUUM and ANALYZE, whose column lists are read and left out.
-fn optional_tables(cursor: &mut Cursor<'_>) -> Result<Vec<Name>, Error> {
+/// Columns, each with its table's place in a list.
+type TableColumns = Vec<(usize, String)>;
+
+/// Tables, and the columns behind them with their table's place in the list.
+fn optional_tables(cursor: &mut Cursor<'_>) -> Result<(Vec<Name>, TableColumns), Error> {
+    let mut columns = Vec::new();
     if cursor.at_end() || cursor.peek_semicolon() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), columns));
     }
-    cursor.list(|cursor| {
+    let mut at = 0;
+    let tables = cursor.list(|cursor| {
         let name = cursor.name()?;
         if cursor.peek_open() {
-            cursor.names_in_parentheses()?;
+            columns.extend(cursor.names_in_parentheses()?.into_iter().map(|column| (at, column)));
         }
+        at += 1;
         Ok(name)
-    })
+    })?;
+    Ok((tables, columns))
+}
+
+/// `( name [value], … )` of a statement that takes just these names, each with whether it is on.
+fn maintenance_options(cursor: &mut Cursor<'_>, statement: &str, known: &[&str]) -> Result<Vec<(String, bool)>, Error> {
+    cursor.open()?;
+    let options = cursor.list(|cursor| {
+        let position = cursor.position();
+        let name = cursor.any_word()?;
+        if !known.contains(&name.as_str()) {
+            let message = format!("unrecognized {statement} option \"{name}\"");
+            return Err(Error::new(Condition::SyntaxError, message).position(position));
+        }
+        let value = if cursor.peek_comma_or_close() { "true".to_owned() } else { cursor.option_value()? };
+        Ok((name, !matches!(value.as_str(), "false" | "off" | "0")))
+    })?;
+    cursor.close()?;
+    Ok(options)
 }
 
 fn vacuum(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
     let mut analyze = false;
     if cursor.peek_open() {
-        for option in cursor.options()? {
-            let (name, value) = option.split_once('=').unwrap_or((&option, "true"));
-            analyze |= matches!(name, "analyze" | "analyse") && !matches!(value, "false" | "off" | "0");
+        const KNOWN: &[&str] = &[
+            "analyze",
+            "analyse",
+            "full",
+            "freeze",
+            "verbose",
+            "disable_page_skipping",
+            "skip_locked",
+            "index_cleanup",
+            "process_toast",
+            "truncate",
+            "parallel",
+        ];
+        for (name, on) in maintenance_options(cursor, "VACUUM", KNOWN)? {
+            analyze |= on && matches!(name.as_str(), "analyze" | "analyse");
         }
     } else {
         cursor.word("full");
@@ -225,12 +263,17 @@ fn vacuum(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
         analyze = cursor.word("analyze") || cursor.word("analyse");
         cursor.word("verbose");
     }
-    Ok(Definition::Vacuum { tables: optional_tables(cursor)?, analyze })
+    let (tables, columns) = optional_tables(cursor)?;
+    if !columns.is_empty() && !analyze {
+        let message = "ANALYZE option must be specified when a column list is provided";
+        return Err(Error::new(Condition::FeatureNotSupported, message));
+    }
+    Ok(Definition::Vacuum { tables, columns, analyze })
 }
 
 fn reindex(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
     if cursor.peek_open() {
-        cursor.options()?;
+        maintenance_options(cursor, "REINDEX", &["concurrently", "verbose", "tablespace"])?;
     }
     let object = match object_kind(cursor) {
         Some(object @ (ObjectKind::Index | ObjectKind::Table | ObjectKind::Schema)) => object,

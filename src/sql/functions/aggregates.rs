@@ -101,7 +101,7 @@ const OTHERS: &[Function] = &[
 pub(super) const TABLES: [&[Function]; 3] = [MIN, MAX, OTHERS];
 
 /// What an aggregate of ours has gathered. NULLs are left out, but for array_agg.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct State {
     count: i64,
     int: i128,

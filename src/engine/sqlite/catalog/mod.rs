@@ -304,19 +304,19 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Stores or removes a comment; attribute 0 is the relation itself.
-    pub fn comment(&self, relation: &Relation, attribute: usize, text: Option<&str>) -> Result<(), Error> {
-        let database = self.database(relation.temporary)?;
+    /// Stores or removes a comment on what has that OID; attribute 0 is the object itself.
+    pub fn comment(&self, temporary: bool, oid: u32, attribute: usize, text: Option<&str>) -> Result<(), Error> {
+        let database = self.database(temporary)?;
         match text {
             Some(text) => {
                 let sql = format!(
                     "INSERT OR REPLACE INTO {database}.pgp_comment(relation, attribute, text) VALUES(?1, ?2, ?3)"
                 );
-                self.run(&sql, params![relation.oid, attribute as i64, text])
+                self.run(&sql, params![oid, attribute as i64, text])
             }
             None => {
                 let sql = format!("DELETE FROM {database}.pgp_comment WHERE relation = ?1 AND attribute = ?2");
-                self.run(&sql, params![relation.oid, attribute as i64])
+                self.run(&sql, params![oid, attribute as i64])
             }
         }
     }

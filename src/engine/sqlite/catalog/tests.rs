@@ -26,6 +26,7 @@ fn sample(oid: u32, name: &str) -> Relation {
         unlogged: false,
         temporary: false,
         options: vec![],
+        on_commit: crate::sql::catalog::OnCommit::PreserveRows,
     }
 }
 

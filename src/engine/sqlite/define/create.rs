@@ -9,7 +9,7 @@ use crate::sql::catalog::{ColumnDefinition, Index, IndexKey, Partitioning, Relat
 use crate::sql::define::partition::quoted;
 use crate::sql::define::{
     BoundClause, ColumnClause, ConstraintClause, ConstraintClauseKind, CreateIndex, CreateSequence, CreateTable,
-    CreateTableAs, CreateView, Deferral, Generated, Name, OnCommit, SequenceOptions,
+    CreateTableAs, CreateView, Deferral, Generated, Name, SequenceOptions,
 };
 use crate::sql::types::Type;
 
@@ -22,9 +22,6 @@ impl Definer<'_> {
         if !self.name_is_free(&schema, &table.name.name, table.if_not_exists)? {
             return Ok(());
         }
-        if table.on_commit != OnCommit::PreserveRows {
-            return Err(Error::unsupported("ON COMMIT DELETE ROWS or DROP"));
-        }
         check_options(&table.options)?;
         if let Some((parent, bound)) = &table.partition_of {
             return self.create_partition(table, schema, parent, bound);
@@ -32,6 +29,7 @@ impl Definer<'_> {
         let mut relation = self.new_relation(&table.name.name, schema, table.temporary)?;
         relation.unlogged = table.unlogged;
         relation.options = table.options.clone();
+        relation.on_commit = table.on_commit;
         let mut constraints = Vec::new();
         for (source, defaults, indexes) in &table.like {
             self.copy_like(&mut relation, source, *defaults, *indexes, &mut constraints)?;
@@ -89,6 +87,7 @@ impl Definer<'_> {
             unlogged: false,
             temporary,
             options: Vec::new(),
+            on_commit: crate::sql::catalog::OnCommit::PreserveRows,
         })
     }
 
@@ -249,6 +248,7 @@ impl Definer<'_> {
         let mut relation = self.new_relation(&table.name.name, schema, table.temporary)?;
         relation.unlogged = table.unlogged;
         relation.options = table.options.clone();
+        relation.on_commit = table.on_commit;
         for (index, column) in columns.iter().enumerate() {
             let type_ = if column.type_ == Type::Unknown { Type::Text } else { column.type_ };
             relation.columns.push(ColumnDefinition {

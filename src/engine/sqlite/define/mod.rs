@@ -27,7 +27,7 @@ use crate::sql::define::{Definition, Name, ObjectKind};
 use crate::sql::plan::Column;
 use crate::sql::types::Type;
 
-pub use violation::{not_null, unique_detail, violated, violated_in};
+pub use violation::{not_null, row_detail, unique_detail, violated, violated_in};
 
 /// What the planner does for definitions: expressions and queries inside them are its business.
 pub trait ExpressionBinder {
@@ -109,7 +109,9 @@ impl<'a> Definer<'a> {
             Definition::Comment { object, name, column, text } => {
                 self.comment(object, name, column.as_deref(), text.as_deref())
             }
-            Definition::Vacuum { tables, .. } | Definition::Analyze { tables } => self.check_tables(tables),
+            Definition::Vacuum { tables, columns, .. } | Definition::Analyze { tables, columns } => {
+                self.check_tables(tables, columns)
+            }
             Definition::Reindex { object, name } => self.reindex(*object, name.as_ref()),
             Definition::Checkpoint => Ok(()),
             other => Err(Error::internal(format!("{} is not a change of the database's catalog", other.tag()))),
@@ -253,7 +255,8 @@ impl<'a> Definer<'a> {
     fn comment(&mut self, object: &str, name: &Name, column: Option<&str>, text: Option<&str>) -> Result<(), Error> {
         let relation = match object {
             "table" | "view" | "column" | "sequence" => self.require(name)?,
-            "index" | "database" | "schema" | "role" | "extension" => return Ok(()),
+            "index" => return self.comment_on_index(name, text),
+            "schema" => return self.comment_on_schema(&name.name, text),
             other => return Err(Error::unsupported(format!("COMMENT ON {}", other.to_uppercase()))),
         };
         self.require_owner(&relation)?;
@@ -261,12 +264,38 @@ impl<'a> Definer<'a> {
             Some(column) => column_index(&relation, column)? + 1,
             None => 0,
         };
-        self.writer().comment(&relation, attribute, text)
+        self.writer().comment(relation.temporary, relation.oid, attribute, text)
     }
 
-    fn check_tables(&mut self, tables: &[Name]) -> Result<(), Error> {
-        for table in tables {
-            self.require(table)?;
+    fn comment_on_index(&self, name: &Name, text: Option<&str>) -> Result<(), Error> {
+        let relation = self.catalog().relation_of_index(name.schema.as_deref(), &name.name)?;
+        let relation = relation.ok_or_else(|| {
+            let message = format!("relation \"{name}\" does not exist");
+            Error::new(Condition::UndefinedTable, message).position(name.position)
+        })?;
+        self.require_owner(&relation)?;
+        let index = relation.indexes.iter().find(|index| index.name == name.name);
+        let oid = index.map(|index| index.oid).ok_or_else(|| missing(ObjectKind::Index, name))?;
+        self.writer().comment(relation.temporary, oid, 0, text)
+    }
+
+    fn comment_on_schema(&self, name: &str, text: Option<&str>) -> Result<(), Error> {
+        let schemas = self.catalog().all_schemas()?;
+        let (oid, _, owner) =
+            schemas.into_iter().find(|(_, known, _)| known == name).ok_or_else(|| missing_schema(name))?;
+        if !self.context.superuser && owner != self.context.user {
+            let message = format!("must be owner of schema {name}");
+            return Err(Error::new(Condition::InsufficientPrivilege, message));
+        }
+        self.writer().comment(false, oid, 0, text)
+    }
+
+    fn check_tables(&mut self, tables: &[Name], columns: &[(usize, String)]) -> Result<(), Error> {
+        for (at, table) in tables.iter().enumerate() {
+            let relation = self.require(table)?;
+            for (_, column) in columns.iter().filter(|(of, _)| *of == at) {
+                column_index(&relation, column)?;
+            }
         }
         Ok(())
     }
@@ -288,8 +317,8 @@ impl<'a> Definer<'a> {
 /// the writer lock. Nothing is rewritten: SQLite reuses free pages by itself.
 pub fn maintenance(definition: &Definition, catalog: &dyn Catalog) -> Result<Vec<String>, Error> {
     let (tables, analyze) = match definition {
-        Definition::Vacuum { tables, analyze } => (tables, *analyze),
-        Definition::Analyze { tables } => (tables, true),
+        Definition::Vacuum { tables, analyze, .. } => (tables, *analyze),
+        Definition::Analyze { tables, .. } => (tables, true),
         _ => return Ok(Vec::new()),
     };
     let mut statements = Vec::new();

@@ -75,9 +75,15 @@ impl Database {
             sql = sql.replace(&format!("{{{}}}", relation.name), &format!("\"{}\"", relation.storage));
             relations.push(relation);
         }
-        self.connection
+        self.connection.execute_batch("SAVEPOINT raw").unwrap();
+        let result = self
+            .connection
             .execute_batch(&sql)
             .map_err(|error| violated(&relations, &error.to_string()).unwrap_or_else(|| panic!("{sql}: {error}")))
+            .and_then(|()| pending::check(&self.connection, true));
+        let end = if result.is_ok() { "RELEASE raw" } else { "ROLLBACK TO raw; RELEASE raw" };
+        self.connection.execute_batch(end).unwrap();
+        result
     }
 
     fn count(&self, table: &str) -> i64 {

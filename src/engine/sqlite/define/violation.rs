@@ -132,6 +132,23 @@ pub fn unique_detail(relation: &Relation, constraint: &str, values: &dyn Fn(usiz
     Some(format!("Key ({})=({}) already exists.", names.join(", "), shown.join(", ")))
 }
 
+/// Bytes of a value that DETAIL shows at most, as in PostgreSQL.
+const SHOWN_BYTES: usize = 64;
+
+/// The DETAIL of a row that a constraint refused, for callers that have all of it.
+pub fn row_detail(relation: &Relation, values: &dyn Fn(usize) -> Option<Value>) -> Option<String> {
+    let mut shown = Vec::with_capacity(relation.columns.len());
+    for (index, column) in relation.columns.iter().enumerate().filter(|(_, column)| !column.dropped) {
+        let mut text = show(&values(index)?, column.type_, column.typmod);
+        if text.len() > SHOWN_BYTES {
+            text.truncate(text.floor_char_boundary(SHOWN_BYTES));
+            text.push_str("...");
+        }
+        shown.push(text);
+    }
+    Some(format!("Failing row contains ({}).", shown.join(", ")))
+}
+
 fn raised(text: &str) -> Option<Error> {
     let (json, values) = text.split_once('\n')?;
     let values = parse_quoted(values);

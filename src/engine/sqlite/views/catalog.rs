@@ -523,8 +523,10 @@ pub(super) fn pg_tablespace(_: &dyn Source) -> Made {
 }
 
 pub(super) fn pg_description(source: &dyn Source) -> Made {
-    let row = |(relation, attribute, comment): (u32, i64, String)| {
-        vec![int(relation), int(1259), int(attribute), text(comment)]
+    let schemas: Vec<u32> = source.schemas()?.into_iter().map(|(oid, ..)| oid).collect();
+    let row = |(oid, attribute, comment): (u32, i64, String)| {
+        let class = if schemas.contains(&oid) { 2615 } else { 1259 };
+        vec![int(oid), int(class), int(attribute), text(comment)]
     };
     Ok(source.comments()?.into_iter().map(row).collect())
 }

@@ -37,8 +37,7 @@ pub fn call(
             Ok(Value::Int(1))
         }
         // No privileges are kept besides those of roles: what can be reached may be used.
-        "has_table_privilege"
-        | "has_column_privilege"
+        "has_column_privilege"
         | "has_schema_privilege"
         | "has_database_privilege"
         | "has_function_privilege"

@@ -132,6 +132,7 @@ fn describe(index: usize, view: &View) -> Relation {
         unlogged: false,
         temporary: false,
         options: Vec::new(),
+        on_commit: crate::sql::catalog::OnCommit::PreserveRows,
     }
 }
 

@@ -242,14 +242,14 @@ pub fn deallocate(cursor: &mut Cursor<'_>) -> Result<Utility, Error> {
 /// DECLARE name CURSOR FOR query, after its first word.
 pub fn declare(cursor: &mut Cursor<'_>, text: &str) -> Result<Utility, Error> {
     let name = cursor.name()?;
-    let mut scroll = false;
+    let mut scroll = None;
     loop {
         if cursor.word("binary") {
             return Err(Error::unsupported("DECLARE BINARY CURSOR"));
         } else if cursor.words(&["no", "scroll"]) {
-            scroll = false;
+            scroll = Some(false);
         } else if cursor.word("scroll") {
-            scroll = true;
+            scroll = Some(true);
         } else if !(cursor.word("insensitive") || cursor.word("asensitive")) {
             break;
         }

@@ -115,7 +115,7 @@ fn prepared_statements_and_cursors() {
     assert_eq!(fetch("move absolute -1 c"), (Direction::Absolute(-1), "c".into()));
     assert_eq!(
         session("declare c scroll cursor with hold for select 1"),
-        SessionCommand::Declare { name: "c".into(), scroll: true, hold: true, text: "select 1".into() }
+        SessionCommand::Declare { name: "c".into(), scroll: Some(true), hold: true, text: "select 1".into() }
     );
 }
 
