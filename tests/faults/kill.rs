@@ -17,6 +17,7 @@ pub const TESTS: &[crate::Test] = &[
         a_worker_killed_at_any_point("fork-on-accept", 1, seed);
     }),
     ("a_killed_reader_gives_its_snapshot_back", a_killed_reader),
+    ("a_slot_half_written_keeps_nobody_from_looking", a_slot_half_written),
 ];
 
 /// What a client that died with its worker may have lost.
@@ -146,4 +147,25 @@ fn a_killed_reader(seed: u64) {
     assert!(reader.simple_query("select 1").is_err(), "its client is the one who notices");
     assert_eq!(outcome.lost, 0);
     verify(&victim.server, &outcome);
+}
+
+/// Whoever looks at all slots neither waits for one that is being written nor shows half of it.
+fn a_slot_half_written(_seed: u64) {
+    let victim = Victim::start(&[("writing-slot", "stop")], &["pool.hang_timeout=0"]);
+    let mut writer = connect(victim.server.port).expect("a connection");
+    let mut watcher = connect(victim.server.port).expect("a connection");
+    let pid: i32 = writer.query_one("select pg_backend_pid()", &[]).expect("a row").get(0);
+    victim.prepare("writing-slot");
+    let stuck = std::thread::spawn(move || writer.simple_query("select 'half'").is_err());
+    wait_until("it is stopped while it writes", || {
+        victim.server.log().contains(&format!("{pid} was stopped by SIGSTOP"))
+    });
+    let look = "select query, state, (select count(*) from pgprefork.workers where pid = $1) \
+        from pg_stat_activity where pid = $1";
+    let row = watcher.query_one(look, &[&pid]).expect("a row");
+    let shown: (Option<String>, Option<String>, i64) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!(shown, (None, None, 1), "half of a description is shown");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("a process of the server");
+    assert!(stuck.join().expect("its client"), "the one who was killed answers");
+    wait_until("its slot is free", || watcher.query(look, &[&pid]).expect("rows").is_empty());
 }
