@@ -4,12 +4,21 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::support::load::{Load, Mix, connect, create_tables, stored, verify};
 use crate::support::wait_until;
 use crate::victim::{Death, Victim};
 
-pub const TESTS: &[crate::Test] =
-    &[("a_worker_killed_at_any_point_costs_its_own_client_only", a_worker_killed_at_any_point)];
+pub const TESTS: &[crate::Test] = &[
+    ("a_worker_killed_at_any_point_costs_its_own_client_only", |seed| a_worker_killed_at_any_point("prefork", 2, seed)),
+    ("a_process_of_its_clients_own_killed_costs_that_client_only", |seed| {
+        a_worker_killed_at_any_point("fork-on-accept", 1, seed);
+    }),
+    ("a_killed_reader_gives_its_snapshot_back", a_killed_reader),
+    ("a_slot_half_written_keeps_nobody_from_looking", a_slot_half_written),
+];
 
 /// What a client that died with its worker may have lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +43,11 @@ const POINTS: &[(&str, Fate)] = &[
     ("after-sync", Fate::Either),
     ("holding-read-mark", Fate::Undone),
 ];
-const KILLS: usize = 3;
 
-fn a_worker_killed_at_any_point(seed: u64) {
+fn a_worker_killed_at_any_point(model: &str, kills: usize, seed: u64) {
     let points: Vec<_> = POINTS.iter().map(|(point, _)| (*point, "kill")).collect();
-    let settings = ["engine.sqlite.max_wal_size=1MB", "engine.sqlite.checkpoint_interval=100ms"];
+    let model = format!("pool.model={model}");
+    let settings = ["engine.sqlite.max_wal_size=1MB", "engine.sqlite.checkpoint_interval=100ms", &model];
     let victim = Victim::start(&points, &settings);
     let server = &victim.server;
     create_tables(server);
@@ -50,7 +59,7 @@ fn a_worker_killed_at_any_point(seed: u64) {
     for (point, fate) in POINTS {
         let before = load.so_far();
         let mut deaths = Vec::new();
-        for _ in 0..KILLS {
+        for _ in 0..kills {
             let death = kill_at(&victim, point);
             expected_lost += u64::from(death.had_client());
             goes_on(&victim, &load, &death);
@@ -110,4 +119,53 @@ fn goes_on(victim: &Victim, load: &Load, dead: &Death) {
         dead.pid
     );
     wait_until(&format!("slot and locks of {dead:?} are free"), || victim.server.query(&traces) == "0|0|0");
+}
+
+/// The mark of a snapshot keeps the WAL from starting anew. Nobody takes the dead process's slot here, so only the
+/// reaper can give the mark back.
+fn a_killed_reader(seed: u64) {
+    let victim = Victim::start(&[], &["engine.sqlite.max_wal_size=512kB", "engine.sqlite.checkpoint_interval=100ms"]);
+    create_tables(&victim.server);
+    let mix = Mix { writers: 2, ..Mix::default() };
+    let load = Load::start(victim.server.port, &mix, &Arc::new(AtomicU64::new(1)), seed);
+    let mut reader = connect(victim.server.port).expect("a connection");
+    wait_until("writers are at work", || load.count() > 10);
+    reader.batch_execute("begin isolation level repeatable read").expect("begins");
+    let pid: i32 = reader.query_one("select pg_backend_pid() from pgbench_tellers limit 1", &[]).expect("reads").get(0);
+    let names_it = |line: &str| {
+        let pids =
+            line.split_once("cannot start anew: snapshots of processes [").and_then(|(_, rest)| rest.split_once(']'));
+        pids.is_some_and(|(pids, _)| pids.split(", ").any(|named| named == pid.to_string()))
+    };
+    wait_until("the log names who keeps the WAL", || victim.server.log().lines().any(names_it));
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("a process of the server");
+    for _ in 0..3 {
+        let salt = victim.wal_salt();
+        wait_until("the WAL starts anew", || victim.wal_salt() != salt);
+    }
+    let outcome = load.stop();
+    assert!(reader.simple_query("select 1").is_err(), "its client is the one who notices");
+    assert_eq!(outcome.lost, 0);
+    verify(&victim.server, &outcome);
+}
+
+/// Whoever looks at all slots neither waits for one that is being written nor shows half of it.
+fn a_slot_half_written(_seed: u64) {
+    let victim = Victim::start(&[("writing-slot", "stop")], &["pool.hang_timeout=0"]);
+    let mut writer = connect(victim.server.port).expect("a connection");
+    let mut watcher = connect(victim.server.port).expect("a connection");
+    let pid: i32 = writer.query_one("select pg_backend_pid()", &[]).expect("a row").get(0);
+    victim.prepare("writing-slot");
+    let stuck = std::thread::spawn(move || writer.simple_query("select 'half'").is_err());
+    wait_until("it is stopped while it writes", || {
+        victim.server.log().contains(&format!("{pid} was stopped by SIGSTOP"))
+    });
+    let look = "select query, state, (select count(*) from pgprefork.workers where pid = $1) \
+        from pg_stat_activity where pid = $1";
+    let row = watcher.query_one(look, &[&pid]).expect("a row");
+    let shown: (Option<String>, Option<String>, i64) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!(shown, (None, None, 1), "half of a description is shown");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("a process of the server");
+    assert!(stuck.join().expect("its client"), "the one who was killed answers");
+    wait_until("its slot is free", || watcher.query(look, &[&pid]).expect("rows").is_empty());
 }

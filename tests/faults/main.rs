@@ -31,11 +31,12 @@ fn main() -> ExitCode {
     let filters: Vec<String> = arguments.into_iter().filter(|argument| !argument.starts_with('-')).collect();
     let tests: Vec<Test> = [kill::TESTS, background::TESTS, disk::TESTS, sync::TESTS, bytes::TESTS].concat();
     let seed = support::load::seed();
-    let mut failed = Vec::new();
+    let (mut count, mut failed) = (0, Vec::new());
     for (name, test) in tests {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
             continue;
         }
+        count += 1;
         let begun = Instant::now();
         let passed = catch_unwind(AssertUnwindSafe(|| test(seed))).is_ok();
         println!("test {name} ... {} ({:.1} s)", if passed { "ok" } else { "FAILED" }, begun.elapsed().as_secs_f64());
@@ -43,9 +44,6 @@ fn main() -> ExitCode {
             failed.push(name);
         }
     }
-    if failed.is_empty() {
-        return ExitCode::SUCCESS;
-    }
-    println!("failed: {failed:?}");
-    ExitCode::FAILURE
+    println!("\n{count} tests, {} failed {failed:?}", failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

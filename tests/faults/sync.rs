@@ -11,6 +11,7 @@ use crate::victim::{Victim, open_directory};
 pub const TESTS: &[crate::Test] = &[
     ("a_failed_sync_of_the_wal_ends_the_server", |seed| the_server_ends("syncing-wal", seed)),
     ("a_failed_sync_of_a_database_ends_the_server", |seed| the_server_ends("syncing-database", seed)),
+    ("a_failed_sync_ends_a_server_without_sessions", a_server_without_sessions_ends),
     ("a_sync_of_the_wal_on_a_full_disk_begins_anew", the_server_begins_anew),
     ("a_sync_of_a_database_on_a_full_disk_is_done_again", a_checkpoint_is_done_again),
 ];
@@ -45,6 +46,14 @@ fn the_server_ends(point: &str, seed: u64) {
     );
     let victim = Victim::start_on(&data, &[], &SETTINGS);
     verify(&victim.server, &outcome);
+}
+
+/// The checkpointer alone comes upon it.
+fn a_server_without_sessions_ends(_seed: u64) {
+    let mut victim = Victim::start(&[("syncing-database", "eio")], &SETTINGS);
+    victim.server.query("create table t (a int)");
+    victim.strike("syncing-database");
+    assert_eq!(victim.server.wait(), Some(1), "{}", victim.server.log());
 }
 
 fn the_server_begins_anew(seed: u64) {

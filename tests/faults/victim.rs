@@ -11,6 +11,7 @@ use crate::support::{Server, wait_until};
 pub struct Victim {
     pub server: Server,
     tokens: PathBuf,
+    is_classic: bool,
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -22,12 +23,15 @@ pub struct Death {
     pub pid: i32,
     /// The state of its slot.
     pub state: String,
+    is_classic: bool,
 }
 
 impl Death {
-    /// Whether it had a client, who must have noticed.
+    /// Whether it had a client, who must have noticed. In the classic model a process has one from its beginning.
     pub fn had_client(&self) -> bool {
-        self.kind == "client backend" && ["connecting", "serving"].contains(&self.state.as_str())
+        let states =
+            if self.is_classic { &["starting", "connecting", "serving"][..] } else { &["connecting", "serving"] };
+        self.kind == "client backend" && states.contains(&self.state.as_str())
     }
 }
 
@@ -49,9 +53,10 @@ impl Victim {
         fs::set_permissions(&tokens, fs::Permissions::from_mode(0o777)).expect("permissions");
         let entry = |(point, action): &(&str, &str)| format!("{point}:{action}:{}", tokens.join(point).display());
         let stops = points.iter().map(entry).collect::<Vec<_>>().join(",");
+        let is_classic = settings.contains(&"pool.model=fork-on-accept");
         let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
         let server = Server::start_on(data, &settings, &[("PGPREFORK_TEST_STOP", &stops)]);
-        Self { server, tokens, _directory: None }
+        Self { server, tokens, is_classic, _directory: None }
     }
 
     /// Has the next process that comes to the point carry out what was chosen for it, and waits until one has.
@@ -72,7 +77,7 @@ impl Victim {
 
     /// Every process that a signal has ended so far.
     pub fn deaths(&self) -> Vec<Death> {
-        self.server.log().lines().filter_map(death).collect()
+        self.server.log().lines().filter_map(|line| death(line, self.is_classic)).collect()
     }
 
     /// The file of database postgres.
@@ -125,10 +130,10 @@ pub fn open_directory() -> tempfile::TempDir {
 }
 
 /// `client backend 123 crashed while serving: signal 9 (SIGKILL)`.
-fn death(line: &str) -> Option<Death> {
+fn death(line: &str, is_classic: bool) -> Option<Death> {
     let (before, after) = line.split_once(" crashed while ")?;
     let (before, pid) = before.rsplit_once(' ')?;
     let kind = ["client backend", "checkpointer", "doorman"].into_iter().find(|kind| before.ends_with(kind))?;
     let (state, _) = after.split_once(':')?;
-    Some(Death { kind: kind.to_owned(), pid: pid.parse().ok()?, state: state.to_owned() })
+    Some(Death { kind: kind.to_owned(), pid: pid.parse().ok()?, state: state.to_owned(), is_classic })
 }

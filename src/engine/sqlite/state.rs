@@ -242,7 +242,7 @@ fn activity(segment: Segment, viewer: &Identity) -> Vec<Row> {
 }
 
 fn process(slot: &Slot, viewer: &Identity) -> Option<Row> {
-    let view = slot.activity().read().unwrap_or_default();
+    let Some(view) = slot.activity().read() else { return Some(unreadable(slot)) };
     let session = view.identity.database_oid != 0;
     // Idle workers have no session; they are in pgprefork.workers.
     if slot.kind() == SlotKind::Worker && !session {
@@ -292,6 +292,16 @@ fn process(slot: &Slot, viewer: &Identity) -> Option<Row> {
         query,
         text(slot.kind().name()),
     ])
+}
+
+/// A process that was stopped while it described itself.
+fn unreadable(slot: &Slot) -> Row {
+    let mut row = vec![Value::Null; 22];
+    if let [_, _, pid, .., kind] = row.as_mut_slice() {
+        *pid = int(slot.pid());
+        *kind = text(slot.kind().name());
+    }
+    row
 }
 
 /// pg_locks: the writer lock of each database, its owner and who waits for it.
