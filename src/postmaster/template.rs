@@ -98,7 +98,8 @@ impl Postmaster {
         true
     }
 
-    /// Takes in every answer that has come. Before children are reaped, so that few end unknown.
+    /// Takes in every answer that has come. Before children are reaped, so that few end unknown. One that is lost with
+    /// the channel is no loss: whoever moved in is found in its slot, and nobody else can any more.
     pub(super) fn take_answers(&mut self) {
         while let Some(template) = &mut self.template {
             match Answer::receive(&template.channel) {
