@@ -19,7 +19,7 @@ use crate::database::{Database, DatabaseIndex, DatabaseRegion};
 use crate::error::Error;
 use crate::layout::{CANARY_BYTES, Geometry, Header, LAYOUT_VERSION, Layout, MAGIC, SETS_PER_DATABASE, canary_word};
 use crate::pool::Pool;
-use crate::slot::{Slot, SlotIndex, SlotKind, SlotState};
+use crate::slot::{Generation, Slot, SlotIndex, SlotKind, SlotState};
 use crate::statistics::Statistics;
 use crate::walindex::WAL_INDEX_PAGE_BYTES;
 
@@ -115,8 +115,11 @@ impl Segment {
     /// Makes everything zero again, as after [`Segment::create`]. For the postmaster alone, after every child died:
     /// the restart that follows a memory fault.
     pub fn reinitialize(&self) -> Result<(), Error> {
+        // A process that was forked and has not moved in must not take a later claim of its slot for its own.
+        let generations: Vec<Generation> = self.slots().map(|(_, slot)| slot.generation()).collect();
         self.zero(0, self.mapping.layout.total_bytes())?;
         self.write_header();
+        self.slots().zip(generations).for_each(|((_, slot), generation)| slot.set_generation(generation));
         Ok(())
     }
 
@@ -414,6 +417,19 @@ mod tests {
             assert_eq!(word(&b).load(Relaxed), 0);
             segment.verify_canaries().unwrap();
             assert_eq!(segment.databases().count(), 0);
+        }
+    }
+
+    #[test]
+    fn nobody_of_before_moves_into_a_segment_made_anew() {
+        for segment in [Segment::create(&SMALL).unwrap(), Segment::on_heap(&SMALL).unwrap()] {
+            let late = segment.claim_slot(SlotKind::Worker).unwrap();
+            assert_eq!(segment.slot(late.slot).take_back(late.generation), None);
+            segment.reinitialize().unwrap();
+            let next = segment.claim_slot(SlotKind::Worker).unwrap();
+            assert_eq!(next.slot, late.slot);
+            assert!(!segment.slot(late.slot).move_in(late.generation, 77));
+            assert!(segment.slot(next.slot).move_in(next.generation, 78));
         }
     }
 }

@@ -359,6 +359,11 @@ impl Slot {
         Generation(self.generation.load(SeqCst))
     }
 
+    /// In an emptied segment: claims go on counting where they were.
+    pub(crate) fn set_generation(&self, generation: Generation) {
+        self.generation.store(generation.0, SeqCst);
+    }
+
     /// Which of the slot's sessions this is, or was.
     pub fn session_generation(&self) -> SessionGeneration {
         SessionGeneration(self.session_generation.load(SeqCst))

@@ -251,7 +251,7 @@ impl Postmaster {
         {
             log::error!("could not reopen {}: {error}", file.display());
         }
-        self.replace_template();
+        self.dismiss_template();
     }
 
     /// Reads the configuration again. The old one stays in force when the new one can't be used.
@@ -294,7 +294,7 @@ impl Postmaster {
         let pool = self.server.context.segment.pool();
         pool.set_spare_minimum(self.server.context.config.pool.min_spare);
         pool.set_configuration_generation(pool.configuration_generation() + 1);
-        self.replace_template();
+        self.dismiss_template();
         for (pid, child) in self.workers_in(SlotState::Idle) {
             self.server.context.segment.slot(child.owner.slot).raise(Interrupt::Reload);
             tell(*pid, Signal::SIGUSR2);

@@ -39,11 +39,12 @@ impl Postmaster {
                 SlotKind::Worker => tell(*pid, signal),
                 // Its clients have no sessions to finish.
                 SlotKind::Doorman if mode != ShutdownMode::Immediate => tell(*pid, Signal::SIGTERM),
-                SlotKind::Template => tell(*pid, Signal::SIGTERM),
+                SlotKind::Template => {}
                 _ if mode == ShutdownMode::Immediate => tell(*pid, signal),
                 _ => {}
             }
         }
+        self.dismiss_template();
         if mode == ShutdownMode::Immediate {
             self.kill_at = Some(Instant::now() + KILL_AFTER);
         }

@@ -35,10 +35,26 @@ pub(super) struct Template {
     channel: OwnedFd,
     /// Orders without an answer, with the time of each (monotonic clock), oldest first.
     orders: VecDeque<(Owner, u64)>,
-    /// Children that ended before their order was answered, perhaps.
-    ended: Vec<(Pid, Ending)>,
-    /// It was told to go: its settings are not those of now.
-    outdated: bool,
+    /// Children that ended before their order was answered, perhaps, with the time of it. They are kept only while
+    /// an order of that time is open: later the same pid is another process.
+    ended: Vec<(Pid, Ending, u64)>,
+    /// Since when it is told to go (monotonic clock): its settings are not those of now, or the server ends.
+    told_us: Option<u64>,
+    /// It gave no answer, and was killed.
+    killed: bool,
+}
+
+impl Template {
+    /// It takes no more orders.
+    fn leaves(&self) -> bool {
+        self.killed || self.told_us.is_some()
+    }
+
+    /// Forgets children that ended before the oldest open order: nobody will ask for them.
+    fn forget_ended(&mut self) {
+        let oldest = self.orders.front().map(|(_, since_us)| *since_us);
+        self.ended.retain(|(_, _, at_us)| oldest.is_some_and(|since_us| since_us <= *at_us));
+    }
 }
 
 impl Postmaster {
@@ -55,19 +71,20 @@ impl Postmaster {
             log::error!("the template's channel: {error}");
         }
         let orders = VecDeque::new();
-        self.template = Some(Template { owner, pid, channel, orders, ended: Vec::new(), outdated: false });
+        let ended = Vec::new();
+        self.template = Some(Template { owner, pid, channel, orders, ended, told_us: None, killed: false });
     }
 
     /// Whether the first workers wait for a template that is about to be ready.
     pub(super) fn awaits_template(&self) -> bool {
         self.template.as_ref().is_some_and(|template| {
-            !template.outdated && self.server.context.segment.slot(template.owner.slot).state() == SlotState::Starting
+            !template.leaves() && self.server.context.segment.slot(template.owner.slot).state() == SlotState::Starting
         })
     }
 
     /// Whether the template is there but has as many orders as it may have.
     pub(super) fn template_is_busy(&self) -> bool {
-        self.template.as_ref().is_some_and(|template| !template.outdated && template.orders.len() >= ORDERS_MAX)
+        self.template.as_ref().is_some_and(|template| !template.leaves() && template.orders.len() >= ORDERS_MAX)
     }
 
     /// Orders a worker for that slot. False if the template cannot take the order.
@@ -75,7 +92,7 @@ impl Postmaster {
         let segment = self.server.context.segment;
         let Some(template) = &mut self.template else { return false };
         let is_ready = segment.slot(template.owner.slot).state() == SlotState::Serving;
-        if !is_ready || template.outdated {
+        if !is_ready || template.leaves() {
             return false;
         }
         if pass::send_bytes(&template.channel, &order(owner)).is_err() {
@@ -87,7 +104,8 @@ impl Postmaster {
         true
     }
 
-    /// Takes in every answer that has come. Before children are reaped, so that few end unknown.
+    /// Takes in every answer that has come. Before children are reaped, so that few end unknown. One that is lost with
+    /// the channel is no loss: whoever moved in is found in its slot, and nobody else can any more.
     pub(super) fn take_answers(&mut self) {
         while let Some(template) = &mut self.template {
             match Answer::receive(&template.channel) {
@@ -100,6 +118,7 @@ impl Postmaster {
                             self.fork_failed(&io::Error::from_raw_os_error(errno));
                         }
                     }
+                    self.template.iter_mut().for_each(Template::forget_ended);
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -117,7 +136,7 @@ impl Postmaster {
         segment.pool().count(Counter::Forks);
         self.children.insert(pid, Child { owner, kind: SlotKind::Worker, stopped_us: None, hung: false });
         let ended = self.template.as_mut().and_then(|template| {
-            let at = template.ended.iter().position(|(known, _)| *known == pid)?;
+            let at = template.ended.iter().position(|(known, ..)| *known == pid)?;
             Some(template.ended.swap_remove(at).1)
         });
         if let Some(ending) = ended {
@@ -136,7 +155,7 @@ impl Postmaster {
     /// A child ended that is not known. It may be one whose order was not answered yet.
     pub(super) fn unknown_ended(&mut self, pid: Pid, ending: Ending) {
         if let Some(template) = self.template.as_mut().filter(|template| !template.orders.is_empty()) {
-            template.ended.push((pid, ending));
+            template.ended.push((pid, ending, shm::clock::monotonic_us()));
         }
     }
 
@@ -157,10 +176,10 @@ impl Postmaster {
         self.template = None;
     }
 
-    /// The template has what is no longer in force: another one takes its place.
-    pub(super) fn replace_template(&mut self) {
-        if let Some(template) = self.template.as_mut().filter(|template| !template.outdated) {
-            template.outdated = true;
+    /// The template has what is no longer in force, or is no longer needed: it is told to go.
+    pub(super) fn dismiss_template(&mut self) {
+        if let Some(template) = self.template.as_mut().filter(|template| !template.leaves()) {
+            template.told_us = Some(shm::clock::monotonic_us());
             tell(template.pid, Signal::SIGTERM);
         }
     }
@@ -171,11 +190,12 @@ impl Postmaster {
         let Some(template) = &mut self.template else { return };
         let slot = segment.slot(template.owner.slot);
         let starting = (slot.state() == SlotState::Starting).then(|| slot.started_us());
-        let Some(since_us) = template.orders.front().map(|(_, since_us)| *since_us).or(starting) else { return };
+        let oldest = template.orders.front().map(|(_, since_us)| *since_us);
+        let Some(since_us) = [oldest, starting, template.told_us].into_iter().flatten().min() else { return };
         let due_us = since_us + PATIENCE_US;
         if due_us > shm::clock::monotonic_us() {
             self.ask_at(due_us);
-        } else if !std::mem::replace(&mut template.outdated, true) {
+        } else if !std::mem::replace(&mut template.killed, true) {
             log::error!("the template gives no answer: killing it");
             tell(template.pid, Signal::SIGKILL);
         }
@@ -188,3 +208,29 @@ fn register(registry: &Registry, channel: &OwnedFd) -> io::Result<()> {
 
 /// The channel's number among the postmaster's events.
 const ANSWERS: Token = Token(super::ANSWERS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_ended_before_every_open_order_is_nobodys() {
+        let segment =
+            shm::Segment::on_heap(&shm::Geometry { slots: 2, databases: 1, wal_index_bytes: 32_768 }).unwrap();
+        let owner = segment.claim_slot(SlotKind::Worker).unwrap();
+        let mut template = Template {
+            owner: segment.claim_slot(SlotKind::Template).unwrap(),
+            pid: Pid::from_raw(1),
+            channel: pass::channel().unwrap().0,
+            orders: VecDeque::from([(owner, 20)]),
+            ended: vec![(Pid::from_raw(7), Ending::Exited(0), 10), (Pid::from_raw(8), Ending::Exited(0), 20)],
+            told_us: None,
+            killed: false,
+        };
+        template.forget_ended();
+        assert_eq!(template.ended.iter().map(|(pid, ..)| pid.as_raw()).collect::<Vec<_>>(), [8]);
+        template.orders.clear();
+        template.forget_ended();
+        assert!(template.ended.is_empty(), "the pid may be another process's by the next order");
+    }
+}

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::bind::{self, Bound, Environment, Literals};
 use super::cache::{Cache, Entry, Shape};
@@ -38,6 +39,9 @@ pub struct Planner {
 
 /// News kept at the most: whoever asks wants to know of few.
 const NEWS_MAX: usize = 32;
+
+/// What took longer to plan is no news: whoever learns it would be held up as long.
+const NEWS_TIME_MAX: Duration = Duration::from_millis(20);
 
 impl Planner {
     /// A planner with an empty cache.
@@ -108,10 +112,11 @@ impl Planner {
             }
         };
         let work = Work { text, shape: &raw.shape, declared, catalog, context };
+        let begun = Instant::now();
         let (entry, keep) = work.statement(statement)?;
         let entry = Rc::new(entry);
         if keep {
-            if self.news.len() < NEWS_MAX {
+            if self.news.len() < NEWS_MAX && begun.elapsed() < NEWS_TIME_MAX {
                 self.news.push((text.to_owned(), declared.to_vec()));
             }
             self.cache.insert(&raw.shape, Rc::clone(&entry));
@@ -192,7 +197,8 @@ impl Work<'_> {
             Statement::Sql(ast) => {
                 let mut literals = self.literals();
                 let bound = bind::statement(&self.environment(), self.text, ast, self.declared, &mut literals)?;
-                Ok((self.query_entry(bound, &literals), true))
+                let keep = !bound.reads_settings;
+                Ok((self.query_entry(bound, &literals), keep))
             }
             Statement::Define(definition) => {
                 let tag = match &**definition {
@@ -248,7 +254,7 @@ impl Work<'_> {
     }
 
     fn query_entry(&self, bound: Bound, literals: &Literals) -> Entry {
-        let Bound { tag, columns, parameters, lifted, query } = bound;
+        let Bound { tag, columns, parameters, lifted, query, .. } = bound;
         let mut query = query;
         query.catalog_version = self.catalog.version();
         let plan = Plan { tag, parameters, columns, action: Action::Query(query), allowed_when_failed: false };

@@ -5,6 +5,11 @@
 //! fork with its page tables, and a huge page is one entry of them for 2 MB. So the text is copied once, before the
 //! first fork, and every child finds it in place.
 //!
+//! The copy is never writable and executable at once. Where memory that was written may not become executable at all
+//! (SELinux's execmem, MemoryDenyWriteExecute), the call for that is refused before the text was touched, and it stays
+//! in the file. Processors with separate caches for instructions need nothing more: the kernel brings these up to date
+//! as it makes pages executable.
+//!
 //! The price is that profilers which look a mapping's file up no longer know the addresses.
 
 use std::ffi::c_void;

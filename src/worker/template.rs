@@ -11,6 +11,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use shm::{Generation, Owner, Phase, SlotIndex, SlotState};
 
@@ -21,7 +22,7 @@ use crate::engine::sqlite::hint::HINT_MAX;
 use crate::system::epoll::ExclusiveEpoll;
 use crate::system::fork::{Side, exit_now, fork_sibling};
 use crate::system::signal::Mask;
-use crate::system::{parent, pass};
+use crate::system::{parent, pass, signal};
 
 /// Exit code when it could not open an engine or wait for orders.
 const FAILED: i32 = 3;
@@ -85,6 +86,7 @@ fn owner_in(bytes: &[u8]) -> Option<Owner> {
 /// have their default actions: they come in, and end it, only while it waits for orders. What is forked from it begins
 /// with signals blocked, as any worker does.
 pub fn run(context: &Context, owner: Owner, orders: OwnedFd) -> ! {
+    std::panic::set_hook(Box::new(|panic| log::error!("panic: {panic}")));
     parent::set_name("pgprefork: tmpl");
     let slot = context.segment.slot(owner.slot);
     slot.set_phase(Phase::OpeningEngine);
@@ -99,7 +101,12 @@ pub fn run(context: &Context, owner: Owner, orders: OwnedFd) -> ! {
         Ok(template) => {
             slot.set_phase(Phase::None);
             context.wake_postmaster();
-            template.serve(context)
+            let life = catch_unwind(AssertUnwindSafe(|| template.serve(context)));
+            match life {
+                Ok(never) => never,
+                // A statement that no planner was ready for. Below this frame lies the postmaster's stack.
+                Err(_) => exit_now(FAILED),
+            }
         }
         Err(error) => {
             log::error!("the template could not start: {error}");
@@ -126,10 +133,9 @@ impl Template {
                 // The postmaster has closed its end.
                 Ok(_) => exit_now(0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Nobody waits for a worker.
-                    if !self.learn()
-                        && let Err(error) = self.epoll.wait(&mask, None)
-                    {
+                    // Nobody waits for a worker. Signals come in even if there is always something to learn.
+                    let waited = if self.learn() { let_signals_in() } else { self.epoll.wait(&mask, None).map(drop) };
+                    if let Err(error) = waited {
                         give_up(&error)
                     }
                     continue;
@@ -174,6 +180,12 @@ impl Template {
         }
         run_worker(context, owner, Inheritance { client: None, engine: Some(engine), hints: Some(hints) })
     }
+}
+
+/// Ends the process if it was told to go.
+fn let_signals_in() -> io::Result<()> {
+    signal::unblock_all()?;
+    signal::block_all()
 }
 
 fn give_up(error: &io::Error) -> ! {

@@ -16,6 +16,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a_stopped_template_is_replaced", a_stopped_template_is_replaced),
     ("workers_of_a_template_that_died_are_known", workers_of_a_template_that_died_are_known),
     ("reload_replaces_the_template", reload_replaces_the_template),
+    ("plans_are_no_other_sessions_answers", plans_are_no_other_sessions_answers),
     ("every_shutdown_ends_the_template", every_shutdown_ends_the_template),
 ];
 
@@ -169,5 +170,59 @@ fn every_shutdown_ends_the_template() {
         server.signal(signal);
         server.wait();
         assert!(!is_alive(template), "{signal}");
+    }
+}
+
+/// Settings, roles and temporary tables of one session are nothing to the next, in a new process or the same one.
+fn plans_are_no_other_sessions_answers() {
+    for reused in ["pool.sessions_per_worker=1", "pool.sessions_per_worker=0"] {
+        let server = Server::start(&[SQLITE, reused, "pool.min_spare=1"]);
+        let ask = |before: &str, sql: &str| {
+            let mut client = server.connect();
+            client.batch_execute(before).unwrap();
+            client.query_one(sql, &[]).unwrap().get::<_, String>(0)
+        };
+        server
+            .connect()
+            .batch_execute(
+                "create table t(a text); insert into t values ('shared'); \
+            create view v as select (date '01/02/2003')::text as a, '01/02/2003' = date '2003-02-01' as b",
+            )
+            .unwrap();
+        for _ in 0..6 {
+            for sql in [
+                "select (date '01/02/2003')::text",
+                "select ('01/02/2003'::date)::text",
+                "select (cast('01/02/2003' as date) + 0)::text",
+                "select to_char(date '01/02/2003' , 'YYYY-MM-DD')",
+            ] {
+                assert!(["2003-01-02", "01/02/2003"].contains(&&*ask("", sql)), "{sql}: {}", ask("", sql));
+                let day_first = ask("set datestyle = 'ISO, DMY'", sql);
+                assert_eq!(day_first, "2003-02-01", "{sql}");
+            }
+            let sql = "select b::text from v";
+            assert_eq!(ask("set datestyle = 'ISO, DMY'", sql), "true");
+            assert_eq!(ask("set datestyle = 'ISO, MDY'", sql), "false");
+            for sql in [
+                "select (timestamptz '2003-01-02 12:00')::text",
+                "select extract(epoch from timestamptz '2003-01-02 12:00')::text",
+            ] {
+                assert_ne!(ask("set timezone = 'UTC'", sql), ask("set timezone = 'America/New_York'", sql), "{sql}");
+            }
+            assert_eq!(
+                ask("create temporary table t(a text); insert into t values ('mine')", "select a from t"),
+                "mine"
+            );
+            assert_eq!(ask("", "select a from t"), "shared");
+            assert_eq!(
+                ask(
+                    "create schema if not exists s; create table if not exists s.t(a text); delete from s.t; \
+                insert into s.t values ('schema'); set search_path = s",
+                    "select a from t"
+                ),
+                "schema"
+            );
+            assert_eq!(ask("", "select a from t"), "shared");
+        }
     }
 }

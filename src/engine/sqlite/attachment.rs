@@ -101,11 +101,16 @@ impl Attachment {
         self.me.get()
     }
 
-    /// In a process that was forked with the database open: it is `me`. Nothing may be locked, and no transaction open.
-    pub(super) fn inherit(&self, me: Owner) {
+    /// Before a fork with the database open: nothing may be locked, and no transaction open. (The child cannot look:
+    /// by then its parent may be at work again.)
+    pub(super) fn assert_idle(&self) {
         debug_assert_eq!(self.database.wal_locks_held(self.me()), shm::WalLocksHeld::default());
+    }
+
+    /// In a process that was forked with the database open: it is `me`. What it has read it still has in its caches,
+    /// so that it owes the wait for undurable commits as much as the process that read them.
+    pub(super) fn inherit(&self, me: Owner) {
         self.me.set(me);
-        self.read_undurable.store(false, Ordering::Relaxed);
     }
 
     /// The open WAL, for `ffi::vfs`.
@@ -303,6 +308,18 @@ mod tests {
         assert!(!b.lock(WRITE_LOCK, 1, LockMode::Exclusive));
         a.unlock(WRITE_LOCK, 1, LockMode::Exclusive);
         assert_eq!(a.database.writer(), Some(a.me()), "a transaction keeps the writer lock until it is over");
+    }
+
+    #[test]
+    fn what_was_read_before_a_fork_is_waited_for_after_it() {
+        let (a, b) = two();
+        assert!(b.database.try_lock_writer(b.me()));
+        b.database.begin_commit(b.me());
+        a.note_wal_read(WAL_HEADER_BYTES);
+        a.assert_idle();
+        let child = a.segment().claim_slot(SlotKind::Worker);
+        a.inherit(child.unwrap_or(a.me()));
+        assert!(a.take_read_undurable(), "the page is in the child's cache");
     }
 
     #[test]

@@ -196,7 +196,16 @@ impl Sqlite {
     /// Brings what is open to the state of now, so that processes forked afterwards find it fresh.
     pub fn freshen(&mut self) -> Result<(), Error> {
         self.cluster()?;
-        if self.database.is_some() { self.refresh() } else { Ok(()) }
+        if self.database.is_some() {
+            self.refresh()?;
+        }
+        let stores = self.database.iter().map(|database| &database.store);
+        for store in stores.chain(self.global.iter().map(|global| &global.store)) {
+            // What has become durable meanwhile, no child needs to wait for.
+            store.settle(false)?;
+            store.attachment().assert_idle();
+        }
+        Ok(())
     }
 
     fn cluster_catalog(&mut self) -> Result<&mut Global, Error> {

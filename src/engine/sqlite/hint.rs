@@ -4,6 +4,8 @@
 //! Owns the form in which they travel and the limits of it. What is received came from a process of this server, but
 //! the text is a client's: it is planned, never run.
 
+use std::time::{Duration, Instant};
+
 use super::engine::{Database, Sqlite};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -14,6 +16,9 @@ pub const HINT_MAX: usize = 4096;
 
 /// Hints that one session gives at the most. One that prepares more is not what others will repeat.
 const PER_SESSION: usize = 16;
+
+/// How long SQLite may take to prepare the statement of a hint: workers are not forked while it does.
+const LEARN_MAX: Duration = Duration::from_millis(50);
 
 /// A statement that was planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,8 +90,15 @@ impl Sqlite {
     pub fn learn(&mut self, message: &[u8]) {
         let Some(hint) = Hint::from_bytes(message) else { return };
         if self.database.as_ref().is_some_and(|database| database.oid == hint.database) {
+            // The client's own limit does not hold here, and orders wait meanwhile.
+            self.session.set_deadline(Some(Instant::now() + LEARN_MAX));
             // What failed is planned by whoever needs it, and fails there.
             let _ = self.learn_hint(hint);
+            self.session.set_deadline(None);
+            // It was no news to begin with; what stayed here, every worker would inherit and tell again.
+            if let Some(database) = &mut self.database {
+                database.planner.take_news();
+            }
         }
     }
 
@@ -105,8 +117,6 @@ impl Sqlite {
             database.provide(query, &session)?;
             database.prepare_only(&query.sql, &session);
         }
-        // It was no news to begin with.
-        self.database()?.planner.take_news();
         Ok(())
     }
 }

@@ -8,6 +8,12 @@ use crate::sql::ir::{Node, Scalar};
 use crate::sql::types::{self, CastKind, Type, Value};
 
 /// Whether a declared argument takes every type as it is.
+/// Whether text is read as that type by DateStyle, TimeZone or the clock.
+fn reads_settings(type_: Type) -> bool {
+    use Type::{Date, DateArray, Timestamp, TimestampArray, Timestamptz, TimestamptzArray};
+    matches!(type_, Date | Timestamp | Timestamptz | DateArray | TimestampArray | TimestamptzArray)
+}
+
 fn is_polymorphic(type_: Type) -> bool {
     matches!(type_, Type::Any | Type::AnyElement | Type::AnyArray)
 }
@@ -129,6 +135,7 @@ impl Binder<'_> {
                 Ok(Scalar::new(Node::Literal { index, negated }, to))
             }
             Node::Untyped(text) => {
+                self.reads_settings |= reads_settings(to);
                 let value = types::input(to, -1, &text, self.environment.text_context)?;
                 Ok(Scalar::new(Node::Constant(value), to))
             }

@@ -120,6 +120,9 @@ pub struct Bound {
     pub lifted: Vec<Lifted>,
     /// The SQL; its catalog version is the caller's to set.
     pub query: Query,
+    /// A constant of the catalog's text was read by the session's settings (DateStyle, TimeZone) or its clock: the
+    /// plan is of no use to another session.
+    pub reads_settings: bool,
 }
 
 /// Binds SELECT, VALUES, TABLE, WITH, INSERT, UPDATE and DELETE.
@@ -334,6 +337,8 @@ struct Binder<'a> {
     cte_number: usize,
     /// Names of RETURNING's columns.
     returning_names: Vec<String>,
+    /// See [`Bound::reads_settings`].
+    reads_settings: bool,
 }
 
 impl<'a> Binder<'a> {
@@ -371,6 +376,7 @@ impl<'a> Binder<'a> {
             keep_unknowns: false,
             cte_number: 0,
             returning_names: Vec::new(),
+            reads_settings: false,
         })
     }
 
@@ -538,6 +544,6 @@ impl<'a> Binder<'a> {
             functions,
             virtual_tables: self.virtual_tables,
         };
-        Bound { tag, columns, parameters, lifted, query }
+        Bound { tag, columns, parameters, lifted, query, reads_settings: self.reads_settings }
     }
 }
