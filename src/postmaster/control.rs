@@ -18,6 +18,8 @@ use crate::system::signal::{self, Signal};
 
 /// Pause after accept failed.
 const ACCEPT_PAUSE_US: u64 = 100_000;
+/// Pause before the slots are counted again after the gauges were wrong.
+const RECOUNT_PAUSE_US: u64 = 10_000;
 
 impl Postmaster {
     /// Takes every signal that has come. SIGCHLD needs nothing: children are looked at each time.
@@ -43,11 +45,7 @@ impl Postmaster {
             if !slot.interrupted() {
                 continue;
             }
-            let signals = [
-                (Interrupt::Terminate, Signal::SIGTERM),
-                (Interrupt::Cancel, Signal::SIGINT),
-                (Interrupt::TryAccept, Signal::SIGUSR1),
-            ];
+            let signals = [(Interrupt::Terminate, Signal::SIGTERM), (Interrupt::Cancel, Signal::SIGINT)];
             for (interrupt, signal) in signals {
                 if slot.is_raised(interrupt) {
                     tell(*pid, signal);
@@ -71,7 +69,12 @@ impl Postmaster {
         if self.server.context.config.pool.model == Model::ForkOnAccept {
             return;
         }
-        if self.server.context.segment.recount().idle == 0 {
+        let (census, agreed) = self.server.context.segment.recount();
+        // Those who decide by the gauges while they are wrong do not wake us.
+        if !agreed {
+            self.ask_at(shm::clock::monotonic_us() + RECOUNT_PAUSE_US);
+        }
+        if census.idle == 0 || self.server.context.segment.pool().queued() > 0 {
             self.server.context.doorman.wake();
         }
         loop {
@@ -97,7 +100,8 @@ impl Postmaster {
     fn gauges(&self) -> Gauges {
         let census = self.server.context.segment.census();
         let retiring = self.server.context.segment.slots().filter(|(_, slot)| {
-            slot.state() == SlotState::Idle && slot.kind() == SlotKind::Worker && slot.is_raised(Interrupt::Retire)
+            let is_idle = slot.state() == SlotState::Idle && !slot.is_stopped();
+            is_idle && slot.kind() == SlotKind::Worker && slot.is_raised(Interrupt::Retire)
         });
         Gauges {
             starting: census.starting,
@@ -149,33 +153,14 @@ impl Postmaster {
 
     /// The kernel wakes the idle worker that registered first, so the youngest is the coldest.
     fn retire_youngest(&self) {
-        let idle = self
-            .workers_in(SlotState::Idle)
-            .filter(|(_, child)| !self.server.context.segment.slot(child.owner.slot).is_raised(Interrupt::Retire));
+        let idle = self.workers_in(SlotState::Idle).filter(|(_, child)| {
+            let slot = self.server.context.segment.slot(child.owner.slot);
+            !slot.is_raised(Interrupt::Retire) && !slot.is_stopped()
+        });
         let youngest = idle.max_by_key(|(_, child)| self.server.context.segment.slot(child.owner.slot).started_us());
         if let Some((pid, child)) = youngest {
             self.server.context.segment.slot(child.owner.slot).raise(Interrupt::Retire);
             tell(*pid, Signal::SIGUSR2);
-        }
-    }
-
-    /// Has an idle worker look at the listeners: a wake-up may have gone to one that died.
-    pub(super) fn poke_one(&self) {
-        let oldest = self
-            .workers_in(SlotState::Idle)
-            .min_by_key(|(_, child)| self.server.context.segment.slot(child.owner.slot).started_us());
-        if let Some((pid, _)) = oldest {
-            tell(*pid, Signal::SIGUSR1);
-        }
-    }
-
-    /// As [`Postmaster::poke_one`], but not the one that can't look.
-    pub(super) fn poke_others(&self, stopped: Pid) {
-        let others =
-            self.workers_in(SlotState::Idle).filter(|(pid, child)| **pid != stopped && child.stopped_us.is_none());
-        let oldest = others.min_by_key(|(_, child)| self.server.context.segment.slot(child.owner.slot).started_us());
-        if let Some((pid, _)) = oldest {
-            tell(*pid, Signal::SIGUSR1);
         }
     }
 
@@ -200,7 +185,8 @@ impl Postmaster {
                 }
                 let context = &self.server.context;
                 let accepted = match number.checked_sub(1) {
-                    None => pass::take_client(&context.queue.1),
+                    None => pass::take_client(&context.queue.1)
+                        .map(|handed| handed.map(|handed| (handed.socket, handed.peer))),
                     Some(number) => context.listeners.get(number).map_or(Ok(None), Listener::accept),
                 };
                 match accepted {
@@ -276,11 +262,13 @@ impl Postmaster {
         self.server.context.maps = maps;
         let pool = self.server.context.segment.pool();
         pool.set_spare_minimum(self.server.context.config.pool.min_spare);
+        pool.set_session_limit(self.server.context.config.pool.max_sessions);
         pool.set_configuration_generation(pool.configuration_generation() + 1);
         for (pid, child) in self.workers_in(SlotState::Idle) {
             self.server.context.segment.slot(child.owner.slot).raise(Interrupt::Reload);
             tell(*pid, Signal::SIGUSR2);
         }
+        self.server.context.doorman.wake();
         log::info!("configuration reloaded");
     }
 }

@@ -168,6 +168,7 @@ impl Postmaster {
         let pool = self.server.context.segment.pool();
         pool.set_postmaster(self.server.context.postmaster.as_raw(), shm::clock::wall_us());
         pool.set_spare_minimum(self.server.context.config.pool.min_spare);
+        pool.set_session_limit(self.server.context.config.pool.max_sessions);
         pool.set_configuration_generation(1);
     }
 

@@ -80,7 +80,8 @@ impl Postmaster {
         }
         let left_by_itself = state == SlotState::Leaving;
         if accepting && !left_by_itself {
-            self.poke_one();
+            // A client's wake-up may have gone to it.
+            self.server.context.look.wake();
         }
         self.accept_again =
             self.accept_again || self.server.context.config.pool.model == crate::config::Model::ForkOnAccept;

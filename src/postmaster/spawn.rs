@@ -120,7 +120,10 @@ fn become_child(server: &Server, body: &Body) -> io::Result<()> {
     let listeners = server.context.listeners.iter().map(|listener| listener.as_raw_fd());
     match body {
         Body::Worker => keep.extend(listeners.chain([server.context.queue.1.as_raw_fd()])),
-        Body::Doorman => keep.extend(listeners.chain([server.context.queue.0.as_raw_fd()])),
+        Body::Doorman => {
+            let queue = &server.context.queue;
+            keep.extend(listeners.chain([queue.0.as_raw_fd(), queue.1.as_raw_fd()]));
+        }
         Body::Checkpointer => {}
         Body::Session(client, _) => keep.push(client.as_raw_fd()),
     }

@@ -102,7 +102,7 @@ impl<'a> Worker<'a> {
             }
             let accepted = match idle.wait(&self.presence).map_err(|error| error.to_string())? {
                 Woken::Client(accepted) => accepted,
-                Woken::Leave(reason) => match idle.leave() {
+                Woken::Leave(reason) => match idle.leave(reason) {
                     // A connection whose wake-up came to us: nobody else will look for it.
                     Some(accepted) => {
                         self.claim();

@@ -12,12 +12,13 @@ mod floods;
 mod lifecycle;
 mod server;
 mod sessions;
+mod waiting;
 
 type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let tests: Vec<Test> = [sessions::TESTS, floods::TESTS, faults::TESTS, lifecycle::TESTS].concat();
+    let tests: Vec<Test> = [sessions::TESTS, waiting::TESTS, floods::TESTS, faults::TESTS, lifecycle::TESTS].concat();
     let mut failed = Vec::new();
     let mut count = 0;
     for (name, test) in tests {
