@@ -8,13 +8,14 @@ use std::thread;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::server::{Outcome, Random, Raw, Server, ask, connect_from, eventually, set_limit};
+use crate::server::{Outcome, Random, Raw, Server, ask, command, connect_from, eventually, set_limit};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("a_stopped_idle_worker_is_nobody_to_wait_for", a_stopped_idle_worker_is_nobody_to_wait_for),
     ("a_client_sent_to_a_worker_that_stops_is_refused_in_time", a_client_sent_to_a_worker_that_stops),
     ("bursts_and_calm_leave_nobody_waiting", bursts_and_calm_leave_nobody_waiting),
     ("bursts_on_few_places_leave_nobody_waiting", bursts_on_few_places_leave_nobody_waiting),
+    ("a_wake_up_that_a_worker_takes_with_it_is_not_lost", a_wake_up_that_a_worker_takes_with_it_is_not_lost),
     ("idle_workers_that_die_or_stop_leave_nobody_waiting", idle_workers_that_die_or_stop_leave_nobody_waiting),
     ("a_reload_reaches_those_who_wait_with_the_doorman", a_reload_reaches_those_who_wait_with_the_doorman),
 ];
@@ -135,6 +136,57 @@ fn bursts_on_few_places_leave_nobody_waiting() {
             assert!(outcomes.iter().all(is_served), "{model:?}, round {round}: {outcomes:?}");
         }
         eventually("nobody is counted as waiting", || server.status()["queued"] == 0);
+    }
+}
+
+/// The worker that the kernel has woken for a client does not get as far as accepting it: it has no processor, and then
+/// it is killed or stopped. There are more idle workers, so many that none is forked in its place.
+fn a_wake_up_that_a_worker_takes_with_it_is_not_lost() {
+    for signal in [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGSTOP] {
+        let directory = crate::server::directory();
+        let (data, port) = (directory.path().join("data"), crate::server::free_port());
+        let settings = ["pool.start_workers=14", "pool.min_spare=1", "pool.sessions_per_worker=0"];
+        let inner = command(&data, port, &[&settings[..], &["pool.on_memory_fault=isolate"]].concat());
+        let mut outer = std::process::Command::new("chrt");
+        // Runs only where nobody else wants to.
+        outer.args(["--idle", "0"]).arg(inner.get_program()).args(inner.get_args());
+        let server = Server::launch(outer, &data, port).unwrap();
+        let (mut lost, workers) = (0, server.workers());
+        // The kernel wakes those first that have waited longest.
+        for victim in workers.iter().take(10) {
+            let spin = Arc::new(AtomicUsize::new(0));
+            let spinners = thread::available_parallelism().unwrap().get() * 2;
+            let threads: Vec<_> = (0..spinners)
+                .map(|_| {
+                    let spin = Arc::clone(&spin);
+                    thread::spawn(move || {
+                        spin.fetch_add(1, Ordering::SeqCst);
+                        while spin.load(Ordering::SeqCst) <= spinners {
+                            std::hint::spin_loop();
+                        }
+                    })
+                })
+                .collect();
+            eventually("every processor is taken", || spin.load(Ordering::SeqCst) == spinners);
+            let client = connect_from(ADDRESSES[0], port);
+            kill(*victim, signal).unwrap();
+            spin.fetch_add(1, Ordering::SeqCst);
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            let client = thread::spawn(move || Raw::start(client).err());
+            if signal == Signal::SIGSTOP {
+                eventually("the client is answered, or the stopped worker has it", || {
+                    client.is_finished() || server.status()["connecting"] == 1
+                });
+                kill(*victim, Signal::SIGCONT).unwrap();
+            }
+            match client.join().unwrap() {
+                None => {}
+                // It had been accepted by then.
+                Some(error) if error.kind() != std::io::ErrorKind::TimedOut => lost += 1,
+                Some(error) => panic!("{signal}: {error}, {}", server.status()),
+            }
+        }
+        println!("    {signal}: 10 workers, {lost} connections lost with them");
     }
 }
 
