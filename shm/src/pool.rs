@@ -172,6 +172,8 @@ pub struct Pool {
     pub(crate) free_hint: AtomicU32,
     postmaster: AtomicU32,
     session_limit: AtomicU32,
+    starts_fail: AtomicU32,
+    unused: AtomicU32,
     started_us: AtomicU64,
     roles_version: AtomicU64,
     catalog_version: AtomicU64,
@@ -248,6 +250,16 @@ impl Pool {
     /// Set by the postmaster from the configuration.
     pub fn set_session_limit(&self, sessions: u32) {
         self.session_limit.store(sessions, Relaxed);
+    }
+
+    /// Whether new workers have been failing to start, which the log says already.
+    pub fn starts_fail(&self) -> bool {
+        self.starts_fail.load(Relaxed) != 0
+    }
+
+    /// By the postmaster, when an episode of failures begins and ends.
+    pub fn set_starts_fail(&self, fail: bool) {
+        self.starts_fail.store(fail.into(), Relaxed);
     }
 
     /// Whether the caller is the one who has to wake the postmaster: true once until [`Pool::clear_wake`].

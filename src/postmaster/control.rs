@@ -119,7 +119,7 @@ impl Postmaster {
                 Ok(()) => {}
                 Err(SpawnError::NoSlot) => return false,
                 Err(SpawnError::Fork(error)) => {
-                    self.fork_failed(&error);
+                    self.fork_failed(SlotKind::Worker, &error);
                     return false;
                 }
             }
@@ -127,11 +127,12 @@ impl Postmaster {
         true
     }
 
-    fn fork_failed(&mut self, error: &io::Error) {
+    /// Counts it, and says so once in an episode.
+    pub(super) fn fork_failed(&mut self, kind: SlotKind, error: &io::Error) {
         self.server.context.segment.pool().count(Counter::ForkFailures);
         self.last_failure_us = shm::clock::monotonic_us();
         if self.policy.start_failed(self.last_failure_us) {
-            log::error!("could not fork a worker: {error}; trying again at growing intervals");
+            log::error!("could not fork new process ({}): {error}; trying again at growing intervals", kind.name());
         }
         self.ask_at(self.last_failure_us);
     }
@@ -143,10 +144,14 @@ impl Postmaster {
                 && matches!(slot.state(), SlotState::Idle | SlotState::Connecting | SlotState::Serving)
                 && slot.started_us() > self.last_failure_us
         };
-        if self.policy.is_failing()
-            && self.server.context.segment.slots().any(has_started)
-            && self.policy.start_succeeded()
-        {
+        if self.policy.is_failing() && self.server.context.segment.slots().any(has_started) {
+            self.starts_work();
+        }
+    }
+
+    fn starts_work(&mut self) {
+        self.server.context.segment.pool().set_starts_fail(false);
+        if self.policy.start_succeeded() {
             log::info!("workers start again");
         }
     }
@@ -192,14 +197,18 @@ impl Postmaster {
                 match accepted {
                     Ok(Some((client, peer))) => {
                         context.segment.pool().count(Counter::Accepts);
-                        if let Err(SpawnError::Fork(error)) = self.spawn(SlotKind::Worker, Body::Session(client, peer))
-                        {
-                            self.fork_failed(&error);
+                        self.accept_fails = false;
+                        match self.spawn(SlotKind::Worker, Body::Session(client, peer)) {
+                            Err(SpawnError::Fork(error)) => self.fork_failed(SlotKind::Worker, &error),
+                            Ok(()) if self.policy.is_failing() => self.starts_work(),
+                            _ => {}
                         }
                     }
                     // Out of descriptors or memory: the connection stays queued, and nobody will tell us again.
                     Err(error) => {
-                        log::warn!("could not accept a connection: {error}");
+                        if !std::mem::replace(&mut self.accept_fails, true) {
+                            log::warn!("could not accept a connection: {error}");
+                        }
                         self.accept_again = self.stage == Stage::Running || self.stage == Stage::Starting;
                         self.ask_at(shm::clock::monotonic_us() + ACCEPT_PAUSE_US);
                         break;

@@ -74,6 +74,7 @@ impl Postmaster {
         let accepting = matches!(self.stage, Stage::Starting | Stage::Running);
         if state == SlotState::Starting && accepting {
             self.last_failure_us = shm::clock::monotonic_us();
+            segment.pool().set_starts_fail(true);
             if self.policy.start_failed(self.last_failure_us) {
                 log::error!("worker {pid} ended before it could accept ({ending}); trying again at growing intervals");
             }

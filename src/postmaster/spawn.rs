@@ -3,10 +3,13 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use nix::sys::socket::{MsgFlags, send};
 use shm::{Counter, Owner, SlotKind, SlotState};
 
 use super::{Child, Postmaster, Server};
 use crate::config::EngineKind;
+use crate::error::{Condition, Error};
+use crate::protocol::{Encoder, Severity};
 use crate::system::fork::{Side, exit_now, fork};
 use crate::system::listener::Peer;
 use crate::system::{descriptor, parent, signal};
@@ -54,6 +57,9 @@ impl Postmaster {
             }
             Err(error) => {
                 segment.reap(owner);
+                if let Body::Session(client, _) = &body {
+                    turn_away(client, &error);
+                }
                 Err(SpawnError::Fork(error))
             }
         }
@@ -78,10 +84,12 @@ impl Postmaster {
         let wanted =
             [(checkpointer, SlotKind::Checkpointer, Body::Checkpointer), (doorman, SlotKind::Doorman, Body::Doorman)];
         for (_, kind, body) in wanted.into_iter().filter(|(missing, ..)| *missing) {
-            if let Err(error) = self.spawn(kind, body) {
-                log::error!("could not start the {}: {error:?}", kind.name());
-                self.ask_at(self.auxiliaries_not_before_us);
+            match self.spawn(kind, body) {
+                Ok(()) => continue,
+                Err(SpawnError::NoSlot) => log::error!("there is no slot for the {}", kind.name()),
+                Err(SpawnError::Fork(error)) => self.fork_failed(kind, &error),
             }
+            self.ask_at(self.auxiliaries_not_before_us);
         }
     }
 
@@ -92,6 +100,17 @@ impl Postmaster {
                 && self.server.context.segment.slot(child.owner.slot).state() == SlotState::Starting
         })
     }
+}
+
+/// Tells a client that there is no process for it, in PostgreSQL's words; what it has said is not read.
+fn turn_away(client: &OwnedFd, error: &io::Error) {
+    let reason = error.to_string();
+    let reason = reason.split(" (os error").next().unwrap_or_default();
+    let message = format!("could not fork new process for connection: {reason}");
+    let mut bytes = Vec::new();
+    let error = Error::new(Condition::InsufficientResources, message);
+    Encoder::new(&mut bytes).error_response(Severity::Fatal, &error);
+    let _ = send(client.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
 }
 
 /// The child's first steps, in an order that matters: what is not ours is closed before anything is opened;

@@ -60,6 +60,8 @@ impl Accepted {
 pub struct Idle<'a> {
     context: &'a Context,
     epoll: Option<ExclusiveEpoll>,
+    /// The last accept failed, and the log says so.
+    is_failing: bool,
 }
 
 impl<'a> Idle<'a> {
@@ -71,7 +73,7 @@ impl<'a> Idle<'a> {
         for (number, listener) in (0..).zip(&context.listeners) {
             epoll.add_exclusive(listener, number)?;
         }
-        Ok(Self { context, epoll: Some(epoll) })
+        Ok(Self { context, epoll: Some(epoll), is_failing: false })
     }
 
     /// Waits for a client, or for a reason to go. Signals must be blocked: they come in only while it sleeps.
@@ -104,14 +106,19 @@ impl<'a> Idle<'a> {
             };
             let listener = usize::try_from(number).ok().and_then(|number| self.context.listeners.get(number));
             match listener.map(|listener| listener.accept()) {
-                Some(Ok(Some(accepted))) => return Ok(Woken::Client(Accepted::now(accepted))),
+                Some(Ok(Some(accepted))) => {
+                    self.is_failing = false;
+                    return Ok(Woken::Client(Accepted::now(accepted)));
+                }
                 Some(Ok(None)) | None => {}
                 // Shut down by the postmaster, which has set the word before.
                 Some(Err(error)) if error.raw_os_error() == Some(libc::EINVAL) => {
                     return Ok(Woken::Leave(ExitReason::Terminated));
                 }
                 Some(Err(error)) => {
-                    log::warn!("could not accept a connection: {error}");
+                    if !std::mem::replace(&mut self.is_failing, true) {
+                        log::warn!("could not accept a connection: {error}");
+                    }
                     std::thread::sleep(ACCEPT_PAUSE);
                 }
             }

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
+mod exhaustion;
 mod faults;
 mod floods;
 mod lifecycle;
@@ -18,7 +19,8 @@ type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let tests: Vec<Test> = [sessions::TESTS, waiting::TESTS, floods::TESTS, faults::TESTS, lifecycle::TESTS].concat();
+    let tests: Vec<Test> =
+        [sessions::TESTS, waiting::TESTS, exhaustion::TESTS, floods::TESTS, faults::TESTS, lifecycle::TESTS].concat();
     let mut failed = Vec::new();
     let mut count = 0;
     for (name, test) in tests {
