@@ -155,7 +155,17 @@ fn a_doorman_without_descriptors_goes_on_later() {
     let places = ["pool.max_sessions=2", "pool.reserved_sessions=0", "pool.min_spare=1", "pool.queue_timeout=60s"];
     let server = Server::start(&places);
     let mut sessions: Vec<_> = (0..2).map(|_| server.connect()).collect();
-    let doorman = server.children().into_iter().find(|pid| !server.workers().contains(pid)).unwrap();
+    // Its epoll is the last that it opens.
+    let mut doorman = server.pid();
+    let name = |pid: Pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    eventually("the doorman is there", || {
+        let descriptors = |pid: Pid| std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+        let is_epoll = |path: std::path::PathBuf| {
+            std::fs::read_link(path).is_ok_and(|target| target.to_string_lossy().contains("eventpoll"))
+        };
+        doorman = server.children().into_iter().find(|pid| name(*pid).contains("door")).unwrap_or(doorman);
+        doorman != server.pid() && descriptors(doorman).any(|entry| is_epoll(entry.path()))
+    });
     let open = std::fs::read_dir(format!("/proc/{doorman}/fd")).unwrap().count();
     set_limit(doorman, &format!("--nofile={}:", open + 5));
     let silent: Vec<_> = (0..30).map(|_| connect_from(HERE, server.port)).collect();
