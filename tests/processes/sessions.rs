@@ -10,6 +10,7 @@ use crate::server::{Raw, Server, connect_from, eventually};
 pub const TESTS: &[(&str, fn())] = &[
     ("a_driver_connects_in_every_model", a_driver_connects_in_every_model),
     ("psql_connects_over_tcp_and_unix_sockets", psql_connects_over_tcp_and_unix_sockets),
+    ("peer_goes_by_the_user_of_the_socket", peer_goes_by_the_user_of_the_socket),
     ("a_process_serves_as_many_sessions_as_it_may", a_process_serves_as_many_sessions_as_it_may),
     ("a_burst_of_all_sessions_is_served_by_a_small_pool", a_burst_of_all_sessions_is_served_by_a_small_pool),
     ("one_client_too_many_is_told_so", one_client_too_many_is_told_so),
@@ -51,6 +52,29 @@ fn psql_connects_over_tcp_and_unix_sockets() {
             .expect("psql is installed");
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1", "{output:?}");
     }
+}
+
+fn peer_goes_by_the_user_of_the_socket() {
+    let server = Server::start(&["pool.sessions_per_worker=0"]);
+    let output = Command::new("id").arg("-un").output().unwrap();
+    let own = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    std::fs::write(server.data.join("pg_ident.conf"), format!("ops {own} mapped\n")).unwrap();
+    let rules = "local all mapped peer map=ops\nlocal all all peer\nhost all all 127.0.0.1/32 trust\n";
+    std::fs::write(server.data.join("pg_hba.conf"), rules).unwrap();
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    eventually("the rules hold", || server.log.text().contains("configuration reloaded"));
+    let connect = |role: &str| {
+        let directory = server.data.parent().unwrap().display();
+        let parameters = format!("host={directory} port={} user={role} dbname=postgres", server.port);
+        let failure = postgres::Client::connect(&parameters, NoTls).err()?;
+        let failure = failure.as_db_error().unwrap().clone();
+        Some((failure.code().code().to_owned(), failure.message().to_owned()))
+    };
+    eventually("everybody has the new rules", || connect("somebody").is_some());
+    assert_eq!(connect(&own), None);
+    assert_eq!(connect("mapped"), None);
+    let refusal = ("28000".to_owned(), "Peer authentication failed for user \"somebody\"".to_owned());
+    assert_eq!(connect("somebody"), Some(refusal));
 }
 
 /// Which process gets a client is a matter of timing; how many clients one process gets is not.
