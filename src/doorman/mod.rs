@@ -386,7 +386,7 @@ impl<'a> Doorman<'a> {
     fn refuse(&mut self, index: usize, error: &Error) {
         self.context.segment.pool().count(Counter::Refused);
         if let Some(client) = self.clients.get(index).and_then(Option::as_ref) {
-            tell(client, error);
+            tell(&client.socket, error);
         }
         self.drop_client(index);
     }
@@ -411,15 +411,15 @@ impl<'a> Doorman<'a> {
     fn close(&mut self) {
         debug_assert_ne!(self.context.segment.pool().shutdown(), ShutdownMode::Running);
         let error = Error::new(Condition::CannotConnectNow, "the database system is shutting down");
-        self.clients.iter().flatten().for_each(|client| tell(client, &error));
+        self.clients.iter().flatten().for_each(|client| tell(&client.socket, &error));
     }
 }
 
-/// Sends what the client's socket takes at once.
-fn tell(client: &Client, error: &Error) {
+/// Tells a client why it is refused, as far as its socket takes that at once.
+pub fn tell(client: &OwnedFd, error: &Error) {
     let mut bytes = Vec::new();
     Encoder::new(&mut bytes).error_response(Severity::Fatal, error);
-    let _ = send(client.socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+    let _ = send(client.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
 }
 
 fn too_many() -> Error {

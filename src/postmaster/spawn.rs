@@ -3,13 +3,11 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use nix::sys::socket::{MsgFlags, send};
 use shm::{Counter, Owner, SlotKind, SlotState};
 
 use super::{Child, Postmaster, Server};
 use crate::config::EngineKind;
 use crate::error::{Condition, Error};
-use crate::protocol::{Encoder, Severity};
 use crate::system::fork::{Side, exit_now, fork};
 use crate::system::listener::Peer;
 use crate::system::{descriptor, parent, signal};
@@ -107,10 +105,7 @@ fn turn_away(client: &OwnedFd, error: &io::Error) {
     let reason = error.to_string();
     let reason = reason.split(" (os error").next().unwrap_or_default();
     let message = format!("could not fork new process for connection: {reason}");
-    let mut bytes = Vec::new();
-    let error = Error::new(Condition::InsufficientResources, message);
-    Encoder::new(&mut bytes).error_response(Severity::Fatal, &error);
-    let _ = send(client.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+    doorman::tell(client, &Error::new(Condition::InsufficientResources, message));
 }
 
 /// The child's first steps, in an order that matters: what is not ours is closed before anything is opened;
