@@ -171,6 +171,8 @@ pub struct Pool {
     /// Below this index no slot is free.
     pub(crate) free_hint: AtomicU32,
     postmaster: AtomicU32,
+    session_limit: AtomicU32,
+    starts_fail: AtomicU32,
     unused: AtomicU32,
     started_us: AtomicU64,
     roles_version: AtomicU64,
@@ -198,7 +200,9 @@ impl Pool {
         self.gauges[to as usize].fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn correct(&self, census: &Census) {
+    /// Returns whether the gauges were right.
+    pub(crate) fn correct(&self, census: &Census) -> bool {
+        let mut agreed = true;
         let counted = [
             (SlotState::Starting, census.starting),
             (SlotState::Idle, census.idle),
@@ -209,8 +213,13 @@ impl Pool {
         for (state, count) in counted {
             let gauge = &self.gauges[state as usize];
             // An addition, not a store: a worker that moves between the two is then off by one at most.
-            gauge.fetch_add(count.cast_signed().wrapping_sub(gauge.load(Relaxed)), Relaxed);
+            let difference = count.cast_signed().wrapping_sub(gauge.load(Relaxed));
+            if difference != 0 {
+                gauge.fetch_add(difference, Relaxed);
+                agreed = false;
+            }
         }
+        agreed
     }
 
     /// Clients waiting in the doorman's queue; set by the doorman alone.
@@ -231,6 +240,26 @@ impl Pool {
     /// Set by the postmaster from the configuration.
     pub fn set_spare_minimum(&self, workers: u32) {
         self.spare_minimum.store(workers, Relaxed);
+    }
+
+    /// How many sessions there may be at one time.
+    pub fn session_limit(&self) -> u32 {
+        self.session_limit.load(Relaxed)
+    }
+
+    /// Set by the postmaster from the configuration.
+    pub fn set_session_limit(&self, sessions: u32) {
+        self.session_limit.store(sessions, Relaxed);
+    }
+
+    /// Whether new workers have been failing to start, which the log says already.
+    pub fn starts_fail(&self) -> bool {
+        self.starts_fail.load(Relaxed) != 0
+    }
+
+    /// By the postmaster, when an episode of failures begins and ends.
+    pub fn set_starts_fail(&self, fail: bool) {
+        self.starts_fail.store(fail.into(), Relaxed);
     }
 
     /// Whether the caller is the one who has to wake the postmaster: true once until [`Pool::clear_wake`].

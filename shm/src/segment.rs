@@ -246,6 +246,7 @@ impl Segment {
             match (slot.state(), slot.kind()) {
                 (SlotState::Free, _) => census.free += 1,
                 (_, kind) if kind != SlotKind::Worker => census.others += 1,
+                (SlotState::Starting | SlotState::Idle, _) if slot.is_stopped() => census.stopped += 1,
                 (SlotState::Starting, _) => census.starting += 1,
                 (SlotState::Idle, _) => census.idle += 1,
                 (SlotState::Connecting, _) => census.connecting += 1,
@@ -256,12 +257,11 @@ impl Segment {
         census
     }
 
-    /// Counts the slots and corrects the pool's gauges by the difference. Workers that move meanwhile may be counted
-    /// wrongly until the next time.
-    pub fn recount(&self) -> Census {
+    /// Counts the slots and corrects the pool's gauges by the difference. False where there was one: a worker that
+    /// moved meanwhile may then be counted wrongly, and somebody has to count again.
+    pub fn recount(&self) -> (Census, bool) {
         let census = self.census();
-        self.pool().correct(&census);
-        census
+        (census, self.pool().correct(&census))
     }
 
     fn header(&self) -> &'static Header {
@@ -310,6 +310,8 @@ pub struct Census {
     pub serving: u32,
     /// About to exit.
     pub leaving: u32,
+    /// Starting or waiting to accept, but stopped by a signal: they serve nobody until they go on.
+    pub stopped: u32,
     /// Doorman, checkpointer and exporter.
     pub others: u32,
 }

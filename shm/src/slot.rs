@@ -257,8 +257,6 @@ pub enum Interrupt {
     Terminate = 2,
     /// The configuration changed.
     Reload = 4,
-    /// Try accept on every listener: a wake-up may have been lost with another worker.
-    TryAccept = 8,
     /// Leave if idle.
     Retire = 16,
     /// Log how much memory is used.
@@ -285,7 +283,7 @@ pub struct Slot {
     started_us: AtomicU64,
     sessions_served: AtomicU64,
     configuration_generation: AtomicU32,
-    unused: AtomicU32,
+    stopped: AtomicU32,
     /// The commit position that it waits for, in the database whose waiters it is among.
     pub(crate) awaited_commit: AtomicU64,
     latch: Latch,
@@ -476,6 +474,16 @@ impl Slot {
         self.configuration_generation.load(Relaxed)
     }
 
+    /// Whether a signal has stopped its process (SIGSTOP and its kin), as far as the postmaster was told.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(SeqCst) != 0
+    }
+
+    /// By the postmaster, when the kernel tells it that the process was stopped or goes on.
+    pub fn set_stopped(&self, stopped: bool) {
+        self.stopped.store(stopped.into(), SeqCst);
+    }
+
     /// What the process is in the middle of.
     pub fn phase(&self) -> Phase {
         Phase::ALL.get(self.phase.load(Relaxed) as usize).copied().unwrap_or(Phase::None)
@@ -512,6 +520,7 @@ impl Slot {
         self.pid.store(0, SeqCst);
         self.interrupts.store(0, SeqCst);
         self.cancel_target.store(0, SeqCst);
+        self.stopped.store(0, SeqCst);
         for word in [&self.phase, &self.wait_event, &self.exit_reason] {
             word.store(0, Relaxed);
         }
@@ -641,7 +650,7 @@ mod tests {
         assert_eq!(next.slot, owners[1].slot);
         assert_ne!(next.generation, owners[1].generation);
         assert_eq!(segment.pool().gauge(SlotState::Starting), 2);
-        assert_eq!(segment.recount().others, 1);
+        assert_eq!(segment.recount().0.others, 1);
     }
 
     #[test]
@@ -649,9 +658,25 @@ mod tests {
         let segment = segment();
         segment.claim_slot(SlotKind::Worker).unwrap();
         segment.pool().moved(SlotState::Starting, SlotState::Idle);
-        segment.recount();
+        assert!(!segment.recount().1);
         assert_eq!(segment.pool().gauge(SlotState::Starting), 1);
         assert_eq!(segment.pool().gauge(SlotState::Idle), 0);
+        assert!(segment.recount().1);
+    }
+
+    #[test]
+    fn a_stopped_worker_is_not_idle() {
+        let segment = segment();
+        let owner = segment.claim_slot(SlotKind::Worker).unwrap();
+        segment.slot(owner.slot).set_stopped(true);
+        assert_eq!((segment.census().starting, segment.census().stopped), (0, 1));
+        segment.transition(owner.slot, SlotState::Starting, SlotState::Idle).unwrap();
+        assert_eq!((segment.census().idle, segment.census().stopped), (0, 1));
+        segment.slot(owner.slot).set_stopped(false);
+        assert_eq!((segment.census().idle, segment.census().stopped), (1, 0));
+        segment.slot(owner.slot).set_stopped(true);
+        segment.free_slot(owner);
+        assert!(!segment.slot(segment.claim_slot(SlotKind::Worker).unwrap().slot).is_stopped());
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(super) fn as_json(segment: Segment) -> Value {
         "connecting": census.connecting,
         "serving": census.serving,
         "leaving": census.leaving,
+        "stopped": census.stopped,
         "queued": pool.queued(),
         "started_us": pool.started_us(),
         "configuration_generation": pool.configuration_generation(),
@@ -56,6 +57,9 @@ pub(super) fn as_text(segment: Segment) -> String {
         pool.counter(Counter::Sessions),
         pool.counter(Counter::Refused),
     );
+    if census.stopped > 0 {
+        text += &format!("stopped by a signal: {} workers\n", census.stopped);
+    }
     let ended =
         ExitReason::ALL.iter().map(|reason| (reason.name(), pool.exits(*reason))).filter(|(_, count)| *count > 0);
     let ended: Vec<String> = ended.map(|(name, count)| format!("{count} {name}")).collect();

@@ -109,12 +109,13 @@ fn prepare(config: Config, content: &Content, passed: Vec<OwnedFd>) -> Result<Pr
     let segment = Segment::create(&geometry).map_err(|error| error.to_string())?;
     let wake = Wake::new().map_err(|error| error.to_string())?;
     let doorman = Wake::new().map_err(|error| error.to_string())?;
+    let look = Wake::new().map_err(|error| error.to_string())?;
     let queue = pass::channel().map_err(|error| error.to_string())?;
     signal::block_all().map_err(|error| error.to_string())?;
     let (listeners, socket_locks) = listen::open(&config, content, passed).map_err(|error| error.to_string())?;
     let greeting = greeting(&config, &listen::places(&listeners), trusting);
     let postmaster = parent::own_pid();
-    let context = Context { config, rules, maps, segment, listeners, wake, doorman, queue, postmaster };
+    let context = Context { config, rules, maps, segment, listeners, wake, doorman, look, queue, postmaster };
     Ok(Prepared { context, socket_locks, greeting })
 }
 

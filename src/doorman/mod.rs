@@ -23,6 +23,7 @@ use crate::error::{Condition, Error};
 use crate::protocol::{Encoder, Severity};
 use crate::system::fork::exit_now;
 use crate::system::listener::Peer;
+use crate::system::pass::Handed;
 use crate::system::signal::{Signal, SignalQueue};
 use crate::system::{descriptor, parent, pass};
 use crate::worker::budget::{self, Waiting};
@@ -84,6 +85,7 @@ struct Client {
 
 struct Doorman<'a> {
     context: &'a Context,
+    owner: Owner,
     poll: Poll,
     signals: SignalQueue,
     clients: Vec<Option<Client>>,
@@ -110,6 +112,7 @@ impl<'a> Doorman<'a> {
         let (clients, order) = (Vec::new(), VecDeque::new());
         Ok(Self {
             context,
+            owner,
             poll,
             signals,
             clients,
@@ -145,7 +148,12 @@ impl<'a> Doorman<'a> {
                 self.accept()?;
             }
             self.end_waits();
+            self.take_back()?;
             self.hand_over();
+            // The next one knows the new settings. (Whoever waits here is owed the old ones.)
+            if self.is_outdated() && self.clients.iter().all(Option::is_none) {
+                return Ok(());
+            }
         }
     }
 
@@ -224,7 +232,18 @@ impl<'a> Doorman<'a> {
 
     fn admit(&mut self, socket: OwnedFd, peer: Peer) -> io::Result<()> {
         self.context.segment.pool().count(Counter::DoormanAccepts);
-        descriptor::set_nonblocking(&socket, true)?;
+        let surplus = budget::is_over(self.context, peer, self.waiting_with(peer));
+        let patience = if surplus { GRACE } else { self.context.config.auth.authentication_timeout.duration() };
+        let deadline = Instant::now() + patience;
+        let accepted_us = shm::clock::monotonic_us();
+        let client = Client { socket, deadline, accepted_us, queued_us: 0, queued: false, declined: 0, peer, surplus };
+        let index = self.keep(client)?;
+        self.attend(index, false);
+        Ok(())
+    }
+
+    fn keep(&mut self, client: Client) -> io::Result<usize> {
+        descriptor::set_nonblocking(&client.socket, true)?;
         let index = match self.clients.iter().position(Option::is_none) {
             Some(index) => index,
             None => {
@@ -232,19 +251,12 @@ impl<'a> Doorman<'a> {
                 self.clients.len() - 1
             }
         };
-        let interest = Interest::READABLE;
-        let fd = socket.as_raw_fd();
-        self.poll.registry().register(&mut SourceFd(&fd), Token(CLIENTS + index), interest)?;
-        let surplus = budget::is_over(self.context, peer, self.waiting_with(peer));
-        let patience = if surplus { GRACE } else { self.context.config.auth.authentication_timeout.duration() };
-        let deadline = Instant::now() + patience;
-        let accepted_us = shm::clock::monotonic_us();
+        let fd = client.socket.as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&fd), Token(CLIENTS + index), Interest::READABLE)?;
         if let Some(place) = self.clients.get_mut(index) {
-            *place =
-                Some(Client { socket, deadline, accepted_us, queued_us: 0, queued: false, declined: 0, peer, surplus });
+            *place = Some(client);
         }
-        self.attend(index, false);
-        Ok(())
+        Ok(index)
     }
 
     /// Those who wait here, and a newcomer from `peer`.
@@ -298,20 +310,50 @@ impl<'a> Doorman<'a> {
         self.publish();
     }
 
+    /// Takes clients back who were sent over to a worker that has another client by now: nobody will fetch them, and
+    /// only here does their wait end in time.
+    fn take_back(&mut self) -> io::Result<()> {
+        if self.idle_workers() > 0 || !pass::is_unread(&self.context.queue.0).unwrap_or(false) {
+            return Ok(());
+        }
+        let mut back = Vec::new();
+        while let Ok(Some(handed)) = pass::take_client(&self.context.queue.1) {
+            back.push(handed);
+        }
+        // The first of them is the first in line again.
+        for Handed { socket, peer, accepted_us, deadline_us } in back.into_iter().rev() {
+            let now_us = shm::clock::monotonic_us();
+            let deadline = Instant::now() + Duration::from_micros(deadline_us.saturating_sub(now_us));
+            let (queued_us, queued, declined, surplus) = (now_us, true, 0, false);
+            let client = Client { socket, deadline, accepted_us, queued_us, queued, declined, peer, surplus };
+            let index = self.keep(client)?;
+            self.order.push_front(index);
+        }
+        self.publish();
+        Ok(())
+    }
+
+    fn is_outdated(&self) -> bool {
+        let slot = self.context.segment.slot(self.owner.slot);
+        slot.configuration_generation() != self.context.segment.pool().configuration_generation()
+    }
+
     /// Gives waiting clients to idle workers, one message each; the next when those were taken.
     fn hand_over(&mut self) {
         if self.order.is_empty() || pass::is_unread(&self.context.queue.0).unwrap_or(true) {
             return;
         }
         let census = self.context.segment.census();
-        let room = self.context.config.pool.max_sessions.saturating_sub(census.connecting + census.serving);
+        let room = self.context.segment.pool().session_limit().saturating_sub(census.connecting + census.serving);
         for _ in 0..self.idle_workers().min(room) {
             let Some(&index) = self.order.front() else { break };
             let Some(client) = self.clients.get(index).and_then(Option::as_ref) else { break };
             // The wait for a worker is not the client's: authentication_timeout stands still meanwhile.
-            let waited_us = shm::clock::monotonic_us().saturating_sub(client.queued_us);
-            let accepted_us = client.accepted_us.saturating_add(waited_us);
-            if pass::send(&self.context.queue.0, &accepted_us.to_ne_bytes(), &client.socket).is_err() {
+            let now_us = shm::clock::monotonic_us();
+            let accepted_us = client.accepted_us.saturating_add(now_us.saturating_sub(client.queued_us));
+            let rest_us = client.deadline.saturating_duration_since(Instant::now()).as_micros();
+            let deadline_us = now_us.saturating_add(u64::try_from(rest_us).unwrap_or(0));
+            if pass::hand_over(&self.context.queue.0, &client.socket, accepted_us, deadline_us).is_err() {
                 break;
             }
             self.drop_client(index);
@@ -344,7 +386,7 @@ impl<'a> Doorman<'a> {
     fn refuse(&mut self, index: usize, error: &Error) {
         self.context.segment.pool().count(Counter::Refused);
         if let Some(client) = self.clients.get(index).and_then(Option::as_ref) {
-            tell(client, error);
+            tell(&client.socket, error);
         }
         self.drop_client(index);
     }
@@ -369,15 +411,15 @@ impl<'a> Doorman<'a> {
     fn close(&mut self) {
         debug_assert_ne!(self.context.segment.pool().shutdown(), ShutdownMode::Running);
         let error = Error::new(Condition::CannotConnectNow, "the database system is shutting down");
-        self.clients.iter().flatten().for_each(|client| tell(client, &error));
+        self.clients.iter().flatten().for_each(|client| tell(&client.socket, &error));
     }
 }
 
-/// Sends what the client's socket takes at once.
-fn tell(client: &Client, error: &Error) {
+/// Tells a client why it is refused, as far as its socket takes that at once.
+pub fn tell(client: &OwnedFd, error: &Error) {
     let mut bytes = Vec::new();
     Encoder::new(&mut bytes).error_response(Severity::Fatal, error);
-    let _ = send(client.socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+    let _ = send(client.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
 }
 
 fn too_many() -> Error {

@@ -18,6 +18,8 @@ use crate::system::signal::{self, Signal};
 
 /// Pause after accept failed.
 const ACCEPT_PAUSE_US: u64 = 100_000;
+/// Pause before the slots are counted again after the gauges were wrong.
+const RECOUNT_PAUSE_US: u64 = 10_000;
 
 impl Postmaster {
     /// Takes every signal that has come. SIGCHLD needs nothing: children are looked at each time.
@@ -43,11 +45,7 @@ impl Postmaster {
             if !slot.interrupted() {
                 continue;
             }
-            let signals = [
-                (Interrupt::Terminate, Signal::SIGTERM),
-                (Interrupt::Cancel, Signal::SIGINT),
-                (Interrupt::TryAccept, Signal::SIGUSR1),
-            ];
+            let signals = [(Interrupt::Terminate, Signal::SIGTERM), (Interrupt::Cancel, Signal::SIGINT)];
             for (interrupt, signal) in signals {
                 if slot.is_raised(interrupt) {
                     tell(*pid, signal);
@@ -71,7 +69,12 @@ impl Postmaster {
         if self.server.context.config.pool.model == Model::ForkOnAccept {
             return;
         }
-        if self.server.context.segment.recount().idle == 0 {
+        let (census, agreed) = self.server.context.segment.recount();
+        // Those who decide by the gauges while they are wrong do not wake us.
+        if !agreed {
+            self.ask_at(shm::clock::monotonic_us() + RECOUNT_PAUSE_US);
+        }
+        if census.idle == 0 || self.server.context.segment.pool().queued() > 0 {
             self.server.context.doorman.wake();
         }
         if self.first_workers_due > 0 {
@@ -84,7 +87,7 @@ impl Postmaster {
                     Err(SpawnError::Later) => return,
                     Err(SpawnError::NoSlot) => self.first_workers_due = 0,
                     Err(SpawnError::Fork(error)) => {
-                        self.fork_failed(&error);
+                        self.fork_failed(SlotKind::Worker, &error);
                         self.first_workers_due = 0;
                     }
                 }
@@ -113,7 +116,8 @@ impl Postmaster {
     fn gauges(&self) -> Gauges {
         let census = self.server.context.segment.census();
         let retiring = self.server.context.segment.slots().filter(|(_, slot)| {
-            slot.state() == SlotState::Idle && slot.kind() == SlotKind::Worker && slot.is_raised(Interrupt::Retire)
+            let is_idle = slot.state() == SlotState::Idle && !slot.is_stopped();
+            is_idle && slot.kind() == SlotKind::Worker && slot.is_raised(Interrupt::Retire)
         });
         Gauges {
             starting: census.starting,
@@ -131,7 +135,7 @@ impl Postmaster {
                 Ok(()) => {}
                 Err(SpawnError::NoSlot | SpawnError::Later) => return false,
                 Err(SpawnError::Fork(error)) => {
-                    self.fork_failed(&error);
+                    self.fork_failed(SlotKind::Worker, &error);
                     return false;
                 }
             }
@@ -139,11 +143,12 @@ impl Postmaster {
         true
     }
 
-    pub(super) fn fork_failed(&mut self, error: &io::Error) {
+    /// Counts it, and says so once in an episode.
+    pub(super) fn fork_failed(&mut self, kind: SlotKind, error: &io::Error) {
         self.server.context.segment.pool().count(Counter::ForkFailures);
         self.last_failure_us = shm::clock::monotonic_us();
         if self.policy.start_failed(self.last_failure_us) {
-            log::error!("could not fork a worker: {error}; trying again at growing intervals");
+            log::error!("could not fork new process ({}): {error}; trying again at growing intervals", kind.name());
         }
         self.ask_at(self.last_failure_us);
     }
@@ -155,43 +160,28 @@ impl Postmaster {
                 && matches!(slot.state(), SlotState::Idle | SlotState::Connecting | SlotState::Serving)
                 && slot.started_us() > self.last_failure_us
         };
-        if self.policy.is_failing()
-            && self.server.context.segment.slots().any(has_started)
-            && self.policy.start_succeeded()
-        {
+        if self.policy.is_failing() && self.server.context.segment.slots().any(has_started) {
+            self.starts_work();
+        }
+    }
+
+    fn starts_work(&mut self) {
+        self.server.context.segment.pool().set_starts_fail(false);
+        if self.policy.start_succeeded() {
             log::info!("workers start again");
         }
     }
 
     /// The kernel wakes the idle worker that registered first, so the youngest is the coldest.
     fn retire_youngest(&self) {
-        let idle = self
-            .workers_in(SlotState::Idle)
-            .filter(|(_, child)| !self.server.context.segment.slot(child.owner.slot).is_raised(Interrupt::Retire));
+        let idle = self.workers_in(SlotState::Idle).filter(|(_, child)| {
+            let slot = self.server.context.segment.slot(child.owner.slot);
+            !slot.is_raised(Interrupt::Retire) && !slot.is_stopped()
+        });
         let youngest = idle.max_by_key(|(_, child)| self.server.context.segment.slot(child.owner.slot).started_us());
         if let Some((pid, child)) = youngest {
             self.server.context.segment.slot(child.owner.slot).raise(Interrupt::Retire);
             tell(*pid, Signal::SIGUSR2);
-        }
-    }
-
-    /// Has an idle worker look at the listeners: a wake-up may have gone to one that died.
-    pub(super) fn poke_one(&self) {
-        let oldest = self
-            .workers_in(SlotState::Idle)
-            .min_by_key(|(_, child)| self.server.context.segment.slot(child.owner.slot).started_us());
-        if let Some((pid, _)) = oldest {
-            tell(*pid, Signal::SIGUSR1);
-        }
-    }
-
-    /// As [`Postmaster::poke_one`], but not the one that can't look.
-    pub(super) fn poke_others(&self, stopped: Pid) {
-        let others =
-            self.workers_in(SlotState::Idle).filter(|(pid, child)| **pid != stopped && child.stopped_us.is_none());
-        let oldest = others.min_by_key(|(_, child)| self.server.context.segment.slot(child.owner.slot).started_us());
-        if let Some((pid, _)) = oldest {
-            tell(*pid, Signal::SIGUSR1);
         }
     }
 
@@ -216,20 +206,25 @@ impl Postmaster {
                 }
                 let context = &self.server.context;
                 let accepted = match number.checked_sub(1) {
-                    None => pass::take_client(&context.queue.1),
+                    None => pass::take_client(&context.queue.1)
+                        .map(|handed| handed.map(|handed| (handed.socket, handed.peer))),
                     Some(number) => context.listeners.get(number).map_or(Ok(None), Listener::accept),
                 };
                 match accepted {
                     Ok(Some((client, peer))) => {
                         context.segment.pool().count(Counter::Accepts);
-                        if let Err(SpawnError::Fork(error)) = self.spawn(SlotKind::Worker, Body::Session(client, peer))
-                        {
-                            self.fork_failed(&error);
+                        self.accept_fails = false;
+                        match self.spawn(SlotKind::Worker, Body::Session(client, peer)) {
+                            Err(SpawnError::Fork(error)) => self.fork_failed(SlotKind::Worker, &error),
+                            Ok(()) if self.policy.is_failing() => self.starts_work(),
+                            _ => {}
                         }
                     }
                     // Out of descriptors or memory: the connection stays queued, and nobody will tell us again.
                     Err(error) => {
-                        log::warn!("could not accept a connection: {error}");
+                        if !std::mem::replace(&mut self.accept_fails, true) {
+                            log::warn!("could not accept a connection: {error}");
+                        }
                         self.accept_again = self.stage == Stage::Running || self.stage == Stage::Starting;
                         self.ask_at(shm::clock::monotonic_us() + ACCEPT_PAUSE_US);
                         break;
@@ -293,12 +288,14 @@ impl Postmaster {
         self.server.context.maps = maps;
         let pool = self.server.context.segment.pool();
         pool.set_spare_minimum(self.server.context.config.pool.min_spare);
+        pool.set_session_limit(self.server.context.config.pool.max_sessions);
         pool.set_configuration_generation(pool.configuration_generation() + 1);
         self.dismiss_template();
         for (pid, child) in self.workers_in(SlotState::Idle) {
             self.server.context.segment.slot(child.owner.slot).raise(Interrupt::Reload);
             tell(*pid, Signal::SIGUSR2);
         }
+        self.server.context.doorman.wake();
         log::info!("configuration reloaded");
     }
 }

@@ -21,6 +21,9 @@ impl Postmaster {
         let mut ends = Vec::new();
         for (pid, child) in self.workers_in(SlotState::Idle) {
             let slot = segment.slot(child.owner.slot);
+            if slot.is_stopped() {
+                continue;
+            }
             idle += 1;
             match pool.lifetime_end_us(slot.started_us()) {
                 _ if slot.is_raised(Interrupt::Retire) => leaving += 1,
@@ -42,11 +45,12 @@ impl Postmaster {
         }
     }
 
-    /// A signal stopped a child. If it is an idle worker, a client's wake-up may have gone to it.
+    /// A signal stopped a child. An idle worker is none while it is stopped, and a client's wake-up may have gone to it.
     pub(super) fn child_stopped(&mut self, pid: Pid, signal: Signal) {
         let Some(child) = self.children.get_mut(&pid) else { return };
         child.stopped_us = Some(shm::clock::monotonic_us());
         let slot = self.server.context.segment.slot(child.owner.slot);
+        slot.set_stopped(true);
         let kind = child.kind.name();
         log::warn!("{kind} {pid} was stopped by {signal} while {} ({})", slot.state().name(), slot.phase().name());
         if child.kind == SlotKind::Template {
@@ -54,14 +58,16 @@ impl Postmaster {
             tell(pid, Signal::SIGKILL);
             return;
         }
-        self.poke_others(pid);
+        self.server.context.look.wake();
     }
 
     /// A child that was stopped goes on.
     pub(super) fn child_continued(&mut self, pid: Pid) {
         let Some(child) = self.children.get_mut(&pid) else { return };
         child.stopped_us = None;
-        self.server.context.segment.slot(child.owner.slot).beat(shm::clock::monotonic_us());
+        let slot = self.server.context.segment.slot(child.owner.slot);
+        slot.set_stopped(false);
+        slot.beat(shm::clock::monotonic_us());
         log::info!("{} {pid} goes on", child.kind.name());
     }
 
@@ -73,7 +79,7 @@ impl Postmaster {
         let now_us = shm::clock::monotonic_us();
         let mut look_at_us: Option<u64> = None;
         for (pid, child) in &mut self.children {
-            if child.kind != SlotKind::Worker || child.hung {
+            if child.hung || (child.kind != SlotKind::Worker && child.stopped_us.is_none()) {
                 continue;
             }
             let slot = segment.slot(child.owner.slot);
@@ -91,7 +97,8 @@ impl Postmaster {
             child.hung = true;
             let what = if child.stopped_us.is_some() { "is stopped" } else { "gives no sign of life" };
             log::error!(
-                "worker {pid} {what} while {} ({}) for longer than pool.hang_timeout: killing it",
+                "{} {pid} {what} while {} ({}) for longer than pool.hang_timeout: killing it",
+                name(child.kind),
                 slot.state().name(),
                 slot.phase().name()
             );
@@ -104,10 +111,14 @@ impl Postmaster {
     pub(super) fn ended_hung(&self, pid: Pid, hung: bool) -> bool {
         if hung {
             self.server.context.segment.pool().count_exit(ExitReason::Hung);
-            log::warn!("worker {pid} ended: {}", ExitReason::Hung.name());
+            log::warn!("process {pid} ended: {}", ExitReason::Hung.name());
         }
         hung
     }
+}
+
+fn name(kind: SlotKind) -> &'static str {
+    if kind == SlotKind::Worker { "worker" } else { kind.name() }
 }
 
 /// Since when a worker that should be running has shown no sign of life (monotonic clock). One that waits for its

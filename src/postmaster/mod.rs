@@ -114,6 +114,8 @@ struct Postmaster {
     last_failure_us: u64,
     /// Listeners of the classic model that may have connections waiting which had no slot.
     accept_again: bool,
+    /// The last accept failed, and the log says so.
+    accept_fails: bool,
     /// When a background process that ended may be started again.
     auxiliaries_not_before_us: u64,
     /// Background processes were told to end.
@@ -152,6 +154,7 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
         ask_at_us: None,
         last_failure_us: 0,
         accept_again: false,
+        accept_fails: false,
         auxiliaries_not_before_us: 0,
         background_told: false,
         alive_at: None,
@@ -178,6 +181,7 @@ impl Postmaster {
         let pool = self.server.context.segment.pool();
         pool.set_postmaster(self.server.context.postmaster.as_raw(), shm::clock::wall_us());
         pool.set_spare_minimum(self.server.context.config.pool.min_spare);
+        pool.set_session_limit(self.server.context.config.pool.max_sessions);
         pool.set_configuration_generation(1);
     }
 

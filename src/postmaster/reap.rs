@@ -77,13 +77,15 @@ impl Postmaster {
         let accepting = matches!(self.stage, Stage::Starting | Stage::Running);
         if state == SlotState::Starting && accepting {
             self.last_failure_us = shm::clock::monotonic_us();
+            segment.pool().set_starts_fail(true);
             if self.policy.start_failed(self.last_failure_us) {
                 log::error!("worker {pid} ended before it could accept ({ending}); trying again at growing intervals");
             }
         }
         let left_by_itself = state == SlotState::Leaving;
         if accepting && !left_by_itself {
-            self.poke_one();
+            // A client's wake-up may have gone to it.
+            self.server.context.look.wake();
         }
         self.accept_again =
             self.accept_again || self.server.context.config.pool.model == crate::config::Model::ForkOnAccept;

@@ -7,6 +7,7 @@ use shm::{Counter, Owner, SlotKind, SlotState};
 
 use super::{Child, Postmaster, Server};
 use crate::config::EngineKind;
+use crate::error::{Condition, Error};
 use crate::system::fork::{Side, exit_now, fork};
 use crate::system::listener::Peer;
 use crate::system::{Pid, descriptor, parent, pass, signal};
@@ -71,6 +72,9 @@ impl Postmaster {
             }
             Err(error) => {
                 segment.reap(owner);
+                if let Body::Session(client, _) = &body {
+                    turn_away(client, &error);
+                }
                 Err(SpawnError::Fork(error))
             }
         }
@@ -96,15 +100,22 @@ impl Postmaster {
         let wanted =
             [(checkpointer, SlotKind::Checkpointer, Body::Checkpointer), (doorman, SlotKind::Doorman, Body::Doorman)];
         for (_, kind, body) in wanted.into_iter().filter(|(missing, ..)| *missing) {
-            if let Err(error) = self.spawn(kind, body) {
-                log::error!("could not start the {}: {error:?}", kind.name());
-                self.ask_at(self.auxiliaries_not_before_us);
-            }
+            let spawned = self.spawn(kind, body);
+            self.auxiliary_started(kind, spawned);
         }
-        if template && let Err(error) = self.spawn_template() {
-            log::error!("could not start the template: {error:?}");
-            self.ask_at(self.auxiliaries_not_before_us);
+        if template {
+            let spawned = self.spawn_template();
+            self.auxiliary_started(SlotKind::Template, spawned);
         }
+    }
+
+    fn auxiliary_started(&mut self, kind: SlotKind, spawned: Result<(), SpawnError>) {
+        match spawned {
+            Ok(()) => return,
+            Err(SpawnError::NoSlot | SpawnError::Later) => log::error!("there is no slot for the {}", kind.name()),
+            Err(SpawnError::Fork(error)) => self.fork_failed(kind, &error),
+        }
+        self.ask_at(self.auxiliaries_not_before_us);
     }
 
     fn spawn_template(&mut self) -> Result<(), SpawnError> {
@@ -122,6 +133,14 @@ impl Postmaster {
                 && self.server.context.segment.slot(child.owner.slot).state() == SlotState::Starting
         })
     }
+}
+
+/// Tells a client that there is no process for it, in PostgreSQL's words; what it has said is not read.
+fn turn_away(client: &OwnedFd, error: &io::Error) {
+    let reason = error.to_string();
+    let reason = reason.split(" (os error").next().unwrap_or_default();
+    let message = format!("could not fork new process for connection: {reason}");
+    doorman::tell(client, &Error::new(Condition::InsufficientResources, message));
 }
 
 /// The child's first steps, in an order that matters: what is not ours is closed before anything is opened;
@@ -153,7 +172,10 @@ fn become_child(server: &Server, body: &Body) -> io::Result<()> {
     let listeners = server.context.listeners.iter().map(|listener| listener.as_raw_fd());
     match body {
         Body::Worker => keep.extend(listeners.chain([server.context.queue.1.as_raw_fd()])),
-        Body::Doorman => keep.extend(listeners.chain([server.context.queue.0.as_raw_fd()])),
+        Body::Doorman => {
+            let queue = &server.context.queue;
+            keep.extend(listeners.chain([queue.0.as_raw_fd(), queue.1.as_raw_fd()]));
+        }
         Body::Checkpointer => {}
         Body::Template(orders) => {
             keep.extend(listeners.chain([server.context.queue.1.as_raw_fd(), orders.as_raw_fd()]));

@@ -115,7 +115,7 @@ impl Postmaster {
                         Ok(pid) => self.worker_forked(answer.owner, Pid::from_raw(pid)),
                         Err(errno) => {
                             self.server.context.segment.reap(answer.owner);
-                            self.fork_failed(&io::Error::from_raw_os_error(errno));
+                            self.fork_failed(SlotKind::Worker, &io::Error::from_raw_os_error(errno));
                         }
                     }
                     self.template.iter_mut().for_each(Template::forget_ended);

@@ -9,6 +9,9 @@ use nix::sys::socket::{
 
 use super::listener::{Peer, peer_of};
 
+/// Two words go with a client's connection.
+const HANDED_BYTES: usize = 16;
+
 /// A pair of connected sockets that keep the bounds of messages.
 pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?)
@@ -48,16 +51,48 @@ pub fn receive(channel: impl AsFd, bytes: &mut [u8]) -> io::Result<(usize, Optio
     Ok((message.bytes, received))
 }
 
-/// Takes a client's connection without what came beside it; None when there is none.
-pub fn take_client(channel: impl AsFd) -> io::Result<Option<(OwnedFd, Peer)>> {
-    let client = match receive(channel, &mut [0; 8]) {
-        Ok((_, Some(client))) => client,
-        Ok((_, None)) => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    super::descriptor::set_nonblocking(&client, false)?;
-    Ok(peer_of(&client).ok().map(|peer| (client, peer)))
+/// A client's connection on its way from one process to another.
+#[derive(Debug)]
+pub struct Handed {
+    /// The connection.
+    pub socket: OwnedFd,
+    /// Who is at its other end.
+    pub peer: Peer,
+    /// When it was accepted, without the time that it waited (monotonic clock).
+    pub accepted_us: u64,
+    /// When it is to be told that nobody came for it (monotonic clock).
+    pub deadline_us: u64,
+}
+
+/// Sends a client's connection.
+pub fn hand_over(channel: impl AsFd, socket: impl AsFd, accepted_us: u64, deadline_us: u64) -> io::Result<()> {
+    let mut bytes = [0; HANDED_BYTES];
+    let (accepted, deadline) = bytes.split_at_mut(HANDED_BYTES / 2);
+    accepted.copy_from_slice(&accepted_us.to_ne_bytes());
+    deadline.copy_from_slice(&deadline_us.to_ne_bytes());
+    send(channel, &bytes, socket)
+}
+
+/// Takes a client's connection, which is blocking then; None when there is none. One whose client has gone
+/// meanwhile is passed over, since there may be others behind it.
+pub fn take_client(channel: impl AsFd) -> io::Result<Option<Handed>> {
+    let mut bytes = [0; HANDED_BYTES];
+    loop {
+        let socket = match receive(&channel, &mut bytes) {
+            // No message of nothing is ever sent: the other end is closed.
+            Ok((0, _)) => return Ok(None),
+            Ok((_, Some(socket))) => socket,
+            Ok((_, None)) => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let peer = super::descriptor::set_nonblocking(&socket, false).and_then(|()| peer_of(&socket));
+        let Ok(peer) = peer else { continue };
+        let word =
+            |at: usize| bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u64::from_ne_bytes(*word));
+        return Ok(Some(Handed { socket, peer, accepted_us: word(0), deadline_us: word(HANDED_BYTES / 2) }));
+    }
 }
 
 /// Whether messages that were sent have not been taken yet.
@@ -91,5 +126,25 @@ mod tests {
         there.read_exact(&mut byte).unwrap();
         assert_eq!(&byte, b"x");
         assert_eq!(receive(&right, &mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_client_that_has_gone_hides_nobody() {
+        let (left, right) = channel().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || {
+            let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (client, listener.accept().unwrap().0)
+        };
+        let ((gone, of_gone), (_there, of_there)) = (connect(), connect());
+        hand_over(&left, &of_gone, 1, 2).unwrap();
+        hand_over(&left, &of_there, 3, 4).unwrap();
+        // A reset, after which there is no peer.
+        let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        nix::sys::socket::setsockopt(&gone, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+        drop((gone, of_gone));
+        let handed = take_client(&right).unwrap().unwrap();
+        assert_eq!((handed.accepted_us, handed.deadline_us), (3, 4));
+        assert!(take_client(&right).unwrap().is_none());
     }
 }

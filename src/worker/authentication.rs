@@ -1,6 +1,7 @@
 //! Drives one client's authentication over its connection: reads what the exchange waits for, keeps the deadline.
 //! Decides nothing: that is `auth`.
 
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::context::Context;
@@ -9,8 +10,8 @@ use super::startup::{Failure, Request, receive};
 use super::transport::{Sent, Transport};
 use crate::auth::{self, Connection, Environment, Exchange, Identity, Step};
 use crate::protocol::frame::{self, Next};
-use crate::system::fault;
 use crate::system::listener::Peer;
+use crate::system::{credentials, fault};
 
 /// 2000-01-01 UTC in microseconds since 1970: PostgreSQL's epoch.
 const POSTGRESQL_EPOCH_US: u64 = 946_684_800_000_000;
@@ -27,13 +28,20 @@ pub fn authenticate(
 ) -> Result<Identity, Failure> {
     fault::point("authenticating");
     let now_us = shm::clock::wall_us().cast_signed().saturating_sub(POSTGRESQL_EPOCH_US.cast_signed());
+    // The name is looked up only where a rule asks for it: that reads files.
+    let uid = (peer == Peer::Unix).then(|| credentials::peer_uid(transport.as_fd()));
+    let system_user = || match &uid {
+        Some(Ok(uid)) => credentials::user_name(*uid),
+        Some(Err(error)) => Err(format!("could not get peer credentials: {error}")),
+        None => Err("could not get peer credentials: not a local socket".to_owned()),
+    };
     let environment = Environment {
         rules: &context.rules,
         maps: &context.maps,
         roles: directory,
         mock_secret: &directory.mock_secret(),
         now_us,
-        peer_user: &|| Err("peer authentication is not part of this build yet".to_owned()),
+        peer_user: &system_user,
     };
     let connection = match peer {
         Peer::Unix => Connection::Local,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use shm::{ClientAddress, Counter, Phase, SessionIdentity, SetupPhase, SlotState};
+use shm::{ClientAddress, Counter, Phase, SessionIdentity, SetupPhase, ShutdownMode, SlotState};
 
 use super::authentication::authenticate;
 use super::budget::{self, Waiting};
@@ -124,7 +124,7 @@ impl Connection<'_> {
         };
         self.finish_phase(SetupPhase::StartupPacket);
         if self.presence.is_terminated() {
-            return Err(shutting_down().into());
+            return Err(self.shutting_down().into());
         }
         slot.set_phase(Phase::Authenticating);
         if request.negotiate {
@@ -271,7 +271,7 @@ impl Connection<'_> {
                 }
                 Error::new(Condition::QueryCanceled, "canceling authentication due to timeout")
             }
-            Failure::Gone if self.presence.is_terminated() => shutting_down(),
+            Failure::Gone if self.presence.is_terminated() => self.shutting_down(),
             Failure::Gone => return,
             Failure::Io(error) => {
                 log::debug!("a client's connection failed before its session: {error}");
@@ -282,6 +282,14 @@ impl Connection<'_> {
         Encoder::new(self.transport.output()).error_response(Severity::Fatal, &error);
         // It is told if it listens; the connection ends either way.
         let _ = self.transport.send(&mut || true);
+    }
+
+    /// Why a process that was told to end takes no client.
+    fn shutting_down(&self) -> Error {
+        if self.context.segment.pool().shutdown() == ShutdownMode::Running {
+            return Error::new(Condition::AdminShutdown, "terminating connection due to administrator command");
+        }
+        Error::new(Condition::CannotConnectNow, "the database system is shutting down")
     }
 
     fn finish_phase(&mut self, phase: SetupPhase) {
@@ -306,10 +314,6 @@ fn client_address(peer: Peer) -> ClientAddress {
         Peer::Unix => ClientAddress::Unix,
         Peer::Tcp(address) => ClientAddress::Inet(address.ip(), address.port()),
     }
-}
-
-fn shutting_down() -> Error {
-    Error::new(Condition::CannotConnectNow, "the database system is shutting down")
 }
 
 fn elapsed_us(since: Instant) -> u64 {

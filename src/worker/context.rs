@@ -27,6 +27,8 @@ pub struct Context {
     pub wake: Wake,
     /// Wakes the doorman: no worker is idle any more, or one is again.
     pub doorman: Wake,
+    /// Has an idle worker look at every place where a client may wait, because a wake-up for one may have been lost.
+    pub look: Wake,
     /// Clients on their way from the doorman to a worker: where it sends them, and where workers take them.
     pub queue: (OwnedFd, OwnedFd),
     /// The postmaster.
@@ -41,9 +43,9 @@ impl Context {
         }
     }
 
-    /// Descriptors that any child keeps: what wakes postmaster and doorman, and the segment's file.
+    /// Descriptors that any child keeps: what wakes postmaster, doorman and workers, and the segment's file.
     pub fn descriptors(&self) -> Vec<i32> {
         let segment = self.segment.fd().map(|fd| fd.as_raw_fd());
-        segment.into_iter().chain([self.wake.as_raw_fd(), self.doorman.as_raw_fd()]).collect()
+        segment.into_iter().chain([&self.wake, &self.doorman, &self.look].map(|wake| wake.as_raw_fd())).collect()
     }
 }

@@ -1,6 +1,12 @@
-//! Waiting for a client beside all other idle workers. Owns the rule that no client is left behind: whoever
-//! leaves the idle state looks at every listener once more, because the kernel's wake-up for a connection goes
-//! to one process alone.
+//! Waiting for a client beside all other idle workers. Owns the rule that no client is left behind, in the listen
+//! queues or on its way from the doorman, while a worker is idle.
+//!
+//! The kernel's wake-up for a connection goes to one process alone, and it can be lost: that process may leave, be
+//! killed or be stopped, or take another client that it finds first. So there is one more thing to be woken for, the
+//! *look*: whoever takes it tries every place where a client may wait, and if it finds one, has the next worker look
+//! again. Looks end when one of them finds nobody. A look is asked for
+//! - by a worker that leaves, or that found several places ready and could take only one client;
+//! - by the postmaster when a worker was stopped, or died other than by leaving.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,17 +16,18 @@ use shm::{ExitReason, Interrupt, ShutdownMode};
 
 use super::context::Context;
 use super::presence::Presence;
-use crate::system::epoll::ExclusiveEpoll;
-use crate::system::listener::{Peer, peer_of};
+use crate::system::epoll::{ExclusiveEpoll, Wait};
+use crate::system::listener::Peer;
+use crate::system::pass;
 use crate::system::signal::{self, Mask, Notice};
-use crate::system::{descriptor, pass};
 
 /// Pause after accept failed for want of descriptors or memory: the connection stays queued, and the listener
 /// would wake us at once, again and again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// The doorman's queue, among the listeners' numbers.
+/// The doorman's queue and the look, among the listeners' numbers.
 const QUEUE: u64 = u64::MAX;
+const LOOK: u64 = u64::MAX - 1;
 
 /// What ended the wait.
 #[derive(Debug)]
@@ -53,17 +60,20 @@ impl Accepted {
 pub struct Idle<'a> {
     context: &'a Context,
     epoll: Option<ExclusiveEpoll>,
+    /// The last accept failed, and the log says so.
+    is_failing: bool,
 }
 
 impl<'a> Idle<'a> {
     /// Joins at the end: the kernel wakes whoever has registered first.
     pub fn new(context: &'a Context) -> io::Result<Self> {
         let epoll = ExclusiveEpoll::new()?;
+        epoll.add_exclusive(&context.queue.1, QUEUE)?;
+        epoll.add_exclusive(&context.look, LOOK)?;
         for (number, listener) in (0..).zip(&context.listeners) {
             epoll.add_exclusive(listener, number)?;
         }
-        epoll.add_exclusive(&context.queue.1, QUEUE)?;
-        Ok(Self { context, epoll: Some(epoll) })
+        Ok(Self { context, epoll: Some(epoll), is_failing: false })
     }
 
     /// Waits for a client, or for a reason to go. Signals must be blocked: they come in only while it sleeps.
@@ -76,53 +86,74 @@ impl<'a> Idle<'a> {
             if let Some(reason) = self.reason_to_leave(presence) {
                 return Ok(Woken::Leave(reason));
             }
-            let poked = signal::take(Notice::Poke) | presence.slot().take(Interrupt::TryAccept);
-            if poked && let Some(accepted) = self.try_all() {
-                return Ok(Woken::Client(accepted));
-            }
             let Some(epoll) = &self.epoll else { return Ok(Woken::Leave(ExitReason::Retired)) };
-            let crate::system::epoll::Wait::Ready(number) = epoll.wait(&mask, None)? else { continue };
-            if number == QUEUE {
-                match self.take_queued() {
+            let number = match epoll.wait(&mask, None)? {
+                Wait::Ready(QUEUE) => match self.take_queued() {
                     Some(accepted) => return Ok(Woken::Client(accepted)),
                     None => continue,
+                },
+                Wait::Ready(LOOK) | Wait::Several => match self.look() {
+                    Some(accepted) => return Ok(Woken::Client(accepted)),
+                    None => continue,
+                },
+                Wait::Ready(number) => number,
+                Wait::Interrupted | Wait::TimedOut => {
+                    if signal::take(Notice::Poke) {
+                        self.context.look.wake();
+                    }
+                    continue;
                 }
-            }
+            };
             let listener = usize::try_from(number).ok().and_then(|number| self.context.listeners.get(number));
             match listener.map(|listener| listener.accept()) {
-                Some(Ok(Some(accepted))) => return Ok(Woken::Client(Accepted::now(accepted))),
+                Some(Ok(Some(accepted))) => {
+                    self.is_failing = false;
+                    return Ok(Woken::Client(Accepted::now(accepted)));
+                }
                 Some(Ok(None)) | None => {}
                 // Shut down by the postmaster, which has set the word before.
                 Some(Err(error)) if error.raw_os_error() == Some(libc::EINVAL) => {
                     return Ok(Woken::Leave(ExitReason::Terminated));
                 }
                 Some(Err(error)) => {
-                    log::warn!("could not accept a connection: {error}");
+                    if !std::mem::replace(&mut self.is_failing, true) {
+                        log::warn!("could not accept a connection: {error}");
+                    }
                     std::thread::sleep(ACCEPT_PAUSE);
                 }
             }
         }
     }
 
-    /// Gives up the place, and returns a client that nobody else may have been woken for.
-    pub fn leave(&mut self) -> Option<Accepted> {
+    /// Gives up the place, and returns a client for whom nobody else may have been woken. Who was told to end at once
+    /// leaves that to the others.
+    pub fn leave(&mut self, reason: ExitReason) -> Option<Accepted> {
         self.epoll = None;
-        self.try_all()
+        if reason == ExitReason::Terminated && self.context.segment.pool().shutdown() == ShutdownMode::Running {
+            self.context.look.wake();
+            return None;
+        }
+        self.look()
     }
 
-    fn try_all(&self) -> Option<Accepted> {
+    /// Tries every place where a client may wait. Where one waits there may be others.
+    fn look(&self) -> Option<Accepted> {
+        // Taken before looking: who asks for a look afterwards gets one.
+        self.context.look.take();
         let accept = || self.context.listeners.iter().find_map(|listener| listener.accept().ok().flatten());
-        self.take_queued().or_else(|| accept().map(Accepted::now))
+        let found = self.take_queued().or_else(|| accept().map(Accepted::now));
+        if found.is_some() {
+            self.context.look.wake();
+        } else if self.context.segment.pool().queued() > 0 {
+            self.context.doorman.wake();
+        }
+        found
     }
 
     /// A client that the doorman took in while nobody was idle; they have waited longest.
     fn take_queued(&self) -> Option<Accepted> {
-        let mut accepted_us = [0; 8];
-        let (_, client) = pass::receive(&self.context.queue.1, &mut accepted_us).ok()?;
-        let client = client?;
-        let peer = peer_of(&client).ok()?;
-        descriptor::set_nonblocking(&client, false).ok()?;
-        Some(Accepted { client, peer, accepted_us: u64::from_ne_bytes(accepted_us) })
+        let handed = pass::take_client(&self.context.queue.1).ok()??;
+        Some(Accepted { client: handed.socket, peer: handed.peer, accepted_us: handed.accepted_us })
     }
 
     fn reason_to_leave(&self, presence: &Presence) -> Option<ExitReason> {

@@ -64,7 +64,10 @@ pub fn run(context: &Context, owner: Owner, inheritance: Inheritance) -> ! {
     match life {
         Ok(Ok(never)) => match never {},
         Ok(Err(error)) => {
-            log::error!("worker could not start: {error}");
+            // Of an episode of failures the log has the first.
+            let is_known = context.segment.pool().starts_fail();
+            let level = if is_known { log::Level::Debug } else { log::Level::Error };
+            log::log!(level, "worker could not start: {error}");
             exit_now(COULD_NOT_START)
         }
         Err(_) => exit_now(PANICKED),
@@ -130,8 +133,8 @@ impl<'a> Worker<'a> {
             self.serve(client, peer, accepted_us);
             self.leave(ExitReason::Recycled)
         }
-        self.presence.go(SlotState::Starting, SlotState::Idle);
         let mut idle = Idle::new(self.context).map_err(|error| format!("epoll: {error}"))?;
+        self.presence.go(SlotState::Starting, SlotState::Idle);
         loop {
             self.presence.slot().set_phase(Phase::Accepting);
             if self.context.segment.pool().queued() > 0 {
@@ -139,7 +142,7 @@ impl<'a> Worker<'a> {
             }
             let accepted = match idle.wait(&self.presence).map_err(|error| error.to_string())? {
                 Woken::Client(accepted) => accepted,
-                Woken::Leave(reason) => match idle.leave() {
+                Woken::Leave(reason) => match idle.leave(reason) {
                     // A connection whose wake-up came to us: nobody else will look for it.
                     Some(accepted) => {
                         self.claim();

@@ -14,6 +14,8 @@ pub const TESTS: &[(&str, fn())] = &[
     ("killing_the_doorman_costs_nobody_a_session", killing_the_doorman_costs_nobody_a_session),
     ("a_stopped_worker_is_named_and_killed", a_stopped_worker_is_named_and_killed),
     ("a_stopped_worker_strands_no_client", a_stopped_worker_strands_no_client),
+    ("a_busy_worker_without_a_sign_of_life_is_killed", a_busy_worker_without_a_sign_of_life_is_killed),
+    ("stopped_workers_are_shown", stopped_workers_are_shown),
     ("workers_are_replaced_when_they_are_old", workers_are_replaced_when_they_are_old),
     ("a_worker_that_holds_too_much_memory_is_replaced", a_worker_that_holds_too_much_memory_is_replaced),
     ("terminating_a_worker_tells_its_client", terminating_a_worker_tells_its_client),
@@ -99,6 +101,37 @@ fn a_stopped_worker_strands_no_client() {
         }
         assert!(server.connect().simple_query("select 1").is_ok());
     }
+}
+
+/// A function that takes long gives no sign of life; sleeping, and many short steps, do.
+fn a_busy_worker_without_a_sign_of_life_is_killed() {
+    let server = Server::start(&["engine.kind=sqlite", "pool.hang_timeout=400ms"]);
+    let mut bystander = server.connect();
+    bystander.simple_query("select pg_sleep(1)").unwrap();
+    let mut victim = Raw::connect(&server);
+    let long = vec!["length(replace(repeat('a', 30000000), 'a', 'bb'))"; 40].join(" + ");
+    assert!(victim.query(&format!("select {long}")).is_err());
+    let named = format!("worker {} gives no sign of life while serving (executing)", victim.pid);
+    eventually("the log names it and its phase", || server.log.text().contains(&named));
+    eventually("the reason is counted", || server.status()["exits"]["hung"] == 1);
+    assert!(bystander.simple_query("select 1").is_ok());
+}
+
+fn stopped_workers_are_shown() {
+    let server = Server::start(&["engine.kind=sqlite"]);
+    let mut client = server.connect();
+    let victim = Raw::connect(&server);
+    let mut shown = |pid: i32| {
+        let query = format!("select state, phase from pgprefork.workers where stopped and pid = {pid}");
+        let row = client.query_opt(query.as_str(), &[]).unwrap();
+        row.map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)))
+    };
+    assert_eq!(shown(victim.pid.as_raw()), None);
+    kill(victim.pid, Signal::SIGSTOP).unwrap();
+    let serving = ("serving".to_owned(), "waiting for the client".to_owned());
+    eventually("the view shows it", || shown(victim.pid.as_raw()).as_ref() == Some(&serving));
+    kill(victim.pid, Signal::SIGCONT).unwrap();
+    eventually("it goes on", || shown(victim.pid.as_raw()).is_none());
 }
 
 fn workers_are_replaced_when_they_are_old() {

@@ -7,18 +7,29 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
+mod exhaustion;
 mod faults;
 mod floods;
 mod lifecycle;
 mod server;
 mod sessions;
 mod template;
+mod waiting;
 
 type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let tests: Vec<Test> = [sessions::TESTS, floods::TESTS, faults::TESTS, lifecycle::TESTS, template::TESTS].concat();
+    let tests: Vec<Test> = [
+        sessions::TESTS,
+        waiting::TESTS,
+        exhaustion::TESTS,
+        floods::TESTS,
+        faults::TESTS,
+        lifecycle::TESTS,
+        template::TESTS,
+    ]
+    .concat();
     let mut failed = Vec::new();
     let mut count = 0;
     for (name, test) in tests {

@@ -217,6 +217,70 @@ pub fn connect_from(source: Ipv4Addr, port: u16) -> TcpStream {
     TcpStream::from(fd)
 }
 
+/// What became of a client that wanted one answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It got it.
+    Answered,
+    /// It was told why not: the SQLSTATE.
+    Refused(String),
+    /// The connection ended without a word.
+    Lost,
+    /// Nothing came for longer than anything may take.
+    Stranded,
+}
+
+/// Connects to that address of this machine's, asks one question and leaves.
+pub fn ask(address: Ipv4Addr, port: u16) -> Outcome {
+    let answer = TcpStream::connect((address, port)).and_then(Raw::start).and_then(|mut raw| {
+        let refusal = raw.query("select 1")?;
+        raw.send(|client| client.terminate());
+        Ok(refusal)
+    });
+    match answer {
+        Ok(None) => Outcome::Answered,
+        Ok(Some(sqlstate)) => Outcome::Refused(sqlstate),
+        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Outcome::Stranded,
+        Err(error) if error.kind() == std::io::ErrorKind::Other => Outcome::Refused(error.to_string()),
+        Err(_) => Outcome::Lost,
+    }
+}
+
+/// Sets a soft limit of a process that runs, as its own user: root in a container may not.
+pub fn set_limit(pid: Pid, limit: &str) {
+    use std::os::unix::process::CommandExt;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let id = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let mut command = Command::new("prlimit");
+    let output = command.args(["--pid", &pid.to_string(), limit]).gid(id("Gid:")).uid(id("Uid:")).output();
+    let output = output.expect("prlimit(1)");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Numbers as good as random, the same for the same seed.
+pub struct Random(u64);
+
+impl Random {
+    /// Prints the seed, which `SEED` sets.
+    pub fn new() -> Self {
+        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) * 2 + 1);
+        println!("    SEED={seed}");
+        Self(seed)
+    }
+
+    /// Below `limit`.
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 11).unwrap() % limit
+    }
+}
+
 /// The SQLSTATE of a refusal that has come by now.
 pub fn refusal(stream: &mut TcpStream) -> Option<String> {
     stream.set_nonblocking(true).unwrap();
@@ -237,19 +301,26 @@ pub struct Raw {
 
 impl Raw {
     pub fn connect(server: &Server) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        Self::start(TcpStream::connect(("127.0.0.1", server.port)).unwrap()).unwrap()
+    }
+
+    /// A session on a connection that was made before. TimedOut where the server left it unanswered.
+    pub fn start(stream: TcpStream) -> std::io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut raw = Self { stream, received: Vec::new(), pid: Pid::from_raw(0), key: Vec::new() };
         raw.send(|client| client.startup(Version { minor: 2 }, &[("user", "postgres"), ("database", "postgres")]));
-        let (mut pid, mut key) = (0, Vec::new());
-        let answer = raw.read_until_ready(|message| {
-            if let Backend::BackendKeyData(process, secret) = message {
-                (pid, key) = (process, secret.to_vec());
-            }
+        let (mut pid, mut key, mut refusal) = (0, Vec::new(), None);
+        let answer = raw.read_until_ready(|message| match message {
+            Backend::BackendKeyData(process, secret) => (pid, key) = (process, secret.to_vec()),
+            Backend::ErrorResponse(fields) => refusal = client::field(&fields, b'C').map(str::to_owned),
+            _ => {}
         });
-        answer.unwrap();
+        if let Some(sqlstate) = refusal {
+            return Err(std::io::Error::other(sqlstate));
+        }
+        answer?;
         (raw.pid, raw.key) = (Pid::from_raw(i32::try_from(pid).unwrap()), key);
-        raw
+        Ok(raw)
     }
 
     pub fn send(&mut self, write: impl FnOnce(&mut ClientEncoder<'_>)) {
@@ -283,7 +354,11 @@ impl Raw {
                 }
             }
             let mut bytes = [0; 4096];
-            match self.stream.read(&mut bytes)? {
+            let count = self.stream.read(&mut bytes).map_err(|error| match error.kind() {
+                std::io::ErrorKind::WouldBlock => std::io::ErrorKind::TimedOut.into(),
+                _ => error,
+            })?;
+            match count {
                 0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
                 count => self.received.extend_from_slice(&bytes[..count]),
             }

@@ -365,6 +365,8 @@ fn worker(index: SlotIndex, slot: &Slot) -> Row {
         time_of(slot.heartbeat_us()),
         name(&view.identity.user),
         name(&view.identity.database),
+        text(slot.phase().name()),
+        int(slot.is_stopped()),
     ]
 }
 

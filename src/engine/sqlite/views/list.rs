@@ -269,7 +269,7 @@ pub(super) const VIEWS: &[View] = &[
         "pgprefork",
         "workers",
         0,
-        "slot:int4 pid:int4 generation:int8 state:text sessions:int8 started:timestamptz heartbeat:timestamptz usename:name datname:name",
+        "slot:int4 pid:int4 generation:int8 state:text sessions:int8 started:timestamptz heartbeat:timestamptz usename:name datname:name phase:text stopped:bool",
         Rows::State,
     ),
     view(
