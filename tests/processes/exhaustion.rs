@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::server::{Outcome, Server, ask, connect_from, eventually, set_limit};
+use crate::template::template;
 
 pub const TESTS: &[(&str, fn())] = &[
     ("clients_wait_with_the_doorman_while_fork_fails", clients_wait_with_the_doorman_while_fork_fails),
@@ -119,7 +120,9 @@ fn workers_that_find_no_descriptors_are_no_fork_bomb() {
         let engine = format!("engine.kind={engine}");
         let settings = [&POOL[..], &["pool.queue_timeout=60s", &engine]].concat();
         let server = Server::start(&settings);
-        set_limit(server.pid(), "--nofile=3:");
+        // Workers have their limits from whom they are forked from.
+        let parents: Vec<_> = [server.pid()].into_iter().chain(template(&server)).collect();
+        parents.iter().for_each(|pid| set_limit(*pid, "--nofile=3:"));
         let mut sessions = Vec::new();
         while server.status()["idle"] != 0 {
             sessions.push(server.connect());
@@ -131,7 +134,7 @@ fn workers_that_find_no_descriptors_are_no_fork_bomb() {
         assert!(counter(&server, "forks") < 40, "{}", server.status());
         assert_eq!(count(&server, "worker could not start"), 1, "{}", server.log.text());
         assert_eq!(count(&server, "ended before it could accept"), 1, "{}", server.log.text());
-        lift(server.pid(), "nofile", "Max open files");
+        parents.iter().for_each(|pid| lift(*pid, "nofile", "Max open files"));
         assert_eq!(client.join().unwrap(), Outcome::Answered);
         assert!(sessions.iter_mut().all(|session| session.simple_query("select 1").is_ok()));
     }

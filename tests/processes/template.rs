@@ -22,7 +22,8 @@ pub const TESTS: &[(&str, fn())] = &[
 
 const SQLITE: &str = "engine.kind=sqlite";
 
-fn template(server: &Server) -> Option<Pid> {
+/// The process that workers are forked from; none with the null engine.
+pub fn template(server: &Server) -> Option<Pid> {
     named(server, "tmpl").into_iter().next()
 }
 
