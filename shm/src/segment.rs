@@ -19,7 +19,7 @@ use crate::database::{Database, DatabaseIndex, DatabaseRegion};
 use crate::error::Error;
 use crate::layout::{CANARY_BYTES, Geometry, Header, LAYOUT_VERSION, Layout, MAGIC, SETS_PER_DATABASE, canary_word};
 use crate::pool::Pool;
-use crate::slot::{Generation, Slot, SlotIndex, SlotKind, SlotState};
+use crate::slot::{Generation, Interrupt, Slot, SlotIndex, SlotKind, SlotState};
 use crate::statistics::Statistics;
 use crate::walindex::WAL_INDEX_PAGE_BYTES;
 
@@ -243,12 +243,16 @@ impl Segment {
     pub fn census(&self) -> Census {
         let mut census = Census::default();
         for (_, slot) in self.slots() {
+            census.asked += u32::from(slot.interrupted());
             match (slot.state(), slot.kind()) {
                 (SlotState::Free, _) => census.free += 1,
                 (_, kind) if kind != SlotKind::Worker => census.others += 1,
                 (SlotState::Starting | SlotState::Idle, _) if slot.is_stopped() => census.stopped += 1,
                 (SlotState::Starting, _) => census.starting += 1,
-                (SlotState::Idle, _) => census.idle += 1,
+                (SlotState::Idle, _) => {
+                    census.idle += 1;
+                    census.retiring += u32::from(slot.is_raised(Interrupt::Retire));
+                }
                 (SlotState::Connecting, _) => census.connecting += 1,
                 (SlotState::Serving, _) => census.serving += 1,
                 (SlotState::Leaving, _) => census.leaving += 1,
@@ -312,8 +316,12 @@ pub struct Census {
     pub leaving: u32,
     /// Starting or waiting to accept, but stopped by a signal: they serve nobody until they go on.
     pub stopped: u32,
-    /// Doorman, checkpointer and exporter.
+    /// Of the idle ones, those that were asked to leave.
+    pub retiring: u32,
+    /// Doorman, checkpointer and others that are no workers.
     pub others: u32,
+    /// Processes of any kind of which something was asked that they have not taken up.
+    pub asked: u32,
 }
 
 /// Reads the header through the descriptor, so that nothing is mapped by a length that was not checked.

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use shm::{Counter, Interrupt, SlotKind, SlotState};
+use shm::{Census, Counter, Interrupt, SlotKind, SlotState};
 
 use super::policy::Gauges;
 use super::spawn::{Body, SpawnError};
@@ -63,13 +63,13 @@ impl Postmaster {
         }
     }
 
-    /// Asks the policy until it is content.
-    pub(super) fn adjust_workers(&mut self) {
+    /// Asks the policy until it is content. `census`: the slots as they were counted since the postmaster was woken;
+    /// `agreed`: so were the gauges.
+    pub(super) fn adjust_workers(&mut self, census: Census, agreed: bool) {
         self.start_auxiliaries();
         if self.server.context.config.pool.model == Model::ForkOnAccept {
             return;
         }
-        let (census, agreed) = self.server.context.segment.recount();
         // Those who decide by the gauges while they are wrong do not wake us.
         if !agreed {
             self.ask_at(shm::clock::monotonic_us() + RECOUNT_PAUSE_US);
@@ -77,6 +77,7 @@ impl Postmaster {
         if census.idle == 0 || self.server.context.segment.pool().queued() > 0 {
             self.server.context.doorman.wake();
         }
+        let mut gauges = Gauges::from(census);
         if self.first_workers_due > 0 {
             if self.awaits_template() {
                 return;
@@ -92,9 +93,9 @@ impl Postmaster {
                     }
                 }
             }
+            gauges = self.gauges();
         }
         loop {
-            let gauges = self.gauges();
             let now_us = shm::clock::monotonic_us();
             self.notice_recovery();
             let decision = self.policy.decide(now_us, gauges);
@@ -105,6 +106,7 @@ impl Postmaster {
             if decision.spawn == 0 || !self.spawn_workers(decision.spawn) {
                 return;
             }
+            gauges = self.gauges();
         }
     }
 
@@ -114,18 +116,7 @@ impl Postmaster {
     }
 
     fn gauges(&self) -> Gauges {
-        let census = self.server.context.segment.census();
-        let retiring = self.server.context.segment.slots().filter(|(_, slot)| {
-            let is_idle = slot.state() == SlotState::Idle && !slot.is_stopped();
-            is_idle && slot.kind() == SlotKind::Worker && slot.is_raised(Interrupt::Retire)
-        });
-        Gauges {
-            starting: census.starting,
-            idle: census.idle,
-            busy: census.connecting + census.serving,
-            free: census.free,
-            retiring: u32::try_from(retiring.count()).unwrap_or(u32::MAX),
-        }
+        self.server.context.segment.census().into()
     }
 
     /// Forks so many workers. False when one could not be forked; the policy has been told.

@@ -204,14 +204,17 @@ impl Postmaster {
             self.accept_again |= woken && self.server.context.config.pool.model == Model::ForkOnAccept;
             // Before the slots are counted: whoever moves afterwards wakes us again.
             self.server.context.segment.pool().clear_wake();
-            self.deliver_requests();
+            let (census, agreed) = self.server.context.segment.recount();
+            if census.asked > 0 {
+                self.deliver_requests();
+            }
             match self.stage {
                 Stage::Starting | Stage::Running => {
                     self.ask_at_us = None;
                     if accept || self.accept_again {
                         self.accept_clients();
                     }
-                    self.adjust_workers();
+                    self.adjust_workers(census, agreed);
                     self.retire_the_old();
                     self.kill_the_hung();
                     self.kill_the_silent_template();

@@ -1,6 +1,8 @@
 //! How many workers there should be. Pure: takes counts and a clock, returns what to do; the loop carries it
 //! out. Makes no system call and keeps no time of its own.
 
+use shm::Census;
+
 /// Most workers forked in one go.
 pub const BATCH_MAX: u32 = 32;
 /// Demand that pauses for this long has ended: batches start from one again, surplus workers may retire.
@@ -61,6 +63,18 @@ pub struct Policy {
     backoff_us: u64,
     not_before_us: Option<u64>,
     failing: bool,
+}
+
+impl From<Census> for Gauges {
+    fn from(census: Census) -> Self {
+        Self {
+            starting: census.starting,
+            idle: census.idle,
+            busy: census.connecting + census.serving,
+            free: census.free,
+            retiring: census.retiring,
+        }
+    }
 }
 
 impl Policy {
