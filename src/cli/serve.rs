@@ -113,9 +113,10 @@ fn prepare(config: Config, content: &Content, passed: Vec<OwnedFd>) -> Result<Pr
     let queue = pass::channel().map_err(|error| error.to_string())?;
     signal::block_all().map_err(|error| error.to_string())?;
     let (listeners, socket_locks) = listen::open(&config, content, passed).map_err(|error| error.to_string())?;
+    let metrics = listen::metrics(&config).map_err(|error| error.to_string())?;
     let greeting = greeting(&config, &listen::places(&listeners), trusting);
     let postmaster = parent::own_pid();
-    let context = Context { config, rules, maps, segment, listeners, wake, doorman, look, queue, postmaster };
+    let context = Context { config, rules, maps, segment, listeners, metrics, wake, doorman, look, queue, postmaster };
     Ok(Prepared { context, socket_locks, greeting })
 }
 

@@ -313,7 +313,7 @@ section! {
 section! {
     /// `[metrics]`
     Metrics / MetricsPartial {
-        /// Address and port of the exporter.
+        /// Address and port where the exporter serves `/metrics` to Prometheus; not set: nowhere.
         listen: Option<String> = None,
     }
 }
@@ -347,6 +347,11 @@ impl Config {
         }
         if self.auth.authentication_timeout.nonzero().is_none() {
             return Err("auth.authentication_timeout must be more than 0".to_owned());
+        }
+        if let Some(listen) = &self.metrics.listen
+            && listen.parse::<std::net::SocketAddr>().is_err()
+        {
+            return Err(format!("metrics.listen must be an address and a port, as 127.0.0.1:9187: {listen:?}"));
         }
         self.refuse_absent_features()
     }
@@ -390,7 +395,6 @@ impl Config {
             ("tls.key", self.tls.key.is_some()),
             ("tls.client_ca", self.tls.client_ca.is_some()),
             ("tls.min_version", self.tls.min_version.is_some()),
-            ("metrics.listen", self.metrics.listen.is_some()),
             ("log.format = \"json\"", self.log.format == LogFormat::Json),
             ("log.min_duration", self.log.min_duration.nonzero().is_some()),
         ];
@@ -406,6 +410,11 @@ impl Config {
         let pool = &self.pool;
         let sessions = if pool.slot_limit == 0 { pool.max_sessions } else { pool.slot_limit };
         sessions + pool.max_spare.min(sessions) + 32
+    }
+
+    /// Where the exporter serves; None if it does not.
+    pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {
+        self.metrics.listen.as_deref()?.parse().ok()
     }
 
     /// The listen queue's length.

@@ -257,12 +257,15 @@ impl Postmaster {
     /// settings, busy ones leave at their session's end.
     fn take_configuration(&mut self, mut config: Config, rules: Rules, maps: Maps) {
         let old = &self.server.context.config;
-        let is_fixed =
-            config.listen != old.listen || config.engine != old.engine || config.pool.model != old.pool.model;
+        let is_fixed = config.listen != old.listen
+            || config.engine != old.engine
+            || config.metrics != old.metrics
+            || config.pool.model != old.pool.model;
         if is_fixed {
-            log::warn!("changes of listen.*, engine.* and pool.model take effect at the next start");
+            log::warn!("changes of listen.*, engine.*, metrics.* and pool.model take effect at the next start");
             config.listen = old.listen.clone();
             config.engine = old.engine.clone();
+            config.metrics = old.metrics.clone();
             config.pool.model = old.pool.model;
         }
         config.log.file = old.log.file.clone();

@@ -9,11 +9,16 @@ use super::lockfile::{self, Content, SocketLock};
 use crate::config::Config;
 use crate::system::listener::{Listener, Place};
 
+/// Scrapers that may wait to be accepted.
+const METRICS_BACKLOG: u32 = 16;
+
 /// Why the server can't listen.
 #[derive(Debug)]
 pub enum Error {
     /// Somebody else listens there.
     Taken(SocketAddr),
+    /// Somebody else listens where metrics are to be served.
+    MetricsTaken(SocketAddr),
     /// None of the addresses belongs to this machine.
     NoAddress(SocketAddr, io::Error),
     /// A TCP socket failed otherwise.
@@ -35,6 +40,9 @@ impl fmt::Display for Error {
                 address.port(),
                 address.ip()
             ),
+            Self::MetricsTaken(address) => {
+                write!(f, "port {} on {} is in use: choose another for metrics.listen", address.port(), address.ip())
+            }
             Self::NoAddress(address, error) | Self::Tcp(address, error) => {
                 write!(f, "could not listen on {address}: {error}")
             }
@@ -71,6 +79,15 @@ pub fn open(
         }
     }
     Ok((listeners, locks))
+}
+
+/// Listens for scrapers, where the configuration says so.
+pub fn metrics(config: &Config) -> Result<Option<Listener>, Error> {
+    let Some(address) = config.metrics_address() else { return Ok(None) };
+    Listener::tcp(address, METRICS_BACKLOG, false).map(Some).map_err(|error| match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => Error::MetricsTaken(address),
+        _ => Error::Tcp(address, error),
+    })
 }
 
 fn tcp(config: &Config) -> Result<Vec<Listener>, Error> {

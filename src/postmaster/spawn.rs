@@ -24,6 +24,8 @@ pub(super) enum Body {
     Doorman,
     /// Moves the WAL into the database files.
     Checkpointer,
+    /// Serves metrics.
+    Exporter,
     /// Forks workers on our orders, which come through the descriptor.
     Template(OwnedFd),
 }
@@ -86,8 +88,9 @@ impl Postmaster {
         let is_missing = |kind: SlotKind| !self.children.values().any(|child| child.kind == kind);
         let checkpointer = config.engine.kind == EngineKind::Sqlite && is_missing(SlotKind::Checkpointer);
         let doorman = is_missing(SlotKind::Doorman);
+        let exporter = self.server.context.metrics.is_some() && is_missing(SlotKind::Exporter);
         let template = self.wants_template() && is_missing(SlotKind::Template);
-        if !checkpointer && !doorman && !template {
+        if !checkpointer && !doorman && !exporter && !template {
             return;
         }
         let now_us = shm::clock::monotonic_us();
@@ -97,8 +100,11 @@ impl Postmaster {
         }
         self.auxiliaries_not_before_us = now_us + RESTART_PAUSE_US;
         // The checkpointer first: commits look for it among the first slots.
-        let wanted =
-            [(checkpointer, SlotKind::Checkpointer, Body::Checkpointer), (doorman, SlotKind::Doorman, Body::Doorman)];
+        let wanted = [
+            (checkpointer, SlotKind::Checkpointer, Body::Checkpointer),
+            (doorman, SlotKind::Doorman, Body::Doorman),
+            (exporter, SlotKind::Exporter, Body::Exporter),
+        ];
         for (_, kind, body) in wanted.into_iter().filter(|(missing, ..)| *missing) {
             let spawned = self.spawn(kind, body);
             self.auxiliary_started(kind, spawned);
@@ -160,6 +166,10 @@ fn enter(server: &Server, owner: Owner, body: Body) -> ! {
         Body::Checkpointer => {
             background::process::run_checkpointer(server.context.segment, &server.context.config, owner)
         }
+        Body::Exporter => match &server.context.metrics {
+            Some(listener) => background::exporter::run(server.context.segment, owner, listener),
+            None => exit_now(SETUP_FAILED),
+        },
         Body::Session(client, peer) => {
             worker::run(&server.context, owner, Inheritance { client: Some((client, peer)), ..Inheritance::default() })
         }
@@ -177,6 +187,7 @@ fn become_child(server: &Server, body: &Body) -> io::Result<()> {
             keep.extend(listeners.chain([queue.0.as_raw_fd(), queue.1.as_raw_fd()]));
         }
         Body::Checkpointer => {}
+        Body::Exporter => keep.extend(server.context.metrics.as_ref().map(AsRawFd::as_raw_fd)),
         Body::Template(orders) => {
             keep.extend(listeners.chain([server.context.queue.1.as_raw_fd(), orders.as_raw_fd()]));
         }

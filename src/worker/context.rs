@@ -23,6 +23,8 @@ pub struct Context {
     pub segment: Segment,
     /// The listening sockets; never shut down or set blocking by a child.
     pub listeners: Vec<Listener>,
+    /// Where the exporter serves its figures, if it does.
+    pub metrics: Option<Listener>,
     /// Wakes the postmaster.
     pub wake: Wake,
     /// Wakes the doorman: no worker is idle any more, or one is again.

@@ -258,7 +258,8 @@ fn a_detached_server_is_found_and_stopped() {
 
 /// Voluntary context switches count every time a process slept and was woken.
 fn an_idle_server_does_not_tick() {
-    let server = Server::start(&[]);
+    let exporter = format!("metrics.listen=127.0.0.1:{}", free_port());
+    let server = Server::start(&["engine.kind=sqlite", &exporter]);
     let mut client = server.connect();
     client.simple_query("select 1").unwrap();
     let switches = || -> Vec<String> {

@@ -11,6 +11,7 @@ mod exhaustion;
 mod faults;
 mod floods;
 mod lifecycle;
+mod metrics;
 mod server;
 mod sessions;
 mod template;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         floods::TESTS,
         faults::TESTS,
         lifecycle::TESTS,
+        metrics::TESTS,
         template::TESTS,
     ]
     .concat();
