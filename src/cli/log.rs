@@ -6,10 +6,10 @@ use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::config::LogLevel;
+use crate::config::{LogFormat, LogLevel};
 
 /// Starts logging to standard error. Called once, before the first fork.
-pub fn start(level: LogLevel) {
+pub fn start(level: LogLevel, format: LogFormat) {
     let level = match level {
         LogLevel::Error => log::LevelFilter::Error,
         LogLevel::Warn => log::LevelFilter::Warn,
@@ -19,12 +19,39 @@ pub fn start(level: LogLevel) {
     };
     let _ = env_logger::Builder::new()
         .filter_level(level)
-        .format(|line, record| {
+        .format(move |line, record| {
             let time = line.timestamp_millis();
-            writeln!(line, "{time} [{}] {}: {}", std::process::id(), name(record.level()), record.args())
+            let (process, severity) = (std::process::id(), name(record.level()));
+            match format {
+                LogFormat::Text => writeln!(line, "{time} [{process}] {severity}: {}", record.args()),
+                LogFormat::Json => {
+                    writeln!(line, "{}", json(&time.to_string(), process, severity, &record.args().to_string()))
+                }
+            }
         })
         .target(env_logger::Target::Pipe(Box::new(Unblocked)))
         .try_init();
+}
+
+/// One object, with the keys of PostgreSQL's jsonlog. It must not be cut: a message that would make the line too long is
+/// shortened.
+fn json(time: &str, process: u32, severity: &str, message: &str) -> String {
+    let object = |message: &str| {
+        let object = serde_json::json!({
+            "timestamp": time,
+            "pid": process,
+            "error_severity": severity,
+            "message": message,
+        });
+        object.to_string()
+    };
+    let line = object(message);
+    if line.len() < libc::PIPE_BUF {
+        return line;
+    }
+    // A control character takes six bytes in JSON.
+    let room = (libc::PIPE_BUF - object("").len() - 1) / 6;
+    object(message.get(..message.floor_char_boundary(room)).unwrap_or_default())
 }
 
 /// PostgreSQL's names.
@@ -55,5 +82,22 @@ impl Write for Unblocked {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_json_is_whole_however_long_the_message() {
+        for message in ["short", &"x".repeat(10_000), &"\u{1}".repeat(10_000), &"\u{20ac}\"\n".repeat(2_000)] {
+            let line = json("2000-01-01T00:00:00.000Z", u32::MAX, "WARNING", message);
+            assert!(line.len() < libc::PIPE_BUF && !line.contains('\n'));
+            let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let written = object["message"].as_str().unwrap();
+            assert!(message.starts_with(written) && written.len() >= message.len().min(500));
+            assert_eq!(object["error_severity"], "WARNING");
+        }
     }
 }

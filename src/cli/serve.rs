@@ -58,7 +58,7 @@ pub fn run(arguments: &ServeArguments) -> Outcome {
         }
         None
     };
-    super::log::start(config.log.level);
+    super::log::start(config.log.level, config.log.format);
     signal::ignore_broken_pipes().map_err(|error| error.to_string())?;
     serve(config, sources, &data, report, passed)
 }

@@ -395,7 +395,6 @@ impl Config {
             ("tls.key", self.tls.key.is_some()),
             ("tls.client_ca", self.tls.client_ca.is_some()),
             ("tls.min_version", self.tls.min_version.is_some()),
-            ("log.format = \"json\"", self.log.format == LogFormat::Json),
             ("log.min_duration", self.log.min_duration.nonzero().is_some()),
         ];
         match absent.iter().find(|(_, is_set)| *is_set) {

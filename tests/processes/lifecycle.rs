@@ -24,6 +24,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a_listening_socket_is_taken_over", a_listening_socket_is_taken_over),
     ("a_detached_server_is_found_and_stopped", a_detached_server_is_found_and_stopped),
     ("an_idle_server_does_not_tick", an_idle_server_does_not_tick),
+    ("log_lines_may_be_json", log_lines_may_be_json),
     ("surplus_workers_retire", surplus_workers_retire),
 ];
 
@@ -276,6 +277,21 @@ fn an_idle_server_does_not_tick() {
     // The time in which nothing may happen is what this test is about.
     std::thread::sleep(std::time::Duration::from_millis(1500));
     assert_eq!(switches(), last);
+}
+
+fn log_lines_may_be_json() {
+    let server = Server::start(&["log.format=json", "log.connections=true"]);
+    drop(server.connect());
+    let said = |wanted: &str| {
+        let text = server.log.text();
+        let mut lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.any(|line| {
+            let is_whole = line["timestamp"].is_string() && line["pid"].is_number() && line["error_severity"] == "LOG";
+            is_whole && line["message"].as_str().unwrap().contains(wanted)
+        })
+    };
+    eventually("the session is told of", || said("session of postgres in postgres began"));
+    assert!(said("ready to accept connections"));
 }
 
 fn surplus_workers_retire() {
