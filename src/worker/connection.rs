@@ -26,7 +26,18 @@ use crate::settings::{Settings, Source};
 use crate::system::listener::Peer;
 use crate::system::signal;
 
-/// Serves one connection to its end. True if it came to a session.
+/// What a connection came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// No session: a cancel request, or a client that was refused.
+    Nothing,
+    /// A session, of which nothing is left.
+    Session,
+    /// A session that the engine could not forget: the process must serve no other.
+    Unforgotten,
+}
+
+/// Serves one connection to its end.
 ///
 /// `accepted_us`: when it was accepted, of the monotonic clock.
 pub fn serve(
@@ -36,7 +47,7 @@ pub fn serve(
     client: OwnedFd,
     peer: Peer,
     accepted_us: u64,
-) -> bool {
+) -> Served {
     let waited = Duration::from_micros(shm::clock::monotonic_us().saturating_sub(accepted_us));
     let now = Instant::now();
     let connection = Connection {
@@ -64,7 +75,7 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    fn run(mut self) -> bool {
+    fn run(mut self) -> Served {
         // Dropped before the socket closes, so that a handler never meets a number that is someone else's.
         let guard = signal::guard_client(self.transport.as_fd());
         self.presence.slot().begin_session();
@@ -72,21 +83,24 @@ impl Connection<'_> {
         if budget::is_over(self.context, self.peer, Waiting::default()) {
             self.turn_away();
             drop(guard);
-            return false;
+            return Served::Nothing;
         }
         let served = match self.set_up() {
             Ok(Some(settings)) => {
                 let end = self.engine.serve(&mut self.transport, settings, &self.presence);
                 self.log_end(&end);
-                if let Err(error) = self.engine.end_session() {
-                    log::warn!("the engine could not forget a session: {error}");
+                match self.engine.end_session() {
+                    Ok(()) => Served::Session,
+                    Err(error) => {
+                        log::warn!("the engine could not forget a session, and goes with its process: {error}");
+                        Served::Unforgotten
+                    }
                 }
-                true
             }
-            Ok(None) => false,
+            Ok(None) => Served::Nothing,
             Err(failure) => {
                 self.refuse(failure);
-                false
+                Served::Nothing
             }
         };
         drop(guard);

@@ -18,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use shm::{ExitReason, Owner, Phase, SetupPhase, SlotState};
 
+use self::connection::Served;
 use self::context::Context;
 use self::engine::WarmEngine;
 use self::idle::{Idle, Woken};
@@ -186,10 +187,12 @@ impl<'a> Worker<'a> {
             // The template may be gone, or have enough to do: then the next worker finds out by itself.
             let _ = self.hints.as_ref().map(|hints| pass::send_bytes(hints, &hint));
         }
-        if served {
-            self.sessions_left = self.sessions_left.map(|left| left.saturating_sub(1));
+        match served {
+            Served::Nothing => {}
+            Served::Session => self.sessions_left = self.sessions_left.map(|left| left.saturating_sub(1)),
+            Served::Unforgotten => self.sessions_left = Some(0),
         }
-        served
+        served != Served::Nothing
     }
 
     fn reason_to_leave(&self, served: bool) -> Option<ExitReason> {

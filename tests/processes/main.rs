@@ -10,6 +10,7 @@ use std::time::Instant;
 mod faults;
 mod floods;
 mod lifecycle;
+mod scrub;
 mod server;
 mod sessions;
 mod template;
@@ -18,7 +19,8 @@ type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let tests: Vec<Test> = [sessions::TESTS, floods::TESTS, faults::TESTS, lifecycle::TESTS, template::TESTS].concat();
+    let tests: Vec<Test> =
+        [sessions::TESTS, floods::TESTS, faults::TESTS, lifecycle::TESTS, scrub::TESTS, template::TESTS].concat();
     let mut failed = Vec::new();
     let mut count = 0;
     for (name, test) in tests {

@@ -237,10 +237,14 @@ pub struct Raw {
 
 impl Raw {
     pub fn connect(server: &Server) -> Self {
+        Self::connect_as(server, "postgres", "postgres")
+    }
+
+    pub fn connect_as(server: &Server, user: &str, database: &str) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut raw = Self { stream, received: Vec::new(), pid: Pid::from_raw(0), key: Vec::new() };
-        raw.send(|client| client.startup(Version { minor: 2 }, &[("user", "postgres"), ("database", "postgres")]));
+        raw.send(|client| client.startup(Version { minor: 2 }, &[("user", user), ("database", database)]));
         let (mut pid, mut key) = (0, Vec::new());
         let answer = raw.read_until_ready(|message| {
             if let Backend::BackendKeyData(process, secret) = message {
@@ -255,8 +259,12 @@ impl Raw {
     pub fn send(&mut self, write: impl FnOnce(&mut ClientEncoder<'_>)) {
         let mut bytes = Vec::new();
         write(&mut ClientEncoder::new(&mut bytes));
+        self.send_bytes(&bytes);
+    }
+
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
         // A server that has gone shows in the answer.
-        let _ = self.stream.write_all(&bytes);
+        let _ = self.stream.write_all(bytes);
     }
 
     /// The SQLSTATE when it failed; an error when the connection ended.
