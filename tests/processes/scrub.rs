@@ -350,6 +350,14 @@ fn sleep_in_a_transaction(server: &Server, before: &str) -> Raw {
     client
 }
 
+/// Before that there is no statement that a cancel could end.
+fn wait_until_asleep(server: &Server, process: Pid) {
+    let mut witness = Raw::connect(server);
+    let query = format!("select wait_event from pg_stat_activity where pid = {process}");
+    eventually("the statement sleeps", || ask(&mut witness, &query) == Ok("PgSleep".into()));
+    witness.send(|client| client.terminate());
+}
+
 fn leaves_nothing(server: &Server, process: Pid) {
     let mut next = successor(server, process);
     assert_eq!(ask(&mut next, "select count(*) from t"), Ok("2000".into()));
@@ -376,6 +384,7 @@ fn a_cancelled_transaction_leaves_nothing() {
     for waits in [true, false] {
         let mut client = sleep_in_a_transaction(&server, "select 1");
         let process = client.pid;
+        wait_until_asleep(&server, process);
         cancel(&server, process, &client.key.clone());
         if waits {
             assert_eq!(answer(&mut client), Err("57014".into()));
@@ -419,6 +428,7 @@ fn a_terminated_session_leaves_nothing_with_its_process() {
     let server = start();
     let mut client = sleep_in_a_transaction(&server, "create temp table mine (a int)");
     let process = client.pid;
+    wait_until_asleep(&server, process);
     let mut other = Raw::connect(&server);
     assert_eq!(ask(&mut other, &format!("select pg_terminate_backend({process})")), Ok("t".into()));
     // It is told once, and is not told that the server is ready for it.
