@@ -7,7 +7,7 @@ use super::pool;
 use super::{DataArgument, Outcome, StatusArguments, StopArguments, StopMode};
 use crate::postmaster::lockfile;
 use crate::system::signal::{self, Signal};
-use crate::system::{Pid, parent};
+use crate::system::{Pid, backlog, parent};
 
 /// How often the end of a server is looked for.
 const POLL: Duration = Duration::from_millis(20);
@@ -21,14 +21,16 @@ pub fn status(arguments: &StatusArguments) -> Outcome {
     let segment = running.and_then(pool::segment_of);
     if arguments.json {
         let pid = running.map(Pid::as_raw);
-        let pool = segment.map(pool::as_json);
+        let pool = segment.zip(running).map(|(segment, pid)| pool::as_json(segment, backlog::waiting(pid)));
         println!("{}", serde_json::json!({ "data": data, "running": pid.is_some(), "pid": pid, "pool": pool }));
     } else {
         match running {
             Some(pid) => println!("server is running (PID {pid}) on {}", data.display()),
             None => println!("no server is running on {}", data.display()),
         }
-        segment.iter().for_each(|segment| print!("{}", pool::as_text(*segment)));
+        if let Some((segment, pid)) = segment.zip(running) {
+            print!("{}", pool::as_text(segment, backlog::waiting(pid)));
+        }
     }
     Ok(if running.is_some() { ExitCode::SUCCESS } else { ExitCode::from(NOT_RUNNING) })
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::socket::{MsgFlags, send};
-use shm::{Counter, Owner, Phase, ShutdownMode, SlotState};
+use shm::{Counter, Owner, Phase, SetupPhase, ShutdownMode, SlotState};
 
 use self::look::{Look, look};
 use crate::config::Model;
@@ -314,6 +314,7 @@ impl<'a> Doorman<'a> {
             if pass::send(&self.context.queue.0, &accepted_us.to_ne_bytes(), &client.socket).is_err() {
                 break;
             }
+            self.context.segment.statistics().setup(SetupPhase::AcceptQueue).record(waited_us);
             self.drop_client(index);
             // In the classic model it is the postmaster who takes them.
             if self.context.config.pool.model == Model::ForkOnAccept {

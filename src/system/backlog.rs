@@ -166,7 +166,10 @@ mod tests {
         let (accepted, _) = listener.accept().expect("accepts");
         let told = waited(&accepted).expect("TCP tells");
         // A tick of the clock is at most 10 ms.
-        assert!(told + Duration::from_millis(20) >= waited_for && told <= begun.elapsed() + Duration::from_millis(20), "{told:?}, {waited_for:?}");
+        assert!(
+            told + Duration::from_millis(20) >= waited_for && told <= begun.elapsed() + Duration::from_millis(20),
+            "{told:?}, {waited_for:?}"
+        );
         let (one, _) = UnixStream::pair().expect("a pair");
         assert_eq!(waited(&one), None);
     }

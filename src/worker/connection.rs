@@ -3,7 +3,7 @@
 //! Order: start-up packet, access rules and authentication, role and database, then one send for everything up
 //! to the first ReadyForQuery. One deadline covers all of it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use super::budget::{self, Waiting};
 use super::cancel::cancel;
 use super::context::Context;
 use super::engine::WarmEngine;
+use super::idle::Accepted;
 use super::presence::Presence;
 use super::startup::{self, Failure, Opening, Request};
 use super::transport::Transport;
@@ -39,14 +40,13 @@ pub enum Served {
 
 /// Serves one connection to its end.
 ///
-/// `accepted_us`: when it was accepted, of the monotonic clock.
+/// `engine_us`: how long it has waited for the engine to be opened.
 pub fn serve(
     context: &Context,
     presence: &Presence,
     engine: &mut WarmEngine,
-    client: OwnedFd,
-    peer: Peer,
-    accepted_us: u64,
+    Accepted { client, peer, accepted_us }: Accepted,
+    engine_us: u64,
 ) -> Served {
     let waited = Duration::from_micros(shm::clock::monotonic_us().saturating_sub(accepted_us));
     let now = Instant::now();
@@ -59,6 +59,7 @@ pub fn serve(
         accepted: now.checked_sub(waited).unwrap_or(now),
         accepted_us: shm::clock::wall_us(),
         phase_began: now,
+        engine_us,
     };
     connection.run()
 }
@@ -72,6 +73,7 @@ struct Connection<'a> {
     accepted: Instant,
     accepted_us: u64,
     phase_began: Instant,
+    engine_us: u64,
 }
 
 impl Connection<'_> {
@@ -176,6 +178,9 @@ impl Connection<'_> {
     ) -> Result<crate::settings::Shared, Failure> {
         let settings = Arc::new(Mutex::new(self.settings(request, role)?));
         self.engine.begin_session(role, database, &settings)?;
+        let engine_us = self.engine_us.saturating_add(elapsed_us(self.phase_began));
+        self.context.segment.statistics().setup(SetupPhase::Engine).record(engine_us);
+        self.phase_began = Instant::now();
         let mut key = [0; 32];
         let Some(key) = key.get_mut(..request.version.cancel_key_length()) else {
             return Err(Error::internal("cancel key length").into());

@@ -89,7 +89,7 @@ impl<'a> Idle<'a> {
                 }
             }
             let listener = usize::try_from(number).ok().and_then(|number| self.context.listeners.get(number));
-            match listener.map(|listener| listener.accept()) {
+            match listener.map(|listener| self.context.accept(listener)) {
                 Some(Ok(Some(accepted))) => return Ok(Woken::Client(Accepted::now(accepted))),
                 Some(Ok(None)) | None => {}
                 // Shut down by the postmaster, which has set the word before.
@@ -111,7 +111,7 @@ impl<'a> Idle<'a> {
     }
 
     fn try_all(&self) -> Option<Accepted> {
-        let accept = || self.context.listeners.iter().find_map(|listener| listener.accept().ok().flatten());
+        let accept = || self.context.listeners.iter().find_map(|listener| self.context.accept(listener).ok().flatten());
         self.take_queued().or_else(|| accept().map(Accepted::now))
     }
 

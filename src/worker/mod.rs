@@ -21,7 +21,7 @@ use shm::{ExitReason, Owner, Phase, SetupPhase, SlotState};
 use self::connection::Served;
 use self::context::Context;
 use self::engine::WarmEngine;
-use self::idle::{Idle, Woken};
+use self::idle::{Accepted, Idle, Woken};
 use self::presence::Presence;
 use crate::system::fork::exit_now;
 use crate::system::listener::Peer;
@@ -127,8 +127,8 @@ impl<'a> Worker<'a> {
             let accepted_us = self.presence.slot().started_us();
             let statistics = self.context.segment.statistics();
             statistics.setup(SetupPhase::Fork).record(self.started_us.saturating_sub(accepted_us));
-            statistics.setup(SetupPhase::EngineStart).record(self.opened_us.saturating_sub(self.started_us));
-            self.serve(client, peer, accepted_us);
+            let engine_us = self.opened_us.saturating_sub(self.started_us);
+            self.serve(Accepted { client, peer, accepted_us }, engine_us);
             self.leave(ExitReason::Recycled)
         }
         self.presence.go(SlotState::Starting, SlotState::Idle);
@@ -145,7 +145,7 @@ impl<'a> Worker<'a> {
                     Some(accepted) => {
                         self.claim();
                         signal::unblock_all().map_err(|error| error.to_string())?;
-                        self.serve(accepted.client, accepted.peer, accepted.accepted_us);
+                        self.serve(accepted, 0);
                         self.leave(reason)
                     }
                     None => self.leave(reason),
@@ -153,7 +153,7 @@ impl<'a> Worker<'a> {
             };
             self.claim();
             signal::unblock_all().map_err(|error| error.to_string())?;
-            let served = self.serve(accepted.client, accepted.peer, accepted.accepted_us);
+            let served = self.serve(accepted, 0);
             if let Some(reason) = self.reason_to_leave(served) {
                 self.leave(reason)
             }
@@ -178,10 +178,11 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Serves one connection, accepted at that time of the monotonic clock. Says whether it was a session.
-    fn serve(&mut self, client: OwnedFd, peer: Peer, accepted_us: u64) -> bool {
+    /// Serves one connection; `engine_us`: how long it has waited for the engine to be opened. Says whether it was a
+    /// session.
+    fn serve(&mut self, accepted: Accepted, engine_us: u64) -> bool {
         fault::point("after-accept");
-        let served = connection::serve(self.context, &self.presence, &mut self.engine, client, peer, accepted_us);
+        let served = connection::serve(self.context, &self.presence, &mut self.engine, accepted, engine_us);
         self.presence.end_session();
         for hint in self.engine.take_hints() {
             // The template may be gone, or have enough to do: then the next worker finds out by itself.

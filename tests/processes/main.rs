@@ -14,13 +14,15 @@ mod scrub;
 mod server;
 mod sessions;
 mod template;
+mod views;
 
 type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let tests: Vec<Test> =
-        [sessions::TESTS, floods::TESTS, faults::TESTS, lifecycle::TESTS, scrub::TESTS, template::TESTS].concat();
+        [sessions::TESTS, floods::TESTS, faults::TESTS, lifecycle::TESTS, scrub::TESTS, template::TESTS, views::TESTS]
+            .concat();
     let mut failed = Vec::new();
     let mut count = 0;
     for (name, test) in tests {
