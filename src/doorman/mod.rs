@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::socket::{MsgFlags, send};
-use shm::{Counter, Owner, Phase, SetupPhase, ShutdownMode, SlotState};
+use shm::{Counter, Owner, Phase, SetupPhase, ShutdownMode, Slot, SlotState, WaitEvent};
 
 use self::look::{Look, look};
 use crate::config::Model;
@@ -84,6 +84,7 @@ struct Client {
 
 struct Doorman<'a> {
     context: &'a Context,
+    slot: &'a Slot,
     poll: Poll,
     signals: SignalQueue,
     clients: Vec<Option<Client>>,
@@ -110,6 +111,7 @@ impl<'a> Doorman<'a> {
         let (clients, order) = (Vec::new(), VecDeque::new());
         Ok(Self {
             context,
+            slot: context.segment.slot(owner.slot),
             poll,
             signals,
             clients,
@@ -123,7 +125,10 @@ impl<'a> Doorman<'a> {
     fn live(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
         loop {
-            match self.poll.poll(&mut events, self.timeout()) {
+            self.slot.set_wait_event(WaitEvent::BackgroundLoop);
+            let polled = self.poll.poll(&mut events, self.timeout());
+            self.slot.set_wait_event(WaitEvent::None);
+            match polled {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }

@@ -22,7 +22,7 @@ mod simple;
 mod statement;
 
 pub use client::End;
-pub use interrupts::{Activity, Interrupts, State, Undisturbed};
+pub use interrupts::{Activity, Interrupts, State, Undisturbed, Wait};
 
 use std::convert::Infallible;
 use std::time::Duration;

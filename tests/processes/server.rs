@@ -256,6 +256,11 @@ impl Raw {
         raw
     }
 
+    /// The port that it connects from.
+    pub fn local_port(&self) -> u16 {
+        self.stream.local_addr().unwrap().port()
+    }
+
     pub fn send(&mut self, write: impl FnOnce(&mut ClientEncoder<'_>)) {
         let mut bytes = Vec::new();
         write(&mut ClientEncoder::new(&mut bytes));
