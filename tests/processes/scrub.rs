@@ -251,9 +251,11 @@ fn transactions_do_not_outlive_their_session() {
     ]);
 }
 
-/// What a client has sent when it vanishes.
+/// What a client has sent when it vanishes, and how it sends that.
+type Vanishing = (&'static str, fn(&mut Raw));
+
 fn clients_that_vanish_in_the_middle_leave_nothing() {
-    let cases: &[(&str, fn(&mut Raw))] = &[
+    let cases: &[Vanishing] = &[
         ("COPY in", |client| {
             let _ = client.query("begin").unwrap();
             client.send(|client| client.query("copy t from stdin"));

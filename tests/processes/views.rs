@@ -109,6 +109,12 @@ fn status_names_why_workers_ended() {
     assert!(times.is_sorted() && times[0] > 0, "{times:?}");
     let text = Command::new(env!("CARGO_BIN_EXE_pgprefork")).args(["status", "--data"]).arg(&server.data).output();
     let text = String::from_utf8(text.unwrap().stdout).unwrap();
+    // Somebody who reads no more than a line.
+    let mut status = Command::new(env!("CARGO_BIN_EXE_pgprefork"));
+    status.args(["status", "--json", "--data"]).arg(&server.data).stdout(std::process::Stdio::piped());
+    let mut child = status.spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
     for part in [
         "workers: ",
         " idle, ",
