@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::process::{Command, Stdio};
 use std::thread;
 
 use postgres::error::SqlState;
@@ -54,17 +55,37 @@ fn a_cancel_request_stops_what_sleeps_and_what_computes() {
 }
 
 #[test]
-fn pg_cancel_backend_stops_the_statement_and_pg_terminate_backend_the_session() {
+fn pg_cancel_backend_stops_the_statement() {
     let server = Server::start(&[]);
     let mut watcher = connect(&server);
-    for (function, sqlstate) in [("pg_cancel_backend", "57014"), ("pg_terminate_backend", "57P01")] {
-        let mut client = connect(&server);
-        let pid = pid(&mut client);
-        let running = thread::spawn(move || client.simple_query("select pg_sleep(60)").expect_err("it was stopped"));
-        wait_for(&mut watcher, pid, "query like '%pg_sleep%'");
-        assert!(watcher.query_one(&format!("select {function}({pid})"), &[]).expect("a row").get::<_, bool>(0));
-        assert_eq!(code(&running.join().expect("the session")), sqlstate);
-    }
+    let mut client = connect(&server);
+    let pid = pid(&mut client);
+    let running = thread::spawn(move || client.simple_query("select pg_sleep(60)").expect_err("it was stopped"));
+    wait_for(&mut watcher, pid, "query like '%pg_sleep%'");
+    assert!(watcher.query_one(&format!("select pg_cancel_backend({pid})"), &[]).expect("a row").get::<_, bool>(0));
+    assert_eq!(code(&running.join().expect("the session")), "57014");
+}
+
+/// With psql: the driver forgets what it was told when the connection's end comes with it.
+#[test]
+fn pg_terminate_backend_ends_the_session_with_a_fatal_error() {
+    let server = Server::start(&[]);
+    let mut watcher = connect(&server);
+    let mut psql = Command::new("psql");
+    psql.args(["-X", "-v", "VERBOSITY=verbose", "-c", "select pg_sleep(60)", &server.connection_string()]);
+    let psql = psql.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("psql is installed");
+    let mut pid = 0;
+    wait_until("psql's statement runs", || {
+        let query = "select pid from pg_stat_activity where query = 'select pg_sleep(60)' and state = 'active'";
+        let row = watcher.query_opt(query, &[]).expect("rows");
+        pid = row.map_or(0, |row| row.get(0));
+        pid != 0
+    });
+    assert!(watcher.query_one(&format!("select pg_terminate_backend({pid})"), &[]).expect("a row").get::<_, bool>(0));
+    let output = psql.wait_with_output().expect("psql's output");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("FATAL:  57P01: terminating connection due to administrator command\n"), "{said}");
+    assert_eq!(said.matches("57P01").count(), 1, "{said}");
 }
 
 #[test]

@@ -14,19 +14,23 @@ const BUCKETS: usize = (VALUE_BITS - SUB_BITS + 1) as usize * SUB_BUCKETS;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum SetupPhase {
-    /// In the kernel's queue or the doorman's, until a process took the connection.
+    /// In the doorman's queue, or else in the kernel's. The kernel does not say when a connection came to its queue:
+    /// it is taken from the last acknowledgement of the client's, to a tick of its clock (1 to 10 ms), and may be too
+    /// short, never too long. It says nothing of Unix sockets: these count only when they were in the doorman's queue.
+    /// Connections are counted here, cancel requests included; sessions in all other phases.
     AcceptQueue = 0,
     /// fork, where it lies on the client's path.
     Fork,
-    /// Opening the engine, where it lies on the client's path.
-    EngineStart,
+    /// Opening the engine or the client's database, as far as it was not open when the client came, and telling it
+    /// of the session.
+    Engine,
     /// Until the start-up packet was complete.
     StartupPacket,
     /// TLS handshake.
     Tls,
     /// Access rules and authentication.
     Authentication,
-    /// From authentication to ReadyForQuery.
+    /// From there to ReadyForQuery, without the engine's part.
     Ready,
     /// From accept to ReadyForQuery.
     Total,
@@ -37,7 +41,7 @@ impl SetupPhase {
     pub const ALL: [SetupPhase; 8] = [
         SetupPhase::AcceptQueue,
         SetupPhase::Fork,
-        SetupPhase::EngineStart,
+        SetupPhase::Engine,
         SetupPhase::StartupPacket,
         SetupPhase::Tls,
         SetupPhase::Authentication,
@@ -50,7 +54,7 @@ impl SetupPhase {
         match self {
             SetupPhase::AcceptQueue => "accept_queue",
             SetupPhase::Fork => "fork",
-            SetupPhase::EngineStart => "engine_start",
+            SetupPhase::Engine => "engine",
             SetupPhase::StartupPacket => "startup_packet",
             SetupPhase::Tls => "tls",
             SetupPhase::Authentication => "authentication",

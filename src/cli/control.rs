@@ -1,5 +1,6 @@
 //! Commands to a running server: found by its lock file, told by signals.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use super::pool;
 use super::{DataArgument, Outcome, StatusArguments, StopArguments, StopMode};
 use crate::postmaster::lockfile;
 use crate::system::signal::{self, Signal};
-use crate::system::{Pid, parent};
+use crate::system::{Pid, backlog, parent};
 
 /// How often the end of a server is looked for.
 const POLL: Duration = Duration::from_millis(20);
@@ -19,17 +20,20 @@ pub fn status(arguments: &StatusArguments) -> Outcome {
     let data = arguments.data.directory()?;
     let running = find(&arguments.data)?;
     let segment = running.and_then(pool::segment_of);
-    if arguments.json {
+    let text = if arguments.json {
         let pid = running.map(Pid::as_raw);
-        let pool = segment.map(pool::as_json);
-        println!("{}", serde_json::json!({ "data": data, "running": pid.is_some(), "pid": pid, "pool": pool }));
+        let pool = segment.zip(running).map(|(segment, pid)| pool::as_json(segment, backlog::waiting(pid)));
+        serde_json::json!({ "data": data, "running": pid.is_some(), "pid": pid, "pool": pool }).to_string() + "\n"
     } else {
-        match running {
-            Some(pid) => println!("server is running (PID {pid}) on {}", data.display()),
-            None => println!("no server is running on {}", data.display()),
-        }
-        segment.iter().for_each(|segment| print!("{}", pool::as_text(*segment)));
-    }
+        let running_text = match running {
+            Some(pid) => format!("server is running (PID {pid}) on {}\n", data.display()),
+            None => format!("no server is running on {}\n", data.display()),
+        };
+        let pool = segment.zip(running).map(|(segment, pid)| pool::as_text(segment, backlog::waiting(pid)));
+        running_text + &pool.unwrap_or_default()
+    };
+    // Whoever has read enough may close the pipe.
+    drop(io::stdout().write_all(text.as_bytes()));
     Ok(if running.is_some() { ExitCode::SUCCESS } else { ExitCode::from(NOT_RUNNING) })
 }
 

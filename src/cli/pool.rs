@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use shm::{Counter, ExitReason, Segment, SetupPhase};
 
 use crate::system::Pid;
+use crate::system::signal::Signal;
 
 /// The segment of a postmaster, through the kernel's list of its descriptors. None for somebody who may not look.
 pub(super) fn segment_of(pid: Pid) -> Option<Segment> {
@@ -19,15 +20,20 @@ pub(super) fn segment_of(pid: Pid) -> Option<Segment> {
 }
 
 /// Everything, for machines.
-pub(super) fn as_json(segment: Segment) -> Value {
+pub(super) fn as_json(segment: Segment, listen_queue: Option<u32>) -> Value {
     let (pool, census) = (segment.pool(), segment.census());
     let counters: serde_json::Map<String, Value> =
         Counter::ALL.iter().map(|counter| (counter.name().to_owned(), json!(pool.counter(*counter)))).collect();
     let exits: serde_json::Map<String, Value> =
         ExitReason::ALL.iter().map(|reason| (reason.name().to_owned(), json!(pool.exits(*reason)))).collect();
     let phases: serde_json::Map<String, Value> = phases(segment)
-        .map(|(name, count, p50, p99)| (name.to_owned(), json!({ "count": count, "p50_us": p50, "p99_us": p99 })))
+        .map(|(name, count, [p50, p95, p99, max])| {
+            let times = json!({ "count": count, "p50_us": p50, "p95_us": p95, "p99_us": p99, "max_us": max });
+            (name.to_owned(), times)
+        })
         .collect();
+    let crashes: serde_json::Map<String, Value> =
+        crashes(segment).map(|(name, count)| (name.to_owned(), json!(count))).collect();
     json!({
         "starting": census.starting,
         "idle": census.idle,
@@ -36,24 +42,27 @@ pub(super) fn as_json(segment: Segment) -> Value {
         "leaving": census.leaving,
         "stopped": census.stopped,
         "queued": pool.queued(),
+        "listen_queue": listen_queue,
         "started_us": pool.started_us(),
         "configuration_generation": pool.configuration_generation(),
         "counters": counters,
         "exits": exits,
+        "crashes_by_signal": crashes,
         "connection_phases": phases,
     })
 }
 
 /// At a glance, for people.
-pub(super) fn as_text(segment: Segment) -> String {
+pub(super) fn as_text(segment: Segment, listen_queue: Option<u32>) -> String {
     let (pool, census) = (segment.pool(), segment.census());
     let mut text = format!(
-        "workers: {} idle, {} starting, {} connecting, {} serving\nclients: {} waiting, {} served, {} refused\n",
+        "workers: {} idle, {} starting, {} connecting, {} serving\nclients: {} waiting{}, {} served, {} refused\n",
         census.idle,
         census.starting,
         census.connecting,
         census.serving,
         pool.queued(),
+        listen_queue.map_or_else(String::new, |waiting| format!(", {waiting} in the listen queues")),
         pool.counter(Counter::Sessions),
         pool.counter(Counter::Refused),
     );
@@ -66,16 +75,27 @@ pub(super) fn as_text(segment: Segment) -> String {
     if !ended.is_empty() {
         text += &format!("workers ended: {}\n", ended.join(", "));
     }
-    for (name, count, p50, p99) in phases(segment) {
-        text += &format!("{name}: {count} times, median {p50} us, 99th percentile {p99} us\n");
+    let crashed: Vec<String> = crashes(segment).map(|(name, count)| format!("{count} {name}")).collect();
+    if !crashed.is_empty() {
+        text += &format!("crashed by signal: {}\n", crashed.join(", "));
+    }
+    for (name, count, [p50, p95, p99, max]) in phases(segment) {
+        text += &format!("{name}: {count} times, median {p50} us, 95 % {p95} us, 99 % {p99} us, longest {max} us\n");
     }
     text
 }
 
-/// Name, count, median and 99th percentile of each phase that has happened.
-fn phases(segment: Segment) -> impl Iterator<Item = (&'static str, u64, u64, u64)> {
+/// Workers that a signal ended, by its name.
+fn crashes(segment: Segment) -> impl Iterator<Item = (&'static str, u64)> {
+    let ended = Signal::iterator().map(move |signal| (signal.as_str(), segment.pool().crashes(signal as i32)));
+    ended.filter(|(_, count)| *count > 0)
+}
+
+/// Name, count, median, 95th and 99th percentile and maximum of each phase that has happened.
+fn phases(segment: Segment) -> impl Iterator<Item = (&'static str, u64, [u64; 4])> {
     SetupPhase::ALL.into_iter().filter_map(move |phase| {
         let histogram = segment.statistics().setup(phase).snapshot();
-        Some((phase.name(), histogram.count(), histogram.percentile(50.0)?, histogram.percentile(99.0)?))
+        let at = |percent| histogram.percentile(percent);
+        Some((phase.name(), histogram.count(), [at(50.0)?, at(95.0)?, at(99.0)?, at(100.0)?]))
     })
 }

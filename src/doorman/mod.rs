@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::socket::{MsgFlags, send};
-use shm::{Counter, Owner, Phase, ShutdownMode, SlotState};
+use shm::{Counter, Owner, Phase, SetupPhase, ShutdownMode, Slot, SlotState, WaitEvent};
 
 use self::look::{Look, look};
 use crate::config::Model;
@@ -86,6 +86,7 @@ struct Client {
 struct Doorman<'a> {
     context: &'a Context,
     owner: Owner,
+    slot: &'a Slot,
     poll: Poll,
     signals: SignalQueue,
     clients: Vec<Option<Client>>,
@@ -112,6 +113,7 @@ impl<'a> Doorman<'a> {
         let (clients, order) = (Vec::new(), VecDeque::new());
         Ok(Self {
             context,
+            slot: context.segment.slot(owner.slot),
             owner,
             poll,
             signals,
@@ -126,7 +128,10 @@ impl<'a> Doorman<'a> {
     fn live(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
         loop {
-            match self.poll.poll(&mut events, self.timeout()) {
+            self.slot.set_wait_event(WaitEvent::BackgroundLoop);
+            let polled = self.poll.poll(&mut events, self.timeout());
+            self.slot.set_wait_event(WaitEvent::None);
+            match polled {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
@@ -350,12 +355,14 @@ impl<'a> Doorman<'a> {
             let Some(client) = self.clients.get(index).and_then(Option::as_ref) else { break };
             // The wait for a worker is not the client's: authentication_timeout stands still meanwhile.
             let now_us = shm::clock::monotonic_us();
-            let accepted_us = client.accepted_us.saturating_add(now_us.saturating_sub(client.queued_us));
+            let waited_us = now_us.saturating_sub(client.queued_us);
+            let accepted_us = client.accepted_us.saturating_add(waited_us);
             let rest_us = client.deadline.saturating_duration_since(Instant::now()).as_micros();
             let deadline_us = now_us.saturating_add(u64::try_from(rest_us).unwrap_or(0));
             if pass::hand_over(&self.context.queue.0, &client.socket, accepted_us, deadline_us).is_err() {
                 break;
             }
+            self.context.segment.statistics().setup(SetupPhase::AcceptQueue).record(waited_us);
             self.drop_client(index);
             // In the classic model it is the postmaster who takes them.
             if self.context.config.pool.model == Model::ForkOnAccept {

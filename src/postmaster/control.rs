@@ -12,7 +12,6 @@ use crate::auth::{Maps, Rules};
 use crate::config::{Config, Model};
 use crate::doorman::FREE_SLOTS_KEPT;
 use crate::system::Pid;
-use crate::system::listener::Listener;
 use crate::system::pass;
 use crate::system::signal::{self, Signal};
 
@@ -199,7 +198,7 @@ impl Postmaster {
                 let accepted = match number.checked_sub(1) {
                     None => pass::take_client(&context.queue.1)
                         .map(|handed| handed.map(|handed| (handed.socket, handed.peer))),
-                    Some(number) => context.listeners.get(number).map_or(Ok(None), Listener::accept),
+                    Some(number) => context.listeners.get(number).map_or(Ok(None), |listener| context.accept(listener)),
                 };
                 match accepted {
                     Ok(Some((client, peer))) => {

@@ -5,7 +5,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::interrupts::Interrupts;
+use super::interrupts::{Interrupts, Wait};
 use crate::error::{Condition, Error};
 use crate::protocol::frame;
 use crate::protocol::{Encoder, Frame, Next, Severity, Violation};
@@ -155,10 +155,16 @@ impl<'a> Client<'a> {
         let received = if waiting == Waiting::AwaitedCommand && self.transport.receive_soon() {
             Received::Bytes
         } else {
+            if waiting == Waiting::CopyData {
+                interrupts.waits(Some(Wait::Read));
+            }
             let received = self.transport.receive(&mut || {
                 cancelled |= interrupts.take_cancel();
                 interrupts.terminate_requested() || (cancelled && waiting == Waiting::CopyData)
             });
+            if waiting == Waiting::CopyData {
+                interrupts.waits(None);
+            }
             received.map_err(End::Io)?
         };
         self.check_termination()?;
@@ -176,7 +182,18 @@ impl<'a> Client<'a> {
     /// Sends what is gathered.
     pub fn send(&mut self) -> Result<(), End> {
         let interrupts = &mut *self.interrupts;
-        match self.transport.send(&mut || interrupts.terminate_requested()) {
+        let mut waited = false;
+        // Asked when the client's socket is full.
+        let sent = self.transport.send(&mut || {
+            if !std::mem::replace(&mut waited, true) {
+                interrupts.waits(Some(Wait::Write));
+            }
+            interrupts.terminate_requested()
+        });
+        if waited {
+            interrupts.waits(None);
+        }
+        match sent {
             Ok(Sent::All) => Ok(()),
             // It does not read, so it cannot be told either.
             Ok(Sent::Interrupted) => Err(End::Terminated),

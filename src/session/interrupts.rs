@@ -8,6 +8,19 @@ pub trait Interrupts {
     fn take_cancel(&mut self) -> bool;
     /// Whether the session is to end. Stays true.
     fn terminate_requested(&mut self) -> bool;
+    /// In the middle of a statement, the session waits for its client's socket, or no longer does.
+    fn waits(&mut self, wait: Option<Wait>) {
+        let _ = wait;
+    }
+}
+
+/// What a statement may wait for at its client's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// COPY data.
+    Read,
+    /// Room for more.
+    Write,
 }
 
 /// What a session is doing, in the words of `pg_stat_activity.state`.

@@ -22,7 +22,7 @@ mod simple;
 mod statement;
 
 pub use client::End;
-pub use interrupts::{Activity, Interrupts, State, Undisturbed};
+pub use interrupts::{Activity, Interrupts, State, Undisturbed, Wait};
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl<E: Engine> Session<'_, E> {
             self.client.check_termination()?;
             match self.message() {
                 Ok(()) => {}
-                Err(Stop::Error(error)) => self.report(&error),
+                Err(Stop::Error(error)) => self.report(&error)?,
                 Err(Stop::End(end)) => return Err(end),
             }
         }
@@ -190,7 +190,7 @@ impl<E: Engine> Session<'_, E> {
                 self.keep_text(text);
                 match ran {
                     Ok(()) => {}
-                    Err(Stop::Error(error)) => self.report(&error),
+                    Err(Stop::Error(error)) => self.report(&error)?,
                     Err(end) => return Err(end),
                 }
                 self.ready();
@@ -205,7 +205,7 @@ impl<E: Engine> Session<'_, E> {
             Work::Sync => {
                 self.skipping = false;
                 if let Err(error) = self.core.end_series() {
-                    self.report(&error);
+                    self.report(&error)?;
                 }
                 self.ready();
             }
@@ -257,7 +257,7 @@ impl<E: Engine> Session<'_, E> {
         match (work, kind) {
             (Ok(work), _) => Ok(work),
             (Err(error), b'Q' | b'F') => {
-                self.report(&error);
+                self.report(&error)?;
                 Ok(Work::Ready)
             }
             (Err(error), _) => {
@@ -267,11 +267,16 @@ impl<E: Engine> Session<'_, E> {
         }
     }
 
-    /// Tells the client of an error that the session survives.
-    fn report(&mut self, error: &Error) {
+    /// Tells the client of an error that the session survives. One that says that the session is to end is told
+    /// once, as FATAL.
+    fn report(&mut self, error: &Error) -> Result<(), End> {
+        if error.condition() == Condition::AdminShutdown {
+            self.client.check_termination()?;
+        }
         self.core.fail();
         self.client.out().error_response(Severity::Error, error);
         self.send_due = true;
+        Ok(())
     }
 
     fn ready(&mut self) {

@@ -9,7 +9,7 @@
 //! Points of a worker: `after-accept`, `authenticating`, `writing-slot` (half of a statement's description is in
 //! its slot). Of storage: `queueing-for-writer-lock`, `holding-writer-lock`, `after-begun`, `after-wal-append`,
 //! `leading-sync`, `after-sync`, `holding-read-mark`, `checkpointing`, `finishing-checkpoint`. System calls:
-//! `syncing-wal`, `syncing-database`.
+//! `syncing-wal`, `syncing-database`, and `forgetting-session`, which is no system call but fails like one.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -3,7 +3,7 @@
 //! Order: start-up packet, access rules and authentication, role and database, then one send for everything up
 //! to the first ReadyForQuery. One deadline covers all of it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use super::budget::{self, Waiting};
 use super::cancel::cancel;
 use super::context::Context;
 use super::engine::WarmEngine;
+use super::idle::Accepted;
 use super::presence::Presence;
 use super::startup::{self, Failure, Opening, Request};
 use super::transport::Transport;
@@ -26,17 +27,27 @@ use crate::settings::{Settings, Source};
 use crate::system::listener::Peer;
 use crate::system::signal;
 
-/// Serves one connection to its end. True if it came to a session.
+/// What a connection came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// No session: a cancel request, or a client that was refused.
+    Nothing,
+    /// A session, of which nothing is left.
+    Session,
+    /// A session that the engine could not forget: the process must serve no other.
+    Unforgotten,
+}
+
+/// Serves one connection to its end.
 ///
-/// `accepted_us`: when it was accepted, of the monotonic clock.
+/// `engine_us`: how long it has waited for the engine to be opened.
 pub fn serve(
     context: &Context,
     presence: &Presence,
     engine: &mut WarmEngine,
-    client: OwnedFd,
-    peer: Peer,
-    accepted_us: u64,
-) -> bool {
+    Accepted { client, peer, accepted_us }: Accepted,
+    engine_us: u64,
+) -> Served {
     let waited = Duration::from_micros(shm::clock::monotonic_us().saturating_sub(accepted_us));
     let now = Instant::now();
     let connection = Connection {
@@ -48,6 +59,7 @@ pub fn serve(
         accepted: now.checked_sub(waited).unwrap_or(now),
         accepted_us: shm::clock::wall_us(),
         phase_began: now,
+        engine_us,
     };
     connection.run()
 }
@@ -61,10 +73,11 @@ struct Connection<'a> {
     accepted: Instant,
     accepted_us: u64,
     phase_began: Instant,
+    engine_us: u64,
 }
 
 impl Connection<'_> {
-    fn run(mut self) -> bool {
+    fn run(mut self) -> Served {
         // Dropped before the socket closes, so that a handler never meets a number that is someone else's.
         let guard = signal::guard_client(self.transport.as_fd());
         self.presence.slot().begin_session();
@@ -72,21 +85,24 @@ impl Connection<'_> {
         if budget::is_over(self.context, self.peer, Waiting::default()) {
             self.turn_away();
             drop(guard);
-            return false;
+            return Served::Nothing;
         }
         let served = match self.set_up() {
             Ok(Some(settings)) => {
                 let end = self.engine.serve(&mut self.transport, settings, &self.presence);
                 self.log_end(&end);
-                if let Err(error) = self.engine.end_session() {
-                    log::warn!("the engine could not forget a session: {error}");
+                match self.engine.end_session() {
+                    Ok(()) => Served::Session,
+                    Err(error) => {
+                        log::warn!("the engine could not forget a session, and goes with its process: {error}");
+                        Served::Unforgotten
+                    }
                 }
-                true
             }
-            Ok(None) => false,
+            Ok(None) => Served::Nothing,
             Err(failure) => {
                 self.refuse(failure);
-                false
+                Served::Nothing
             }
         };
         drop(guard);
@@ -162,6 +178,9 @@ impl Connection<'_> {
     ) -> Result<crate::settings::Shared, Failure> {
         let settings = Arc::new(Mutex::new(self.settings(request, role)?));
         self.engine.begin_session(role, database, &settings)?;
+        let engine_us = self.engine_us.saturating_add(elapsed_us(self.phase_began));
+        self.context.segment.statistics().setup(SetupPhase::Engine).record(engine_us);
+        self.phase_began = Instant::now();
         let mut key = [0; 32];
         let Some(key) = key.get_mut(..request.version.cancel_key_length()) else {
             return Err(Error::internal("cancel key length").into());

@@ -1,13 +1,15 @@
 //! What every process of the server has from the postmaster, as it was at fork.
 
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use shm::Segment;
+use shm::{Segment, SetupPhase};
 
 use crate::auth::{Maps, Rules};
 use crate::config::Config;
 use crate::system::Pid;
-use crate::system::listener::Listener;
+use crate::system::backlog;
+use crate::system::listener::{Listener, Peer};
 use crate::system::wake::Wake;
 
 /// See the module's description.
@@ -43,6 +45,18 @@ impl Context {
         if self.segment.pool().claim_wake() {
             self.wake.wake();
         }
+    }
+
+    /// Accepts a client for a session, and notes how long it has waited, where the kernel tells.
+    pub fn accept(&self, listener: &Listener) -> io::Result<Option<(OwnedFd, Peer)>> {
+        let accepted = listener.accept()?;
+        if let Some((client, Peer::Tcp(_))) = &accepted
+            && let Some(waited) = backlog::waited(client)
+        {
+            let waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+            self.segment.statistics().setup(SetupPhase::AcceptQueue).record(waited_us);
+        }
+        Ok(accepted)
     }
 
     /// Descriptors that any child keeps: what wakes postmaster, doorman and workers, and the segment's file.

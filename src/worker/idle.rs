@@ -105,7 +105,7 @@ impl<'a> Idle<'a> {
                 }
             };
             let listener = usize::try_from(number).ok().and_then(|number| self.context.listeners.get(number));
-            match listener.map(|listener| listener.accept()) {
+            match listener.map(|listener| self.context.accept(listener)) {
                 Some(Ok(Some(accepted))) => {
                     self.is_failing = false;
                     return Ok(Woken::Client(Accepted::now(accepted)));
@@ -140,7 +140,7 @@ impl<'a> Idle<'a> {
     fn look(&self) -> Option<Accepted> {
         // Taken before looking: who asks for a look afterwards gets one.
         self.context.look.take();
-        let accept = || self.context.listeners.iter().find_map(|listener| listener.accept().ok().flatten());
+        let accept = || self.context.listeners.iter().find_map(|listener| self.context.accept(listener).ok().flatten());
         let found = self.take_queued().or_else(|| accept().map(Accepted::now));
         if found.is_some() {
             self.context.look.wake();

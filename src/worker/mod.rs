@@ -18,9 +18,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use shm::{ExitReason, Owner, Phase, SetupPhase, SlotState};
 
+use self::connection::Served;
 use self::context::Context;
 use self::engine::WarmEngine;
-use self::idle::{Idle, Woken};
+use self::idle::{Accepted, Idle, Woken};
 use self::presence::Presence;
 use crate::system::fork::exit_now;
 use crate::system::listener::Peer;
@@ -129,8 +130,8 @@ impl<'a> Worker<'a> {
             let accepted_us = self.presence.slot().started_us();
             let statistics = self.context.segment.statistics();
             statistics.setup(SetupPhase::Fork).record(self.started_us.saturating_sub(accepted_us));
-            statistics.setup(SetupPhase::EngineStart).record(self.opened_us.saturating_sub(self.started_us));
-            self.serve(client, peer, accepted_us);
+            let engine_us = self.opened_us.saturating_sub(self.started_us);
+            self.serve(Accepted { client, peer, accepted_us }, engine_us);
             self.leave(ExitReason::Recycled)
         }
         let mut idle = Idle::new(self.context).map_err(|error| format!("epoll: {error}"))?;
@@ -147,7 +148,7 @@ impl<'a> Worker<'a> {
                     Some(accepted) => {
                         self.claim();
                         signal::unblock_all().map_err(|error| error.to_string())?;
-                        self.serve(accepted.client, accepted.peer, accepted.accepted_us);
+                        self.serve(accepted, 0);
                         self.leave(reason)
                     }
                     None => self.leave(reason),
@@ -155,7 +156,7 @@ impl<'a> Worker<'a> {
             };
             self.claim();
             signal::unblock_all().map_err(|error| error.to_string())?;
-            let served = self.serve(accepted.client, accepted.peer, accepted.accepted_us);
+            let served = self.serve(accepted, 0);
             if let Some(reason) = self.reason_to_leave(served) {
                 self.leave(reason)
             }
@@ -180,19 +181,22 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Serves one connection, accepted at that time of the monotonic clock. Says whether it was a session.
-    fn serve(&mut self, client: OwnedFd, peer: Peer, accepted_us: u64) -> bool {
+    /// Serves one connection; `engine_us`: how long it has waited for the engine to be opened. Says whether it was a
+    /// session.
+    fn serve(&mut self, accepted: Accepted, engine_us: u64) -> bool {
         fault::point("after-accept");
-        let served = connection::serve(self.context, &self.presence, &mut self.engine, client, peer, accepted_us);
+        let served = connection::serve(self.context, &self.presence, &mut self.engine, accepted, engine_us);
         self.presence.end_session();
         for hint in self.engine.take_hints() {
             // The template may be gone, or have enough to do: then the next worker finds out by itself.
             let _ = self.hints.as_ref().map(|hints| pass::send_bytes(hints, &hint));
         }
-        if served {
-            self.sessions_left = self.sessions_left.map(|left| left.saturating_sub(1));
+        match served {
+            Served::Nothing => {}
+            Served::Session => self.sessions_left = self.sessions_left.map(|left| left.saturating_sub(1)),
+            Served::Unforgotten => self.sessions_left = Some(0),
         }
-        served
+        served != Served::Nothing
     }
 
     fn reason_to_leave(&self, served: bool) -> Option<ExitReason> {

@@ -2,7 +2,7 @@
 
 use shm::{Interrupt, Phase, Segment, SessionState, Slot, SlotIndex, SlotState, WaitEvent};
 
-use crate::session::{Activity, Interrupts, State};
+use crate::session::{Activity, Interrupts, State, Wait};
 use crate::system::signal::{self, Notice};
 
 /// One process's slot.
@@ -69,6 +69,16 @@ impl Interrupts for Presence {
         // Asked between messages, and while a client that does not read is waited for.
         self.slot().beat(shm::clock::monotonic_us());
         self.is_terminated()
+    }
+
+    fn waits(&mut self, wait: Option<Wait>) {
+        self.slot().set_wait_event(match wait {
+            Some(Wait::Read) => WaitEvent::ClientRead,
+            Some(Wait::Write) => WaitEvent::ClientWrite,
+            // What has been sent may have been the answer, after which the client is waited for.
+            None if self.slot().phase() == Phase::AwaitingClient => WaitEvent::ClientRead,
+            None => WaitEvent::None,
+        });
     }
 }
 

@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use shm::{Generation, Owner, Phase, SlotIndex, SlotState};
+use shm::{Generation, Owner, Phase, Slot, SlotIndex, SlotState, WaitEvent};
 
 use super::context::Context;
 use super::engine::{self, WarmEngine};
@@ -101,7 +101,7 @@ pub fn run(context: &Context, owner: Owner, orders: OwnedFd) -> ! {
         Ok(template) => {
             slot.set_phase(Phase::None);
             context.wake_postmaster();
-            let life = catch_unwind(AssertUnwindSafe(|| template.serve(context)));
+            let life = catch_unwind(AssertUnwindSafe(|| template.serve(context, slot)));
             match life {
                 Ok(never) => never,
                 // A statement that no planner was ready for. Below this frame lies the postmaster's stack.
@@ -124,7 +124,7 @@ struct Template {
 }
 
 impl Template {
-    fn serve(mut self, context: &Context) -> ! {
+    fn serve(mut self, context: &Context, slot: &Slot) -> ! {
         let mask = Mask::none();
         loop {
             let mut bytes = [0; ORDER_BYTES];
@@ -134,7 +134,13 @@ impl Template {
                 Ok(_) => exit_now(0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // Nobody waits for a worker. Signals come in even if there is always something to learn.
-                    let waited = if self.learn() { let_signals_in() } else { self.epoll.wait(&mask, None).map(drop) };
+                    let waited = if self.learn() {
+                        let_signals_in()
+                    } else {
+                        slot.set_wait_event(WaitEvent::BackgroundLoop);
+                        self.epoll.wait(&mask, None).map(drop)
+                    };
+                    slot.set_wait_event(WaitEvent::None);
                     if let Err(error) = waited {
                         give_up(&error)
                     }

@@ -21,6 +21,8 @@ pub const TESTS: &[(&str, fn())] = &[
     ("reloads_under_load_lose_no_session", reloads_under_load_lose_no_session),
     ("max_sessions_changes_without_a_restart", max_sessions_changes_without_a_restart),
     ("the_service_manager_is_told", the_service_manager_is_told),
+    ("a_watchdog_that_is_not_ours_is_not_fed", a_watchdog_that_is_not_ours_is_not_fed),
+    ("systemd_understands_the_units", systemd_understands_the_units),
     ("a_listening_socket_is_taken_over", a_listening_socket_is_taken_over),
     ("a_detached_server_is_found_and_stopped", a_detached_server_is_found_and_stopped),
     ("an_idle_server_does_not_tick", an_idle_server_does_not_tick),
@@ -205,22 +207,83 @@ fn the_service_manager_is_told() {
     let expect = |state: &str| loop {
         let mut bytes = [0; 256];
         let count = manager.recv(&mut bytes).unwrap_or_else(|error| panic!("never told {state}: {error}"));
-        if String::from_utf8_lossy(&bytes[..count]).lines().any(|line| line == state) {
-            return;
+        let message = String::from_utf8_lossy(&bytes[..count]).into_owned();
+        if message.lines().any(|line| line == state) {
+            return message;
         }
     };
     let mut command = command(&data, port, &[]);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
     let mut server = Server::launch(command, &data, port).unwrap();
-    expect("READY=1");
+    assert!(expect("READY=1").lines().any(|line| line == format!("MAINPID={}", server.pid())));
     expect("WATCHDOG=1");
     expect("WATCHDOG=1");
+    let before_us = shm::clock::monotonic_us();
     server.signal(Signal::SIGHUP);
-    expect("RELOADING=1");
+    // The manager tells by the time that this is the reload that it has asked for.
+    let reloading = expect("RELOADING=1");
+    let told_us = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")?.parse::<u64>().ok());
+    assert!(told_us.is_some_and(|us| us >= before_us && us <= shm::clock::monotonic_us()), "{reloading}");
     expect("READY=1");
     server.signal(Signal::SIGINT);
     expect("STOPPING=1");
     assert_eq!(server.wait(), Some(0));
+}
+
+/// Everything that a server says to its manager from start to end, with these variables set.
+fn told_with(variables: &[(&str, &str)]) -> Vec<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = directory();
+    let (data, port, path) = (directory.path().join("data"), free_port(), directory.path().join("notify"));
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    let mut command = command(&data, port, &[]);
+    command.env("NOTIFY_SOCKET", &path).envs(variables.iter().copied());
+    let mut server = Server::launch(command, &data, port).unwrap();
+    // Many times as long as a watchdog would be left without a sign of life.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    server.signal(Signal::SIGINT);
+    assert_eq!(server.wait(), Some(0));
+    manager.set_nonblocking(true).unwrap();
+    let mut bytes = [0; 256];
+    let mut lines = Vec::new();
+    while let Ok(count) = manager.recv(&mut bytes) {
+        lines.extend(String::from_utf8_lossy(&bytes[..count]).lines().map(str::to_owned));
+    }
+    lines
+}
+
+fn a_watchdog_that_is_not_ours_is_not_fed() {
+    let cases: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("WATCHDOG_USEC", "20000"), ("WATCHDOG_PID", "1")],
+        &[("WATCHDOG_USEC", "0")],
+        &[("WATCHDOG_USEC", "soon")],
+    ];
+    for variables in cases {
+        let lines = told_with(variables);
+        assert!(lines.iter().any(|line| line == "READY=1"), "{variables:?}: {lines:?}");
+        assert!(lines.iter().any(|line| line == "STOPPING=1"), "{variables:?}: {lines:?}");
+        assert!(!lines.iter().any(|line| line.starts_with("WATCHDOG")), "{variables:?}: {lines:?}");
+    }
+}
+
+/// What `examples/` offers, with the program where it is now.
+fn systemd_understands_the_units() {
+    let directory = directory();
+    for name in ["pgprefork.service", "pgprefork.socket"] {
+        let unit = fs::read_to_string(format!("{}/examples/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let unit = unit.replace("/usr/local/bin/pgprefork", env!("CARGO_BIN_EXE_pgprefork"));
+        fs::write(directory.path().join(name), unit).unwrap();
+    }
+    for name in ["pgprefork.service", "pgprefork.socket"] {
+        let output = Command::new("systemd-analyze").arg("verify").arg(directory.path().join(name)).output();
+        let output = output.expect("systemd-analyze is installed");
+        let said = String::from_utf8_lossy(&output.stderr);
+        // It speaks of other units of this machine, too.
+        assert!(!said.lines().any(|line| line.contains("pgprefork")), "{said}");
+        assert!(output.status.success(), "{said}");
+    }
 }
 
 fn a_listening_socket_is_taken_over() {

@@ -12,9 +12,11 @@ mod faults;
 mod floods;
 mod lifecycle;
 mod metrics;
+mod scrub;
 mod server;
 mod sessions;
 mod template;
+mod views;
 mod waiting;
 
 type Test = (&'static str, fn());
@@ -29,7 +31,9 @@ fn main() -> ExitCode {
         faults::TESTS,
         lifecycle::TESTS,
         metrics::TESTS,
+        scrub::TESTS,
         template::TESTS,
+        views::TESTS,
     ]
     .concat();
     let mut failed = Vec::new();

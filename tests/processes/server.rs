@@ -301,14 +301,22 @@ pub struct Raw {
 
 impl Raw {
     pub fn connect(server: &Server) -> Self {
-        Self::start(TcpStream::connect(("127.0.0.1", server.port)).unwrap()).unwrap()
+        Self::connect_as(server, "postgres", "postgres")
+    }
+
+    pub fn connect_as(server: &Server, user: &str, database: &str) -> Self {
+        Self::start_as(TcpStream::connect(("127.0.0.1", server.port)).unwrap(), user, database).unwrap()
     }
 
     /// A session on a connection that was made before. TimedOut where the server left it unanswered.
     pub fn start(stream: TcpStream) -> std::io::Result<Self> {
+        Self::start_as(stream, "postgres", "postgres")
+    }
+
+    fn start_as(stream: TcpStream, user: &str, database: &str) -> std::io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut raw = Self { stream, received: Vec::new(), pid: Pid::from_raw(0), key: Vec::new() };
-        raw.send(|client| client.startup(Version { minor: 2 }, &[("user", "postgres"), ("database", "postgres")]));
+        raw.send(|client| client.startup(Version { minor: 2 }, &[("user", user), ("database", database)]));
         let (mut pid, mut key, mut refusal) = (0, Vec::new(), None);
         let answer = raw.read_until_ready(|message| match message {
             Backend::BackendKeyData(process, secret) => (pid, key) = (process, secret.to_vec()),
@@ -323,11 +331,20 @@ impl Raw {
         Ok(raw)
     }
 
+    /// The port that it connects from.
+    pub fn local_port(&self) -> u16 {
+        self.stream.local_addr().unwrap().port()
+    }
+
     pub fn send(&mut self, write: impl FnOnce(&mut ClientEncoder<'_>)) {
         let mut bytes = Vec::new();
         write(&mut ClientEncoder::new(&mut bytes));
+        self.send_bytes(&bytes);
+    }
+
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
         // A server that has gone shows in the answer.
-        let _ = self.stream.write_all(&bytes);
+        let _ = self.stream.write_all(bytes);
     }
 
     /// The SQLSTATE when it failed; an error when the connection ended.

@@ -34,6 +34,7 @@ use crate::settings;
 use crate::sql::plan::{self, Action, Copy, CopyDirection, Discard, Modes, Plan};
 use crate::sql::planner::{Planner, Raw};
 use crate::sql::types::Value;
+use crate::system::fault;
 
 /// What the engine is told by the configuration.
 #[derive(Debug, Clone)]
@@ -259,7 +260,10 @@ impl Sqlite {
         let session = Arc::clone(&self.session);
         let database = self.database()?;
         database.store.before_statement(access, command)?;
-        session.set_timestamps(microseconds(database.store.started()), microseconds(SystemTime::now()));
+        let transaction_us = microseconds(database.store.started());
+        // Of a statement that is a transaction by itself the two are the same.
+        let alone = database.store.span() == Span::Statement;
+        session.set_timestamps(transaction_us, if alone { transaction_us } else { microseconds(SystemTime::now()) });
         Ok(())
     }
 
@@ -514,11 +518,16 @@ impl Engine for Sqlite {
 
     fn reset(&mut self) -> Result<(), Error> {
         self.session.end();
+        if let Some(errno) = fault::failure("forgetting-session") {
+            return Err(Error::internal(format!("a test has the reset fail: {errno}")));
+        }
         self.end_cluster_transaction(false)?;
         let Some(database) = &mut self.database else { return Ok(()) };
         database.failed();
         database.store.reset()?;
         define::pending::forget();
+        // Whoever ran the statement may have reported another error: the next session's would be taken for this.
+        let _ = functions::take_error();
         if database.catalog.is_changed() {
             database.catalog.rolled_back(database.store.connection(), false)?;
         }

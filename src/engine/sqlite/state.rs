@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 use shm::activity::ActivityView;
 use shm::clock::{monotonic_us, wall_us};
-use shm::{ClientAddress, Counter, ExitReason, Segment, SetupPhase, Slot, SlotIndex, SlotKind, SlotState};
+use shm::{ClientAddress, Counter, ExitReason, Segment, SetupPhase, Slot, SlotIndex, SlotKind, SlotState, WaitEvent};
 
 use super::catalog::{Cache, StoredCatalog};
 use super::sequence;
@@ -258,6 +258,7 @@ fn process(slot: &Slot, viewer: &Identity) -> Option<Row> {
     };
     let shown = |value: Value| if visible && session { value } else { Value::Null };
     let (wait_type, wait) = match slot.wait_event().names() {
+        Some((kind, _)) if slot.wait_event() == WaitEvent::BackgroundLoop => (text(kind), text(main_loop(slot.kind()))),
         Some((kind, event)) if visible || !session => (text(kind), text(event)),
         _ => (Value::Null, Value::Null),
     };
@@ -292,6 +293,17 @@ fn process(slot: &Slot, viewer: &Identity) -> Option<Row> {
         query,
         text(slot.kind().name()),
     ])
+}
+
+/// What pg_stat_activity calls the wait for the next turn of a background process, each kind its own.
+fn main_loop(kind: SlotKind) -> &'static str {
+    match kind {
+        SlotKind::Worker => "WorkerMain",
+        SlotKind::Doorman => "DoormanMain",
+        SlotKind::Checkpointer => "CheckpointerMain",
+        SlotKind::Exporter => "ExporterMain",
+        SlotKind::Template => "TemplateMain",
+    }
 }
 
 /// A process that was stopped while it described itself.
@@ -396,5 +408,6 @@ fn phases(segment: Segment) -> Vec<Row> {
         let at = |percent: f64| histogram.percentile(percent).map_or(Value::Null, count);
         vec![text(phase.name()), count(histogram.count()), at(50.0), at(95.0), at(99.0), at(100.0)]
     };
-    SetupPhase::ALL.iter().map(row).collect()
+    // What this build does not have is left out, rather than shown as something that takes no time.
+    SetupPhase::ALL.iter().filter(|phase| **phase != SetupPhase::Tls).map(row).collect()
 }
