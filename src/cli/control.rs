@@ -18,7 +18,7 @@ const NOT_RUNNING: u8 = 3;
 pub fn status(arguments: &StatusArguments) -> Outcome {
     let data = arguments.data.directory()?;
     let running = find(&arguments.data)?;
-    let segment = running.and_then(pool::segment_of);
+    let segment = running.and_then(|pid| shm::Segment::of_process(pid.as_raw()));
     if arguments.json {
         let pid = running.map(Pid::as_raw);
         let pool = segment.map(pool::as_json);

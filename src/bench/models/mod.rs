@@ -2,6 +2,7 @@
 
 mod check;
 mod costs;
+pub(super) mod explain;
 mod peer;
 mod pgbench;
 mod pooler;
@@ -137,7 +138,6 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
 
 /// The servers to be compared, in the order of the report.
 fn kinds(with: &[String]) -> Vec<Kind> {
-    let own = |model, sessions_per_worker, engine| Kind::Own { model, sessions_per_worker, engine };
     let mut kinds = vec![
         own("fork-on-accept", 1, "sqlite"),
         own("prefork", 1, "sqlite"),
@@ -153,6 +153,10 @@ fn kinds(with: &[String]) -> Vec<Kind> {
     ];
     kinds.extend(others.into_iter().filter(|(name, _)| with.iter().any(|asked| asked == name)).map(|(_, kind)| kind));
     kinds
+}
+
+fn own(model: &'static str, sessions_per_worker: u32, engine: &'static str) -> Kind {
+    Kind::Own { model, sessions_per_worker, engine }
 }
 
 /// Starts every server, with pgbench's tables where they are needed.
@@ -231,10 +235,11 @@ fn setting(extent: Extent, kinds: &[Kind]) -> Value {
             settings.insert(pooler.name().to_owned(), json!(text));
         }
     }
+    let machine = machine();
     json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "cores": std::thread::available_parallelism().map_or(0, usize::from),
-        "kernel": fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+        "version": machine["version"],
+        "cores": machine["cores"],
+        "kernel": machine["kernel"],
         "pgbench": version("pgbench", "--version"),
         "peers": settings,
         "rounds": extent.rounds,
@@ -245,6 +250,16 @@ fn setting(extent: Extent, kinds: &[Kind]) -> Value {
         "debug_build": cfg!(debug_assertions),
         "connection": "TCP on loopback, trust authentication",
         "durability": "durable commits",
+    })
+}
+
+/// This program and what it runs on.
+fn machine() -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "kernel": fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+        "debug_build": cfg!(debug_assertions),
     })
 }
 
