@@ -3,8 +3,11 @@
 mod check;
 mod costs;
 pub(super) mod explain;
+mod page;
 mod peer;
 mod pgbench;
+mod pictures;
+mod plot;
 mod pooler;
 mod process;
 mod report;
@@ -15,7 +18,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -49,6 +52,9 @@ pub struct ModelsArguments {
     /// Two short rounds of the main workloads on small tables, with 200 idle sessions: a look, not a measurement.
     #[arg(long, conflicts_with_all = ["rounds", "seconds", "scale", "idle"])]
     quick: bool,
+    /// Also write a page with plots, and the plots as files; "--only plots" for nothing else.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Also write everything as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -88,7 +94,8 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
         .filter(|(workload, is_quick)| wanted(workload.name()) && (*is_quick || !arguments.quick))
         .map(|(workload, _)| workload)
         .collect();
-    if workloads.is_empty() && !wanted("costs") {
+    let plots_wanted = arguments.report.is_some() && (wanted("plots") || wanted("costs") || !workloads.is_empty());
+    if workloads.is_empty() && !wanted("costs") && !plots_wanted {
         return Err(Error::Plan("no workload has such a name".to_owned()));
     }
     super::storm::raise_descriptor_limit();
@@ -96,7 +103,7 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
     let setting = setting(extent, &kinds);
     print_setting(&setting);
 
-    let mut sections = Vec::new();
+    let (mut sections, mut plots) = (Vec::new(), Vec::new());
     let mut gather = || -> Result<(), Error> {
         if !workloads.is_empty() {
             let peers = start(&kinds, root.path(), &workloads, extent.scale)?;
@@ -107,6 +114,16 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
             let extent =
                 costs::Extent { rounds, seconds: extent.seconds, idle: extent.idle, max_sessions: MAX_SESSIONS };
             costs::measure(&kinds, root.path(), extent, &mut sections)?;
+        }
+        if plots_wanted {
+            let run = Duration::from_secs(u64::from(extent.seconds));
+            let pictures = if arguments.quick {
+                pictures::Extent::QUICK
+            } else {
+                pictures::Extent { run, idle: extent.idle, ..pictures::Extent::FULL }
+            };
+            plots =
+                pictures::measure(&kinds, root.path(), pictures::Extent { max_sessions: MAX_SESSIONS, ..pictures })?;
         }
         Ok(())
     };
@@ -119,7 +136,8 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
 
     let names: Vec<String> = kinds.iter().map(Kind::name).collect();
     let against: Vec<usize> = (0..names.len()).filter(|index| *index == 0 || names[*index] == "postgres").collect();
-    print!("{}", report::table(&names, &sections, &against));
+    let table = report::table(&names, &sections, &against);
+    print!("{table}");
     if is_stopped {
         println!("\nStopped: these are the figures until then.");
     } else if workloads.iter().any(|workload| workload.writes()) {
@@ -128,10 +146,18 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
     let write =
         |path: &Path, text: String| fs::write(path, text).map_err(|error| Error::Io(path.display().to_string(), error));
     if let Some(path) = &arguments.json {
-        write(path, format!("{:#}\n", report::json(&setting, &names, &sections)))?;
+        let mut value = report::json(&setting, &names, &sections);
+        if plots_wanted {
+            value["plots"] = plots.iter().map(plot::Plot::json).collect();
+        }
+        write(path, format!("{value:#}\n"))?;
     }
     if let Some(path) = &arguments.csv {
         write(path, report::csv(&names, &sections))?;
+    }
+    if let Some(directory) = &arguments.report {
+        page::write(directory, &setting, &plots, &table)?;
+        println!("\nThe report is {}.", directory.join("index.html").display());
     }
     Ok(())
 }
