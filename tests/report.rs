@@ -64,10 +64,8 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
 fn points(figure: &str) -> usize {
     let coloured = |element: &&str| !element.contains("currentColor") && !element.contains("#808080");
     let lines = figure.split("<polyline").skip(1).map(|rest| rest.split('>').next().unwrap_or_default());
-    let on_lines: usize = lines
-        .filter(coloured)
-        .map(|line| between(line, "points=\"", "\" ").split(',').count().saturating_sub(1))
-        .sum();
+    let on_lines: usize =
+        lines.filter(coloured).map(|line| between(line, "points=\"", "\" ").split(',').count().saturating_sub(1)).sum();
     let bars = figure.split("<rect").skip(1).map(|rest| rest.split('>').next().unwrap_or_default());
     if on_lines > 0 { on_lines } else { bars.filter(coloured).count() }
 }
@@ -93,9 +91,10 @@ fn brightness(pixel: Pixel) -> f64 {
 
 /// Rows of the image where a figure's background begins and ends, left of what is drawn on it.
 fn figures(image: &[Vec<Pixel>], background: Pixel) -> Vec<std::ops::Range<usize>> {
-    let left = image[200].iter().position(|pixel| *pixel == background).or_else(|| {
-        image.iter().find_map(|row| row.iter().position(|pixel| *pixel == background))
-    });
+    let left = image[200]
+        .iter()
+        .position(|pixel| *pixel == background)
+        .or_else(|| image.iter().find_map(|row| row.iter().position(|pixel| *pixel == background)));
     let column = left.expect("a figure") + 3;
     let mut found: Vec<std::ops::Range<usize>> = Vec::new();
     for (y, row) in image.iter().enumerate().filter(|(_, row)| row[column] == background) {

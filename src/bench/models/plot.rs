@@ -116,20 +116,18 @@ impl Plot {
             .axis_desc_style(("sans-serif", 17))
             .draw()
             .map_err(|error| error.to_string())?;
-        for (index, (name, points)) in series.iter().enumerate() {
+        for (index, (_, points)) in series.iter().enumerate() {
             let colour = COLOURS[index % COLOURS.len()];
             chart
                 .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))
-                .map_err(|error| error.to_string())?
-                .label(name)
-                .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 18, y + 5)], colour.filled()));
+                .map_err(|error| error.to_string())?;
             if has_markers {
                 chart
                     .draw_series(points.iter().map(|point| Circle::new(*point, 4, colour.filled())))
                     .map_err(|error| error.to_string())?;
             }
         }
-        legend(&mut chart)
+        legend(area, series.iter().map(|(name, _)| name.as_str()))
     }
 
     fn bars(&self, area: &Area<'_>, parts: &[&'static str], rows: &[(String, Vec<f64>)]) -> Result<(), String> {
@@ -154,20 +152,16 @@ impl Plot {
             .axis_desc_style(("sans-serif", 17))
             .draw()
             .map_err(|error| error.to_string())?;
-        for (index, part) in parts.iter().enumerate() {
+        for index in 0..parts.len() {
             let colour = COLOURS[index % COLOURS.len()];
             let bar = |(row, (_, values)): (usize, &(String, Vec<f64>))| {
                 let from: f64 = values[..index].iter().sum();
                 let corners = [(from, row as f64 + 0.2), (from + values[index], row as f64 + 0.8)];
                 Rectangle::new(corners, colour.filled())
             };
-            chart
-                .draw_series(rows.iter().enumerate().map(bar))
-                .map_err(|error| error.to_string())?
-                .label(*part)
-                .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 18, y + 5)], colour.filled()));
+            chart.draw_series(rows.iter().enumerate().map(bar)).map_err(|error| error.to_string())?;
         }
-        legend(&mut chart)
+        legend(area, parts.iter().copied())
     }
 }
 
@@ -185,14 +179,21 @@ fn frame<'a, 'b>(area: &Area<'b>, x: Scale, y: Scale, y_label_px: u32) -> Result
 }
 
 /// Right of the plot, where it covers nothing.
-fn legend<'b: 'a, 'a>(chart: &mut Chart<'a, 'b>) -> Result<(), String> {
-    let width = chart.plotting_area().dim_in_pixel().0.cast_signed();
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::Coordinate(width + 8, 4))
-        .label_font(("sans-serif", 15))
-        .draw()
-        .map_err(|error| error.to_string())
+fn legend<'a>(area: &Area<'_>, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let left = SIZE.0.cast_signed() - 192;
+    for (index, name) in names.enumerate() {
+        let y = 24 + 22 * index as i32;
+        let sample = Rectangle::new([(left, y - 6), (left + 18, y + 6)], COLOURS[index % COLOURS.len()].filled());
+        area.draw(&sample).map_err(|error| error.to_string())?;
+        let centred = plotters::style::text_anchor::Pos::new(
+            plotters::style::text_anchor::HPos::Left,
+            plotters::style::text_anchor::VPos::Center,
+        );
+        let words =
+            Text::new(name.to_owned(), (left + 26, y), ("sans-serif", 16).into_font().color(&BLACK).pos(centred));
+        area.draw(&words).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// Where values lie on an axis.
