@@ -53,6 +53,6 @@ pub use segment::{Census, Segment};
 pub use slot::{
     Generation, Interrupt, Owner, OwnerCell, Phase, SessionGeneration, Slot, SlotIndex, SlotKind, SlotState,
 };
-pub use statistics::{Histogram, HistogramSnapshot, SetupPhase, StatementKind, Statistics};
+pub use statistics::{Histogram, HistogramSnapshot, RecyclePhase, SetupPhase, StatementKind, Statistics};
 pub use walindex::{WAL_INDEX_LOCKS, WAL_INDEX_PAGE_BYTES, WalLocksHeld};
 pub use writer::LockError;

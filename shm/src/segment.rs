@@ -72,6 +72,18 @@ impl Segment {
         Ok(segment)
     }
 
+    /// The segment of a running postmaster, seen from outside through the kernel's list of its descriptors. None
+    /// where there is none, or for somebody who may not look.
+    pub fn of_process(pid: i32) -> Option<Segment> {
+        let mut descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+        let descriptor = descriptors.find(|entry| {
+            std::fs::read_link(entry.path())
+                .is_ok_and(|target| target.to_string_lossy().starts_with("/memfd:pgprefork"))
+        })?;
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(descriptor.path()).ok()?;
+        Segment::attach(file.into()).ok()
+    }
+
     /// A segment in private memory, for tests and for programs of one process. It is never freed.
     pub fn on_heap(geometry: &Geometry) -> Result<Segment, Error> {
         let layout = Layout::new(geometry)?;

@@ -64,6 +64,36 @@ impl SetupPhase {
     }
 }
 
+/// The parts of replacing a worker, where no client waits for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum RecyclePhase {
+    /// From a worker's decision to leave until the postmaster has given back what it held.
+    Exit = 0,
+    /// From the claim of a slot until the new process runs: the order to the template, and its fork.
+    Fork,
+    /// Until the new worker's engine is open, or taken over from the template.
+    EngineStart,
+    /// From the claim of the slot until the new worker is idle.
+    Start,
+}
+
+impl RecyclePhase {
+    /// All phases in order.
+    pub const ALL: [RecyclePhase; 4] =
+        [RecyclePhase::Exit, RecyclePhase::Fork, RecyclePhase::EngineStart, RecyclePhase::Start];
+
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            RecyclePhase::Exit => "exit",
+            RecyclePhase::Fork => "fork",
+            RecyclePhase::EngineStart => "engine_start",
+            RecyclePhase::Start => "start",
+        }
+    }
+}
+
 /// Kinds of statement that are measured apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -200,6 +230,15 @@ impl HistogramSnapshot {
         self.buckets[..=bucket_of(us)].iter().sum()
     }
 
+    /// What was recorded after `earlier`, a copy of the same histogram.
+    pub fn since(&self, earlier: &HistogramSnapshot) -> HistogramSnapshot {
+        let buckets = self.buckets.iter().zip(&earlier.buckets);
+        HistogramSnapshot {
+            sum_us: self.sum_us.saturating_sub(earlier.sum_us),
+            buckets: buckets.map(|(now, then)| now.saturating_sub(*then)).collect(),
+        }
+    }
+
     /// Adds another's values.
     pub fn merge(&mut self, other: &HistogramSnapshot) {
         self.sum_us = self.sum_us.saturating_add(other.sum_us);
@@ -231,6 +270,7 @@ fn lower_bound(bucket: usize) -> u64 {
 #[repr(C, align(128))]
 pub struct Statistics {
     setup: [Histogram; SetupPhase::ALL.len()],
+    recycle: [Histogram; RecyclePhase::ALL.len()],
     statements: [Histogram; StatementKind::ALL.len()],
     writer_wait: Histogram,
     commit_wait: Histogram,
@@ -241,6 +281,11 @@ impl Statistics {
     /// Of one part of connection set-up.
     pub fn setup(&self, phase: SetupPhase) -> &Histogram {
         &self.setup[phase as usize]
+    }
+
+    /// Of one part of replacing a worker.
+    pub fn recycle(&self, phase: RecyclePhase) -> &Histogram {
+        &self.recycle[phase as usize]
     }
 
     /// Of one kind of statement.

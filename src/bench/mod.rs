@@ -12,12 +12,15 @@ use std::process::ExitCode;
 use crate::system::signal;
 
 pub use models::ModelsArguments;
+pub use models::explain::ExplainArguments;
 
 /// What `pgprefork bench` can do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Compares the connection models (and PostgreSQL and poolers, where asked) under the same workloads.
     Models(ModelsArguments),
+    /// Shows what one connection costs, step by step, in each model.
+    Explain(ExplainArguments),
     /// Opens and ends sessions at a given rate, or as fast as they go, and times every phase of them.
     Storm(Box<storm::StormArguments>),
 }
@@ -28,6 +31,7 @@ pub fn run(command: Command) -> Result<ExitCode, Error> {
     signal::catch_interrupts().map_err(|error| Error::Io("catching signals".to_owned(), error))?;
     match command {
         Command::Models(arguments) => models::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Explain(arguments) => models::explain::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Storm(arguments) => storm::run_command(&arguments),
     }
 }

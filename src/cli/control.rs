@@ -19,7 +19,7 @@ const NOT_RUNNING: u8 = 3;
 pub fn status(arguments: &StatusArguments) -> Outcome {
     let data = arguments.data.directory()?;
     let running = find(&arguments.data)?;
-    let segment = running.and_then(pool::segment_of);
+    let segment = running.and_then(|pid| shm::Segment::of_process(pid.as_raw()));
     let text = if arguments.json {
         let pid = running.map(Pid::as_raw);
         let pool = segment.zip(running).map(|(segment, pid)| pool::as_json(segment, backlog::waiting(pid)));

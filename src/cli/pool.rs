@@ -1,23 +1,9 @@
 //! What a running server's segment says, read from outside: the same words that its own views show.
 
-use std::fs::{self, OpenOptions};
-
 use serde_json::{Value, json};
 use shm::{Counter, ExitReason, Segment, SetupPhase};
 
-use crate::system::Pid;
 use crate::system::signal::Signal;
-
-/// The segment of a postmaster, through the kernel's list of its descriptors. None for somebody who may not look.
-pub(super) fn segment_of(pid: Pid) -> Option<Segment> {
-    let mut descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
-    let is_segment = |path: &std::path::Path| {
-        fs::read_link(path).is_ok_and(|target| target.to_string_lossy().starts_with("/memfd:pgprefork"))
-    };
-    let descriptor = descriptors.find(|entry| is_segment(&entry.path()))?;
-    let file = OpenOptions::new().read(true).write(true).open(descriptor.path()).ok()?;
-    Segment::attach(file.into()).ok()
-}
 
 /// Everything, for machines.
 pub(super) fn as_json(segment: Segment, listen_queue: Option<u32>) -> Value {

@@ -3,7 +3,7 @@
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use shm::{ExitReason, ShutdownMode, SlotKind, SlotState};
+use shm::{ExitReason, RecyclePhase, ShutdownMode, SlotKind, SlotState};
 
 use super::control::tell;
 use super::shutdown::KILL_AFTER;
@@ -63,8 +63,13 @@ impl Postmaster {
         let slot = segment.slot(child.owner.slot);
         let state = slot.state();
         let reason = slot.exit_reason();
+        let since_us = slot.state_since_us();
         self.log_end(pid, child, ending, state, reason);
         segment.reap(child.owner);
+        if child.kind == SlotKind::Worker && state == SlotState::Leaving {
+            let took_us = shm::clock::monotonic_us().saturating_sub(since_us);
+            segment.statistics().recycle(RecyclePhase::Exit).record(took_us);
+        }
         if child.kind == SlotKind::Template {
             self.template_ended(pid);
         }

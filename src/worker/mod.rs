@@ -16,7 +16,7 @@
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use shm::{ExitReason, Owner, Phase, SetupPhase, SlotState};
+use shm::{ExitReason, Owner, Phase, RecyclePhase, SetupPhase, SlotState};
 
 use self::connection::Served;
 use self::context::Context;
@@ -134,6 +134,7 @@ impl<'a> Worker<'a> {
             self.serve(Accepted { client, peer, accepted_us }, engine_us);
             self.leave(ExitReason::Recycled)
         }
+        self.record_start();
         let mut idle = Idle::new(self.context).map_err(|error| format!("epoll: {error}"))?;
         self.presence.go(SlotState::Starting, SlotState::Idle);
         loop {
@@ -163,6 +164,17 @@ impl<'a> Worker<'a> {
             signal::block_all().map_err(|error| error.to_string())?;
             self.presence.go(self.presence.slot().state(), SlotState::Idle);
         }
+    }
+
+    /// What it took to become a spare worker, which no client waited for.
+    fn record_start(&self) {
+        let (claimed_us, idle_us) = (self.presence.slot().started_us(), shm::clock::monotonic_us());
+        let record = |phase, from: u64, to: u64| {
+            self.context.segment.statistics().recycle(phase).record(to.saturating_sub(from));
+        };
+        record(RecyclePhase::Fork, claimed_us, self.started_us);
+        record(RecyclePhase::EngineStart, self.started_us, self.opened_us);
+        record(RecyclePhase::Start, claimed_us, idle_us);
     }
 
     /// From idle to busy. The claim that leaves few spare workers wakes the postmaster.

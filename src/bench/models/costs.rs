@@ -91,27 +91,7 @@ fn idle_sessions(
 ) -> Result<(), Error> {
     let peer = Peer::start(kind.clone(), root, name, extent.idle + 20)?;
     let before_kb = pss_kb(&peer.processes());
-    let plan = Plan {
-        queries: 0,
-        think: Duration::from_secs(3600),
-        warm_up: Duration::ZERO,
-        timeout: Duration::from_secs(30),
-        ..storms::plan(&peer, Load::Closed { clients: extent.idle as usize }, Duration::from_secs(60))
-    };
-    let mut with_kb = None;
-    let outcome = carry_out(&plan, &mut |progress| {
-        if progress.errors > 0 || look_for_interrupt().is_break() {
-            return ControlFlow::Break(());
-        }
-        if progress.ready < u64::from(extent.idle) {
-            return ControlFlow::Continue(());
-        }
-        with_kb = pss_kb(&peer.processes());
-        ControlFlow::Break(())
-    })?;
-    if look_for_interrupt().is_break() {
-        return Err(Error::Stopped);
-    }
+    let (with_kb, outcome) = pss_with_idle(&peer, extent.idle)?;
     match before_kb.zip(with_kb) {
         Some((before_kb, with_kb)) => {
             section.rounds[index].push((with_kb as f64 - before_kb as f64) / f64::from(extent.idle));
@@ -120,4 +100,30 @@ fn idle_sessions(
     }
     section.note(index, storms::notes(&outcome));
     Ok(())
+}
+
+/// Memory of a server's processes in kB while so many sessions are idle; None where not all became ready.
+pub fn pss_with_idle(peer: &Peer, idle: u32) -> Result<(Option<u64>, Outcome), Error> {
+    let plan = Plan {
+        queries: 0,
+        think: Duration::from_secs(3600),
+        warm_up: Duration::ZERO,
+        timeout: Duration::from_secs(30),
+        ..storms::plan(peer, Load::Closed { clients: idle as usize }, Duration::from_secs(60))
+    };
+    let mut with_kb = None;
+    let outcome = carry_out(&plan, &mut |progress| {
+        if progress.errors > 0 || look_for_interrupt().is_break() {
+            return ControlFlow::Break(());
+        }
+        if progress.ready < u64::from(idle) {
+            return ControlFlow::Continue(());
+        }
+        with_kb = pss_kb(&peer.processes());
+        ControlFlow::Break(())
+    })?;
+    if look_for_interrupt().is_break() {
+        return Err(Error::Stopped);
+    }
+    Ok((with_kb, outcome))
 }

@@ -2,8 +2,12 @@
 
 mod check;
 mod costs;
+pub(super) mod explain;
+mod page;
 mod peer;
 mod pgbench;
+mod pictures;
+mod plot;
 mod pooler;
 mod process;
 mod report;
@@ -14,7 +18,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -48,6 +52,9 @@ pub struct ModelsArguments {
     /// Two short rounds of the main workloads on small tables, with 200 idle sessions: a look, not a measurement.
     #[arg(long, conflicts_with_all = ["rounds", "seconds", "scale", "idle"])]
     quick: bool,
+    /// Also write a page with plots, and the plots as files; "--only plots" for nothing else.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Also write everything as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -87,7 +94,8 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
         .filter(|(workload, is_quick)| wanted(workload.name()) && (*is_quick || !arguments.quick))
         .map(|(workload, _)| workload)
         .collect();
-    if workloads.is_empty() && !wanted("costs") {
+    let plots_wanted = arguments.report.is_some() && (wanted("plots") || wanted("costs") || !workloads.is_empty());
+    if workloads.is_empty() && !wanted("costs") && !plots_wanted {
         return Err(Error::Plan("no workload has such a name".to_owned()));
     }
     super::storm::raise_descriptor_limit();
@@ -95,7 +103,7 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
     let setting = setting(extent, &kinds);
     print_setting(&setting);
 
-    let mut sections = Vec::new();
+    let (mut sections, mut plots) = (Vec::new(), Vec::new());
     let mut gather = || -> Result<(), Error> {
         if !workloads.is_empty() {
             let peers = start(&kinds, root.path(), &workloads, extent.scale)?;
@@ -106,6 +114,16 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
             let extent =
                 costs::Extent { rounds, seconds: extent.seconds, idle: extent.idle, max_sessions: MAX_SESSIONS };
             costs::measure(&kinds, root.path(), extent, &mut sections)?;
+        }
+        if plots_wanted {
+            let run = Duration::from_secs(u64::from(extent.seconds));
+            let pictures = if arguments.quick {
+                pictures::Extent::QUICK
+            } else {
+                pictures::Extent { run, idle: extent.idle, ..pictures::Extent::FULL }
+            };
+            plots =
+                pictures::measure(&kinds, root.path(), pictures::Extent { max_sessions: MAX_SESSIONS, ..pictures })?;
         }
         Ok(())
     };
@@ -118,7 +136,8 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
 
     let names: Vec<String> = kinds.iter().map(Kind::name).collect();
     let against: Vec<usize> = (0..names.len()).filter(|index| *index == 0 || names[*index] == "postgres").collect();
-    print!("{}", report::table(&names, &sections, &against));
+    let table = report::table(&names, &sections, &against);
+    print!("{table}");
     if is_stopped {
         println!("\nStopped: these are the figures until then.");
     } else if workloads.iter().any(|workload| workload.writes()) {
@@ -127,17 +146,24 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
     let write =
         |path: &Path, text: String| fs::write(path, text).map_err(|error| Error::Io(path.display().to_string(), error));
     if let Some(path) = &arguments.json {
-        write(path, format!("{:#}\n", report::json(&setting, &names, &sections)))?;
+        let mut value = report::json(&setting, &names, &sections);
+        if plots_wanted {
+            value["plots"] = plots.iter().map(plot::Plot::json).collect();
+        }
+        write(path, format!("{value:#}\n"))?;
     }
     if let Some(path) = &arguments.csv {
         write(path, report::csv(&names, &sections))?;
+    }
+    if let Some(directory) = &arguments.report {
+        page::write(directory, &setting, &plots, &table)?;
+        println!("\nThe report is {}.", directory.join("index.html").display());
     }
     Ok(())
 }
 
 /// The servers to be compared, in the order of the report.
 fn kinds(with: &[String]) -> Vec<Kind> {
-    let own = |model, sessions_per_worker, engine| Kind::Own { model, sessions_per_worker, engine };
     let mut kinds = vec![
         own("fork-on-accept", 1, "sqlite"),
         own("prefork", 1, "sqlite"),
@@ -153,6 +179,10 @@ fn kinds(with: &[String]) -> Vec<Kind> {
     ];
     kinds.extend(others.into_iter().filter(|(name, _)| with.iter().any(|asked| asked == name)).map(|(_, kind)| kind));
     kinds
+}
+
+fn own(model: &'static str, sessions_per_worker: u32, engine: &'static str) -> Kind {
+    Kind::Own { model, sessions_per_worker, engine }
 }
 
 /// Starts every server, with pgbench's tables where they are needed.
@@ -231,10 +261,11 @@ fn setting(extent: Extent, kinds: &[Kind]) -> Value {
             settings.insert(pooler.name().to_owned(), json!(text));
         }
     }
+    let machine = machine();
     json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "cores": std::thread::available_parallelism().map_or(0, usize::from),
-        "kernel": fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+        "version": machine["version"],
+        "cores": machine["cores"],
+        "kernel": machine["kernel"],
         "pgbench": version("pgbench", "--version"),
         "peers": settings,
         "rounds": extent.rounds,
@@ -245,6 +276,16 @@ fn setting(extent: Extent, kinds: &[Kind]) -> Value {
         "debug_build": cfg!(debug_assertions),
         "connection": "TCP on loopback, trust authentication",
         "durability": "durable commits",
+    })
+}
+
+/// This program and what it runs on.
+fn machine() -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "kernel": fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+        "debug_build": cfg!(debug_assertions),
     })
 }
 

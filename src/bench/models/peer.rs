@@ -122,6 +122,11 @@ impl Peer {
         self.port
     }
 
+    /// The shared segment of a server of ours, seen from outside.
+    pub fn segment(&self) -> Option<shm::Segment> {
+        matches!(self.kind, Kind::Own { .. }).then(|| shm::Segment::of_process(self.child.id().cast_signed()))?
+    }
+
     /// All processes of it, those of the server behind it included.
     pub fn processes(&self) -> Vec<u32> {
         let mut pids = process::tree(self.child.id());

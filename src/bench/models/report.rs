@@ -97,7 +97,7 @@ pub fn table(peers: &[String], sections: &[Section], against: &[usize]) -> Strin
 }
 
 /// Large figures without decimals, small ones with as many as say something.
-fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 || size.is_nan() => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
