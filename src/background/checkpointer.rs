@@ -44,6 +44,9 @@ const ASYNCHRONOUS_DELAY: Duration = Duration::from_millis(100);
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
 
+/// Locks of the WAL-index that readers hold: the first means the database file alone, the others marks in the WAL.
+const READ_MARKS: std::ops::Range<usize> = 3..8;
+
 /// When to checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -297,7 +300,7 @@ impl Watched {
             Ok(true) => self.waiting_since = None,
             Ok(false) => {
                 self.retry_at = Some(Instant::now() + FINISH_RETRY_DELAY);
-                let readers: Vec<i32> = (4..8).flat_map(|mark| self.reader_pids(mark)).collect();
+                let readers: Vec<i32> = READ_MARKS.flat_map(|mark| self.reader_pids(mark)).collect();
                 self.log_once(format!(
                     "the WAL of \"{}\" cannot start anew: snapshots of processes {readers:?} need it",
                     self.attachment.path()
@@ -307,7 +310,7 @@ impl Watched {
         }
     }
 
-    /// The processes that hold a read mark (locks 4 to 7 are the marks of readers of the WAL).
+    /// The processes that hold a read mark.
     fn reader_pids(&self, mark: usize) -> Vec<i32> {
         let segment = self.attachment.segment();
         let sharers = self.attachment.database().wal_lock_sharers(mark);

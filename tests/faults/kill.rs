@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -124,14 +125,28 @@ fn goes_on(victim: &Victim, load: &Load, dead: &Death) {
 /// The mark of a snapshot keeps the WAL from starting anew. Nobody takes the dead process's slot here, so only the
 /// reaper can give the mark back.
 fn a_killed_reader(seed: u64) {
+    kill_reader(seed, false);
+    kill_reader(seed, true);
+}
+
+/// `first`: its snapshot is taken before anybody writes, most likely of the database file alone.
+fn kill_reader(seed: u64, first: bool) {
     let victim = Victim::start(&[], &["engine.sqlite.max_wal_size=512kB", "engine.sqlite.checkpoint_interval=100ms"]);
     create_tables(&victim.server);
     let mix = Mix { writers: 2, ..Mix::default() };
-    let load = Load::start(victim.server.port, &mix, &Arc::new(AtomicU64::new(1)), seed);
     let mut reader = connect(victim.server.port).expect("a connection");
+    let mut begin = || -> i32 {
+        reader.batch_execute("begin isolation level repeatable read").expect("begins");
+        reader.query_one("select pg_backend_pid() from pgbench_tellers limit 1", &[]).expect("reads").get(0)
+    };
+    let started = first.then(|| {
+        // Until the checkpointer has moved what made the tables.
+        std::thread::sleep(Duration::from_millis(500));
+        begin()
+    });
+    let load = Load::start(victim.server.port, &mix, &Arc::new(AtomicU64::new(1)), seed);
     wait_until("writers are at work", || load.count() > 10);
-    reader.batch_execute("begin isolation level repeatable read").expect("begins");
-    let pid: i32 = reader.query_one("select pg_backend_pid() from pgbench_tellers limit 1", &[]).expect("reads").get(0);
+    let pid = started.unwrap_or_else(begin);
     let names_it = |line: &str| {
         let pids =
             line.split_once("cannot start anew: snapshots of processes [").and_then(|(_, rest)| rest.split_once(']'));
