@@ -52,11 +52,11 @@ fn browse(profile: &Path, file: &Path, arguments: &[String]) -> String {
     }
 }
 
-/// The part of a text from `from` up to the next `to`.
+/// The part of a text between `from` and the next `to`.
 #[track_caller]
 fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
     let start = text.find(from).unwrap_or_else(|| panic!("no {from} in {text}"));
-    let rest = &text[start..];
+    let rest = &text[start + from.len()..];
     &rest[..rest.find(to).unwrap_or_else(|| panic!("no {to} after {from}"))]
 }
 
@@ -65,7 +65,7 @@ fn points(figure: &str) -> usize {
     let coloured = |element: &&str| !element.contains("currentColor") && !element.contains("#808080");
     let lines = figure.split("<polyline").skip(1).map(|rest| rest.split('>').next().unwrap_or_default());
     let on_lines: usize =
-        lines.filter(coloured).map(|line| between(line, "points=\"", "\" ").split(',').count().saturating_sub(1)).sum();
+        lines.filter(coloured).map(|line| between(line, "points=\"", "\"").split(',').count().saturating_sub(1)).sum();
     let bars = figure.split("<rect").skip(1).map(|rest| rest.split('>').next().unwrap_or_default());
     if on_lines > 0 { on_lines } else { bars.filter(coloured).count() }
 }

@@ -214,24 +214,26 @@ fn table(models: &[Model]) -> String {
     }
     text.push('\n');
     for (name, steps, outcome) in models {
-        let late = mean_us(steps, Part::Server, "fork") + mean_us(steps, Part::Server, "engine_start");
-        let ready = mean_us(steps, Part::Client, "ready");
-        let inside = mean_us(steps, Part::Server, "total");
+        let waited = |phase: SetupPhase| mean_us(steps, Part::Server, phase.name());
+        let fork = waited(SetupPhase::Fork);
+        let ready = mean_us(steps, Part::Client, Phase::Ready.name());
+        let inside = waited(SetupPhase::Total);
         let _ = write!(
             text,
             "\n{name}: ready after {} us, {} of them in the kernel, on loopback and in the queue before accept",
             figure(ready),
             figure(ready - inside)
         );
-        if late > 0.0 {
+        if fork > 0.0 {
+            let late = fork + waited(SetupPhase::Engine);
             let _ = write!(
                 text,
-                "; fork and engine start take {} us ({:.0} % of it) while the client waits",
+                "; fork and engine take {} us ({:.0} % of it) while the client waits",
                 figure(late),
                 late / ready * 100.0
             );
         }
-        let aside = mean_us(steps, Part::Aside, "start");
+        let aside = mean_us(steps, Part::Aside, RecyclePhase::Start.name());
         if aside > 0.0 {
             let _ = write!(text, "; a new worker takes {} us that nobody waits for", figure(aside));
         }

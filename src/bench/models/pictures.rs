@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use shm::SetupPhase;
+
 use super::super::storm::{Arrivals, Load, Outcome, Phase, run as carry_out};
 use super::super::{Error, look_for_interrupt};
 use super::costs;
@@ -228,8 +230,14 @@ fn burst(peers: &[Peer]) -> Result<Plot, Error> {
 }
 
 fn break_down(peers: &[Peer], extent: Extent) -> Result<Plot, Error> {
-    let parts = ["fork", "engine start", "start-up packet", "authentication", "session begin", "outside the server"];
-    let names = ["fork", "engine_start", "startup_packet", "authentication", "ready"];
+    let parts = ["fork", "engine", "start-up packet", "authentication", "session begin", "outside the server"];
+    let phases = [
+        SetupPhase::Fork,
+        SetupPhase::Engine,
+        SetupPhase::StartupPacket,
+        SetupPhase::Authentication,
+        SetupPhase::Ready,
+    ];
     let mut rows = Vec::new();
     for peer in peers {
         if !matches!(peer.kind(), Kind::Own { .. }) {
@@ -237,8 +245,9 @@ fn break_down(peers: &[Peer], extent: Extent) -> Result<Plot, Error> {
         }
         eprintln!("plots: {}, step by step", peer.kind().name());
         let (steps, _) = explain::measure(peer, Load::Closed { clients: 1 }, extent.run * 2)?;
-        let mut values: Vec<f64> = names.iter().map(|name| explain::mean_us(&steps, Part::Server, name)).collect();
-        let rest = explain::mean_us(&steps, Part::Client, "ready") - values.iter().sum::<f64>();
+        let mut values: Vec<f64> =
+            phases.iter().map(|phase| explain::mean_us(&steps, Part::Server, phase.name())).collect();
+        let rest = explain::mean_us(&steps, Part::Client, Phase::Ready.name()) - values.iter().sum::<f64>();
         values.push(rest.max(0.0));
         rows.push((peer.kind().name(), values));
     }
