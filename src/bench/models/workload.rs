@@ -100,6 +100,14 @@ pub const ALL: &[(Workload, bool)] = &[
     ),
     (
         storm(
+            "storm, open loop at 1,000/s (Poisson)",
+            Load::Open { rate: 1000.0, arrivals: Arrivals::Poisson },
+            &[Figure::Percentile(50.0), Figure::Percentile(99.0)],
+        ),
+        false,
+    ),
+    (
+        storm(
             "bursts of 200, one a second",
             Load::Open { rate: 200.0, arrivals: Arrivals::Burst(BURST) },
             &[Figure::Percentile(50.0), Figure::Percentile(99.0)],
