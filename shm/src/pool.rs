@@ -177,8 +177,8 @@ pub struct Pool {
     started_us: AtomicU64,
     roles_version: AtomicU64,
     catalog_version: AtomicU64,
-    /// Wrong cancel keys: the minute in the high half, how many in it in the low one.
-    wrong_cancels: AtomicU64,
+    /// Wrong cancel keys by where they came from: the minute in the high half, how many in it in the low one.
+    wrong_cancels: [AtomicU64; CANCEL_SOURCES],
     counters: [AtomicU64; Counter::ALL.len()],
     exits: [AtomicU64; ExitReason::ALL.len()],
     crashes: [AtomicU64; SIGNALS],
@@ -366,20 +366,21 @@ impl Pool {
         self.catalog_version.fetch_add(1, SeqCst) + 1
     }
 
-    /// Wrong cancel keys of the present minute (`now_us`: monotonic clock).
-    pub fn wrong_cancels(&self, now_us: u64) -> u32 {
-        let word = self.wrong_cancels.load(Relaxed);
+    /// Wrong cancel keys of the present minute (`now_us`: monotonic clock) from a source: a number that callers choose,
+    /// taken modulo [`CANCEL_SOURCES`].
+    pub fn wrong_cancels(&self, source: u64, now_us: u64) -> u32 {
+        let word = self.wrong_cancels[cancel_source(source)].load(Relaxed);
         if word >> 32 == minute(now_us) { (word & 0xFFFF_FFFF) as u32 } else { 0 }
     }
 
-    /// Counts a wrong cancel key. Returns how many there were in the present minute.
-    pub fn count_wrong_cancel(&self, now_us: u64) -> u32 {
+    /// Counts a wrong cancel key. Returns how many there were from that source in the present minute.
+    pub fn count_wrong_cancel(&self, source: u64, now_us: u64) -> u32 {
         let minute = minute(now_us);
         let next = |word: u64| {
             let count = if word >> 32 == minute { word & 0xFFFF_FFFF } else { 0 };
             minute << 32 | (count + 1).min(0xFFFF_FFFF)
         };
-        let before = self.wrong_cancels.fetch_update(Relaxed, Relaxed, |word| Some(next(word)));
+        let before = self.wrong_cancels[cancel_source(source)].fetch_update(Relaxed, Relaxed, |word| Some(next(word)));
         (next(before.unwrap_or(0)) & 0xFFFF_FFFF) as u32
     }
 
@@ -415,6 +416,13 @@ impl Pool {
     }
 }
 
+/// How many sources of wrong cancel keys are counted apart.
+pub const CANCEL_SOURCES: usize = 256;
+
+fn cancel_source(source: u64) -> usize {
+    (source % CANCEL_SOURCES as u64) as usize
+}
+
 /// Since the clock began, from 1, and never so many that they would not fit the half of a word.
 fn minute(now_us: u64) -> u64 {
     (now_us / 60_000_000 + 1) & 0xFFFF_FFFF
@@ -426,13 +434,14 @@ mod tests {
     use crate::{Geometry, Segment};
 
     #[test]
-    fn wrong_cancels_are_counted_by_the_minute() {
+    fn wrong_cancels_are_counted_by_source_and_minute() {
         let segment = Segment::on_heap(&Geometry { slots: 1, databases: 1, wal_index_bytes: 32768 }).unwrap();
         let pool = segment.pool();
-        assert_eq!((pool.count_wrong_cancel(1), pool.count_wrong_cancel(59_999_999)), (1, 2));
-        assert_eq!(pool.wrong_cancels(59_999_999), 2);
-        assert_eq!(pool.wrong_cancels(60_000_000), 0);
-        assert_eq!(pool.count_wrong_cancel(60_000_000), 1);
+        assert_eq!((pool.count_wrong_cancel(7, 1), pool.count_wrong_cancel(7, 59_999_999)), (1, 2));
+        assert_eq!((pool.wrong_cancels(7, 59_999_999), pool.wrong_cancels(8, 59_999_999)), (2, 0));
+        assert_eq!(pool.wrong_cancels(7, 60_000_000), 0);
+        assert_eq!(pool.count_wrong_cancel(7, 60_000_000), 1);
+        assert_eq!(pool.count_wrong_cancel(u64::MAX, 60_000_000), 1);
     }
 
     #[test]

@@ -253,7 +253,7 @@ impl Phase {
 pub enum Interrupt {
     /// End the statement, if it is of the session that was meant; see [`Slot::take_cancel`].
     Cancel = 1,
-    /// End the session and the process.
+    /// End the session, and the process with it.
     Terminate = 2,
     /// The configuration changed.
     Reload = 4,
@@ -275,6 +275,7 @@ pub struct Slot {
     session_generation: AtomicU32,
     interrupts: AtomicU32,
     cancel_target: AtomicU32,
+    terminate_target: AtomicU32,
     phase: AtomicU32,
     wait_event: AtomicU32,
     exit_reason: AtomicU32,
@@ -367,15 +368,20 @@ impl Slot {
         SessionGeneration(self.session_generation.load(SeqCst))
     }
 
-    /// A new session begins (when a client was accepted): cancels of the one before no longer match.
+    /// A new session begins (when a client was accepted): what was asked of the one before no longer matches.
     pub fn begin_session(&self) -> SessionGeneration {
-        let mut next = self.session_generation.load(SeqCst).wrapping_add(1);
-        if next == 0 {
-            next = 1;
-        }
-        self.session_generation.store(next, SeqCst);
-        self.interrupts.fetch_and(!(Interrupt::Cancel as u32), SeqCst);
+        let session = self.next_session();
+        self.interrupts.fetch_and(!(Interrupt::Cancel as u32 | Interrupt::Terminate as u32), SeqCst);
         self.sessions_served.store(self.sessions_served.load(Relaxed) + 1, Relaxed);
+        session
+    }
+
+    fn next_session(&self) -> SessionGeneration {
+        let next = match self.session_generation.load(SeqCst).wrapping_add(1) {
+            0 => 1,
+            next => next,
+        };
+        self.session_generation.store(next, SeqCst);
         SessionGeneration(next)
     }
 
@@ -394,7 +400,8 @@ impl Slot {
         &self.activity
     }
 
-    /// Asks something of the process and sets its latch. For [`Interrupt::Cancel`] use [`Slot::request_cancel`].
+    /// Asks something of the process and sets its latch. For those that mean a session there are
+    /// [`Slot::request_cancel`] and [`Slot::request_terminate`].
     /// Async-signal-safe.
     pub fn raise(&self, interrupt: Interrupt) {
         self.interrupts.fetch_or(interrupt as u32, SeqCst);
@@ -420,7 +427,16 @@ impl Slot {
     /// Asks that the present statement of session `target` end. Returns false, and does nothing, if another session
     /// has taken its place. The caller signals the process as well, through the postmaster.
     pub fn request_cancel(&self, target: SessionGeneration) -> bool {
-        let mut present = self.cancel_target.load(SeqCst);
+        self.request(Interrupt::Cancel, &self.cancel_target, target)
+    }
+
+    /// Asks that session `target` end; otherwise like [`Slot::request_cancel`].
+    pub fn request_terminate(&self, target: SessionGeneration) -> bool {
+        self.request(Interrupt::Terminate, &self.terminate_target, target)
+    }
+
+    fn request(&self, interrupt: Interrupt, aim: &AtomicU32, target: SessionGeneration) -> bool {
+        let mut present = aim.load(SeqCst);
         loop {
             if self.session_generation() != target {
                 return false;
@@ -429,13 +445,19 @@ impl Slot {
             if target.0.wrapping_sub(present).cast_signed() < 0 && present != 0 {
                 return false;
             }
-            match self.cancel_target.compare_exchange(present, target.0, SeqCst, SeqCst) {
+            match aim.compare_exchange(present, target.0, SeqCst, SeqCst) {
                 Ok(_) => break,
                 Err(other) => present = other,
             }
         }
-        self.raise(Interrupt::Cancel);
+        self.raise(interrupt);
         true
+    }
+
+    /// Whether the present session was asked to end; it stays asked. Async-signal-safe.
+    pub fn terminate_requested(&self) -> bool {
+        self.is_raised(Interrupt::Terminate)
+            && self.terminate_target.load(SeqCst) == self.session_generation.load(SeqCst)
     }
 
     /// Whether a cancel of the present session is asked; it stays asked. Async-signal-safe.
@@ -515,11 +537,14 @@ impl Slot {
         crate::ExitReason::ALL.get(code.checked_sub(1)?).copied()
     }
 
-    /// Empties everything but the generations, for the next process.
+    /// Empties everything but the generations, for the next process. Whoever still means a session of the last one
+    /// finds another generation.
     pub(crate) fn scrub(&self) {
         self.pid.store(0, SeqCst);
+        self.next_session();
         self.interrupts.store(0, SeqCst);
         self.cancel_target.store(0, SeqCst);
+        self.terminate_target.store(0, SeqCst);
         self.stopped.store(0, SeqCst);
         for word in [&self.phase, &self.wait_event, &self.exit_reason] {
             word.store(0, Relaxed);
@@ -696,6 +721,28 @@ mod tests {
         assert!(!slot.request_cancel(first));
         assert!(slot.request_cancel(second));
         assert!(slot.take_cancel());
+    }
+
+    #[test]
+    fn a_termination_never_hits_a_later_session_or_process() {
+        let segment = segment();
+        let owner = segment.claim_slot(SlotKind::Worker).unwrap();
+        let slot = segment.slot(owner.slot);
+        let first = slot.begin_session();
+        assert!(slot.request_terminate(first));
+        assert!(slot.terminate_requested() && slot.terminate_requested());
+        let second = slot.begin_session();
+        assert!(!slot.terminate_requested());
+        assert!(!slot.request_terminate(first));
+        // One who looked at the session before it ended, and raises only now.
+        slot.raise(Interrupt::Terminate);
+        assert!(!slot.terminate_requested());
+        segment.free_slot(owner);
+        assert!(!slot.request_terminate(second));
+        assert_eq!(segment.claim_slot(SlotKind::Doorman).unwrap().slot, owner.slot);
+        assert!(!slot.request_terminate(second));
+        slot.raise(Interrupt::Terminate);
+        assert!(!slot.terminate_requested());
     }
 
     #[test]

@@ -164,10 +164,14 @@ impl Client {
     /// Reads and writes as far as the socket lets it.
     fn step(&mut self, segment: Segment) -> Step {
         if self.answer.is_none() {
-            let mut bytes = [0; 1024];
+            let (mut bytes, mut ended) = ([0; 1024], false);
             loop {
                 match self.stream.read(&mut bytes) {
-                    Ok(0) => return Step::Over,
+                    // Who has said all may still wait for the answer.
+                    Ok(0) => {
+                        ended = true;
+                        break;
+                    }
                     Ok(count) => self.request.extend_from_slice(bytes.get(..count).unwrap_or_default()),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -178,6 +182,9 @@ impl Client {
                 }
             }
             self.answer = answer(&self.request, || metrics::render(segment));
+            if ended && self.answer.is_none() {
+                return Step::Over;
+            }
         }
         let Some(rest) = &mut self.answer else { return Step::Waits };
         while !rest.is_empty() {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::sys::socket::{MsgFlags, send};
+use nix::sys::socket::{MsgFlags, recv, send};
 use shm::{Counter, Owner, Phase, SetupPhase, ShutdownMode, Slot, SlotState, WaitEvent};
 
 use self::look::{Look, look};
@@ -153,7 +153,7 @@ impl<'a> Doorman<'a> {
                 self.accept()?;
             }
             self.end_waits();
-            self.take_back()?;
+            self.take_back();
             self.hand_over();
             // The next one knows the new settings. (Whoever waits here is owed the old ones.)
             if self.is_outdated() && self.clients.iter().all(Option::is_none) {
@@ -222,7 +222,7 @@ impl<'a> Doorman<'a> {
         for listener in &self.context.listeners {
             loop {
                 match listener.accept() {
-                    Ok(Some((socket, peer))) => self.admit(socket, peer)?,
+                    Ok(Some((socket, peer))) => self.admit(socket, peer),
                     Ok(None) => break,
                     // Shut down, or out of descriptors: those in the kernel's queue wait there.
                     Err(_) => {
@@ -235,16 +235,17 @@ impl<'a> Doorman<'a> {
         Ok(())
     }
 
-    fn admit(&mut self, socket: OwnedFd, peer: Peer) -> io::Result<()> {
+    fn admit(&mut self, socket: OwnedFd, peer: Peer) {
         self.context.segment.pool().count(Counter::DoormanAccepts);
         let surplus = budget::is_over(self.context, peer, self.waiting_with(peer));
         let patience = if surplus { GRACE } else { self.context.config.auth.authentication_timeout.duration() };
         let deadline = Instant::now() + patience;
         let accepted_us = shm::clock::monotonic_us();
         let client = Client { socket, deadline, accepted_us, queued_us: 0, queued: false, declined: 0, peer, surplus };
-        let index = self.keep(client)?;
-        self.attend(index, false);
-        Ok(())
+        // Where the kernel has no memory left to watch it, it is gone, and it alone.
+        if let Ok(index) = self.keep(client) {
+            self.attend(index, false);
+        }
     }
 
     fn keep(&mut self, client: Client) -> io::Result<usize> {
@@ -286,11 +287,12 @@ impl<'a> Doorman<'a> {
             }
             return;
         }
+        let peer = client.peer;
         match look(client.socket.as_fd(), &mut client.declined) {
             Look::Wait if !gone => {}
             Look::Wait | Look::Gone => self.drop_client(index),
             Look::Cancel { process, key } => {
-                cancel(self.context, process, &key);
+                cancel(self.context, peer, process, &key);
                 self.drop_client(index);
             }
             Look::Refuse(error) => self.refuse(index, &error),
@@ -317,9 +319,9 @@ impl<'a> Doorman<'a> {
 
     /// Takes clients back who were sent over to a worker that has another client by now: nobody will fetch them, and
     /// only here does their wait end in time.
-    fn take_back(&mut self) -> io::Result<()> {
+    fn take_back(&mut self) {
         if self.idle_workers() > 0 || !pass::is_unread(&self.context.queue.0).unwrap_or(false) {
-            return Ok(());
+            return;
         }
         let mut back = Vec::new();
         while let Ok(Some(handed)) = pass::take_client(&self.context.queue.1) {
@@ -331,11 +333,11 @@ impl<'a> Doorman<'a> {
             let deadline = Instant::now() + Duration::from_micros(deadline_us.saturating_sub(now_us));
             let (queued_us, queued, declined, surplus) = (now_us, true, 0, false);
             let client = Client { socket, deadline, accepted_us, queued_us, queued, declined, peer, surplus };
-            let index = self.keep(client)?;
-            self.order.push_front(index);
+            if let Ok(index) = self.keep(client) {
+                self.order.push_front(index);
+            }
         }
         self.publish();
-        Ok(())
     }
 
     fn is_outdated(&self) -> bool {
@@ -414,16 +416,28 @@ impl<'a> Doorman<'a> {
         self.context.segment.pool().set_queued(u32::try_from(self.order.len()).unwrap_or(u32::MAX));
     }
 
-    /// The server ends: so do all waits.
+    /// The server ends, or somebody has ended the doorman alone: so do all waits.
     fn close(&mut self) {
-        debug_assert_ne!(self.context.segment.pool().shutdown(), ShutdownMode::Running);
-        let error = Error::new(Condition::CannotConnectNow, "the database system is shutting down");
+        let error = match self.context.segment.pool().shutdown() {
+            ShutdownMode::Running => {
+                Error::new(Condition::AdminShutdown, "terminating connection due to administrator command")
+            }
+            _ => Error::new(Condition::CannotConnectNow, "the database system is shutting down"),
+        };
         self.clients.iter().flatten().for_each(|client| tell(&client.socket, &error));
     }
 }
 
-/// Tells a client why it is refused, as far as its socket takes that at once.
+/// Tells a client why it is refused, as far as its socket takes that at once. What it has sent is read before: a close
+/// with unread bytes resets the connection, and some clients then never show what they were told.
 pub fn tell(client: &OwnedFd, error: &Error) {
+    let mut unread = [0; 4096];
+    for _ in 0..4 {
+        match recv(client.as_raw_fd(), &mut unread, MsgFlags::MSG_DONTWAIT) {
+            Ok(count) if count == unread.len() => {}
+            _ => break,
+        }
+    }
     let mut bytes = Vec::new();
     Encoder::new(&mut bytes).error_response(Severity::Fatal, error);
     let _ = send(client.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);

@@ -39,16 +39,11 @@ impl Postmaster {
     /// Signals the processes of which something was asked through their slots. Only the postmaster signals: it
     /// alone knows that a pid has not been reaped.
     pub(super) fn deliver_requests(&self) {
-        for (pid, child) in &self.children {
+        for (pid, child) in self.children.iter().filter(|(_, child)| child.kind == SlotKind::Worker) {
             let slot = self.server.context.segment.slot(child.owner.slot);
-            if !slot.interrupted() {
-                continue;
-            }
-            let signals = [(Interrupt::Terminate, Signal::SIGTERM), (Interrupt::Cancel, Signal::SIGINT)];
-            for (interrupt, signal) in signals {
-                if slot.is_raised(interrupt) {
-                    tell(*pid, signal);
-                }
+            // The session may be over by the time the signal comes: the process looks again whom the request means.
+            if slot.interrupted() && (slot.terminate_requested() || slot.is_raised(Interrupt::Cancel)) {
+                tell(*pid, Signal::SIGINT);
             }
         }
     }
@@ -240,9 +235,17 @@ impl Postmaster {
     }
 
     /// Reads the configuration again. The old one stays in force when the new one can't be used.
-    fn reload(&mut self) {
-        if self.stage != Stage::Running {
-            return;
+    pub(super) fn reload(&mut self) {
+        match self.stage {
+            Stage::Running => {}
+            Stage::Starting | Stage::Restarting => {
+                self.reload_due = true;
+                return;
+            }
+            Stage::Stopping(_) => {
+                log::info!("configuration not reloaded: the server is shutting down");
+                return;
+            }
         }
         self.server.manager.reloading();
         match (self.server.reread)() {

@@ -116,8 +116,10 @@ struct Postmaster {
     accept_again: bool,
     /// The last accept failed, and the log says so.
     accept_fails: bool,
-    /// When a background process that ended may be started again.
-    auxiliaries_not_before_us: u64,
+    /// When a background process of a kind may be started again, if it ends soon.
+    auxiliaries_not_before_us: HashMap<SlotKind, u64>,
+    /// The configuration is to be read again once the server runs.
+    reload_due: bool,
     /// Background processes were told to end.
     background_told: bool,
     /// When the service manager is to hear again that we are alive.
@@ -155,7 +157,8 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
         last_failure_us: 0,
         accept_again: false,
         accept_fails: false,
-        auxiliaries_not_before_us: 0,
+        auxiliaries_not_before_us: HashMap::new(),
+        reload_due: false,
         background_told: false,
         alive_at: None,
         on_ready: Some(on_ready),
@@ -275,5 +278,8 @@ impl Postmaster {
         }
         self.server.manager.ready();
         log::info!("ready to accept connections");
+        if std::mem::take(&mut self.reload_due) {
+            self.reload();
+        }
     }
 }

@@ -85,43 +85,39 @@ impl Postmaster {
     /// Starts the background processes that are not there, each at most once in a while.
     pub(super) fn start_auxiliaries(&mut self) {
         let config = &self.server.context.config;
-        let is_missing = |kind: SlotKind| !self.children.values().any(|child| child.kind == kind);
-        let checkpointer = config.engine.kind == EngineKind::Sqlite && is_missing(SlotKind::Checkpointer);
-        let doorman = is_missing(SlotKind::Doorman);
-        let exporter = self.server.context.metrics.is_some() && is_missing(SlotKind::Exporter);
-        let template = self.wants_template() && is_missing(SlotKind::Template);
-        if !checkpointer && !doorman && !exporter && !template {
-            return;
-        }
-        let now_us = shm::clock::monotonic_us();
-        if now_us < self.auxiliaries_not_before_us {
-            self.ask_at(self.auxiliaries_not_before_us);
-            return;
-        }
-        self.auxiliaries_not_before_us = now_us + RESTART_PAUSE_US;
         // The checkpointer first: commits look for it among the first slots.
         let wanted = [
-            (checkpointer, SlotKind::Checkpointer, Body::Checkpointer),
-            (doorman, SlotKind::Doorman, Body::Doorman),
-            (exporter, SlotKind::Exporter, Body::Exporter),
+            (SlotKind::Checkpointer, config.engine.kind == EngineKind::Sqlite),
+            (SlotKind::Doorman, true),
+            (SlotKind::Exporter, self.server.context.metrics.is_some()),
+            (SlotKind::Template, self.wants_template()),
         ];
-        for (_, kind, body) in wanted.into_iter().filter(|(missing, ..)| *missing) {
-            let spawned = self.spawn(kind, body);
-            self.auxiliary_started(kind, spawned);
+        for (kind, _) in wanted.into_iter().filter(|(_, is_wanted)| *is_wanted) {
+            if self.children.values().any(|child| child.kind == kind) {
+                continue;
+            }
+            let now_us = shm::clock::monotonic_us();
+            let not_before_us = self.auxiliaries_not_before_us.entry(kind).or_default();
+            if now_us < *not_before_us {
+                let at_us = *not_before_us;
+                self.ask_at(at_us);
+                continue;
+            }
+            *not_before_us = now_us + RESTART_PAUSE_US;
+            let spawned = match kind {
+                SlotKind::Checkpointer => self.spawn(kind, Body::Checkpointer),
+                SlotKind::Doorman => self.spawn(kind, Body::Doorman),
+                SlotKind::Exporter => self.spawn(kind, Body::Exporter),
+                SlotKind::Template => self.spawn_template(),
+                SlotKind::Worker => Ok(()),
+            };
+            match spawned {
+                Ok(()) => continue,
+                Err(SpawnError::NoSlot | SpawnError::Later) => log::error!("there is no slot for the {}", kind.name()),
+                Err(SpawnError::Fork(error)) => self.fork_failed(kind, &error),
+            }
+            self.ask_at(now_us + RESTART_PAUSE_US);
         }
-        if template {
-            let spawned = self.spawn_template();
-            self.auxiliary_started(SlotKind::Template, spawned);
-        }
-    }
-
-    fn auxiliary_started(&mut self, kind: SlotKind, spawned: Result<(), SpawnError>) {
-        match spawned {
-            Ok(()) => return,
-            Err(SpawnError::NoSlot | SpawnError::Later) => log::error!("there is no slot for the {}", kind.name()),
-            Err(SpawnError::Fork(error)) => self.fork_failed(kind, &error),
-        }
-        self.ask_at(self.auxiliaries_not_before_us);
     }
 
     fn spawn_template(&mut self) -> Result<(), SpawnError> {

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use shm::{Counter, Owner, ShutdownMode, SlotKind, SlotState};
+use shm::{Counter, Interrupt, Owner, ShutdownMode, SlotKind, SlotState};
 
 use super::control::tell;
 use super::reap::Ending;
@@ -145,7 +145,13 @@ impl Postmaster {
         }
         // What all were told while it was unknown.
         match self.stage {
-            Stage::Starting | Stage::Running | Stage::Stopping(ShutdownMode::Running) => {}
+            Stage::Starting | Stage::Running | Stage::Stopping(ShutdownMode::Running) => {
+                let slot = segment.slot(owner.slot);
+                if slot.configuration_generation() != segment.pool().configuration_generation() {
+                    slot.raise(Interrupt::Reload);
+                    tell(pid, Signal::SIGUSR2);
+                }
+            }
             Stage::Restarting | Stage::Stopping(ShutdownMode::Immediate) => tell(pid, Signal::SIGQUIT),
             Stage::Stopping(ShutdownMode::Fast) => tell(pid, Signal::SIGTERM),
             Stage::Stopping(ShutdownMode::Smart) => tell(pid, Signal::SIGUSR2),

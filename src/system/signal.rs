@@ -81,7 +81,8 @@ impl AsRawFd for SignalQueue {
 pub enum Notice {
     /// End the session, or the process (SIGTERM).
     Terminate = 1,
-    /// Look whether the running statement is to be cancelled (SIGINT).
+    /// Look whether the running statement is to be cancelled (SIGINT). Where the slot asks the present session to end,
+    /// it is Terminate instead: whose session that is, only the process itself knows for sure.
     Cancel = 2,
     /// Look at the listeners (SIGUSR1).
     Poke = 4,
@@ -139,6 +140,9 @@ fn set_action(signal: Signal, handler: SigHandler, flags: SaFlags) -> io::Result
 extern "C" fn on_notice(signal: libc::c_int) {
     let notice = match signal {
         libc::SIGTERM => Notice::Terminate,
+        libc::SIGINT if LATCH_OF.get().is_some_and(|(segment, slot)| segment.slot(*slot).terminate_requested()) => {
+            Notice::Terminate
+        }
         libc::SIGINT => Notice::Cancel,
         libc::SIGUSR1 => Notice::Poke,
         _ => Notice::Retire,

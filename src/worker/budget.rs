@@ -1,6 +1,7 @@
 //! How many connections may be on the way to a session: over all, and from one address, so that a flood of silent
 //! clients from one place cannot keep others out. Counts; refusing is the caller's.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -64,6 +65,18 @@ fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
         address => address,
+    }
+}
+
+/// A number for where `peer` comes from, the same in every process; for IPv6 the network's.
+pub fn source(peer: Peer) -> u64 {
+    match peer {
+        Peer::Tcp(address) => {
+            let mut hasher = std::hash::DefaultHasher::new();
+            network(address.ip()).hash(&mut hasher);
+            hasher.finish()
+        }
+        Peer::Unix => 0,
     }
 }
 

@@ -118,7 +118,7 @@ impl Connection<'_> {
         let presence = self.presence;
         let opening = startup::read(&mut self.transport, deadline, &mut move || presence.is_terminated());
         if let Ok(Opening::Cancel { process, key }) = opening {
-            return cancel(self.context, process, &key);
+            return cancel(self.context, self.peer, process, &key);
         }
         self.context.segment.pool().count(Counter::Refused);
         self.refuse(budget::refusal().into());
@@ -134,7 +134,7 @@ impl Connection<'_> {
         let request = match startup::read(&mut self.transport, deadline, &mut interrupted)? {
             Opening::Session(request) => request,
             Opening::Cancel { process, key } => {
-                cancel(self.context, process, &key);
+                cancel(self.context, self.peer, process, &key);
                 return Ok(None);
             }
         };

@@ -87,7 +87,12 @@ impl<'a> Idle<'a> {
                 return Ok(Woken::Leave(reason));
             }
             let Some(epoll) = &self.epoll else { return Ok(Woken::Leave(ExitReason::Retired)) };
-            let number = match epoll.wait(&mask, None)? {
+            let woken = epoll.wait(&mask, None)?;
+            // Before a client is accepted who came after a change of the configuration was reported.
+            if let Some(reason) = self.reason_to_leave(presence) {
+                return Ok(Woken::Leave(reason));
+            }
+            let number = match woken {
                 Wait::Ready(QUEUE) => match self.take_queued() {
                     Some(accepted) => return Ok(Woken::Client(accepted)),
                     None => continue,
@@ -125,11 +130,13 @@ impl<'a> Idle<'a> {
         }
     }
 
-    /// Gives up the place, and returns a client for whom nobody else may have been woken. Who was told to end at once
-    /// leaves that to the others.
+    /// Gives up the place, and returns a client for whom nobody else may have been woken. Who was told to end at once,
+    /// or has a configuration that is no longer in force, leaves that to the others.
     pub fn leave(&mut self, reason: ExitReason) -> Option<Accepted> {
         self.epoll = None;
-        if reason == ExitReason::Terminated && self.context.segment.pool().shutdown() == ShutdownMode::Running {
+        if matches!(reason, ExitReason::Terminated | ExitReason::Reload)
+            && self.context.segment.pool().shutdown() == ShutdownMode::Running
+        {
             self.context.look.wake();
             return None;
         }

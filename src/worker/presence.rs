@@ -1,6 +1,6 @@
 //! The worker's slot, as the session, the engine and the signal handlers see it.
 
-use shm::{Interrupt, Phase, Segment, SessionState, Slot, SlotIndex, SlotState, WaitEvent};
+use shm::{Phase, Segment, SessionState, Slot, SlotIndex, SlotState, WaitEvent};
 
 use crate::session::{Activity, Interrupts, State, Wait};
 use crate::system::signal::{self, Notice};
@@ -54,7 +54,7 @@ impl Presence {
 
     /// Whether this process was told to end, by the postmaster, an administrator or another session.
     pub fn is_terminated(&self) -> bool {
-        signal::is_pending(Notice::Terminate) || self.slot().is_raised(Interrupt::Terminate)
+        signal::is_pending(Notice::Terminate) || self.slot().terminate_requested()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
 
@@ -18,6 +20,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a_cluster_of_a_newer_format_is_refused", a_cluster_of_a_newer_format_is_refused),
     ("init_creates_a_cluster_once", init_creates_a_cluster_once),
     ("a_reload_replaces_idle_workers", a_reload_replaces_idle_workers),
+    ("a_reload_reaches_workers_that_were_not_known_yet", a_reload_reaches_workers_that_were_not_known_yet),
     ("reloads_under_load_lose_no_session", reloads_under_load_lose_no_session),
     ("max_sessions_changes_without_a_restart", max_sessions_changes_without_a_restart),
     ("the_service_manager_is_told", the_service_manager_is_told),
@@ -121,6 +124,41 @@ fn a_reload_replaces_idle_workers() {
         now.len() >= 8 && now.iter().filter(|pid| before.contains(pid)).count() <= 1
     });
     assert!(client.simple_query("select 1").is_ok());
+}
+
+/// Workers that the template has forked while the postmaster was busy are told as well.
+fn a_reload_reaches_workers_that_were_not_known_yet() {
+    let server = Server::start(&["engine.kind=sqlite"]);
+    for round in 0..3 {
+        let path = format!("path_{round}");
+        // They use workers up, so that new ones are ordered.
+        let is_over = Arc::new(AtomicBool::new(false));
+        let clients: Vec<_> = (0..3)
+            .map(|_| {
+                let (parameters, is_over) = (server.parameters(), Arc::clone(&is_over));
+                std::thread::spawn(move || {
+                    while !is_over.load(Ordering::Relaxed) {
+                        drop(postgres::Client::connect(&parameters, postgres::NoTls).unwrap());
+                    }
+                })
+            })
+            .collect();
+        let forks = || server.status()["counters"]["forks"].as_u64().unwrap();
+        let before = forks();
+        eventually("workers are replaced", || forks() > before + 20);
+        fs::write(server.data.join("pgprefork.toml"), format!("[session]\nsearch_path = \"{path}\"\n")).unwrap();
+        server.signal(Signal::SIGSTOP);
+        is_over.store(true, Ordering::Relaxed);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let old = server.workers();
+        server.signal(Signal::SIGHUP);
+        server.signal(Signal::SIGCONT);
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        eventually("reloaded", || server.log.text().matches("configuration reloaded").count() == round + 1);
+        eventually("those of the old settings leave", || server.workers().iter().all(|worker| !old.contains(worker)));
+        let shown = server.connect().query_one("select current_setting('search_path')", &[]).unwrap();
+        assert_eq!(shown.get::<_, String>(0), path);
+    }
 }
 
 fn reloads_under_load_lose_no_session() {

@@ -147,6 +147,13 @@ fn scrapers_that_misbehave_are_in_nobodys_way() {
     assert!(written < 1000, "nobody stopped it");
     let half = TcpStream::connect(("127.0.0.1", port)).unwrap();
     half.shutdown(Shutdown::Write).unwrap();
+    // One who has said all, and reads.
+    let mut asked = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    asked.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    asked.shutdown(Shutdown::Write).unwrap();
+    let mut text = String::new();
+    asked.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
     assert!(page(port).contains("pgprefork_build_info"));
     // And when all places are taken by the silent, others wait until those are given up.
     let more: Vec<_> = (0..20).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();

@@ -1,18 +1,22 @@
 //! Nobody waits, in the listen queues or with the doorman, beside an idle worker or a place that is free.
 
-use std::net::Ipv4Addr;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use pgprefork::protocol::Version;
+use pgprefork::protocol::client::ClientEncoder;
 
 use crate::server::{Outcome, Random, Raw, Server, ask, command, connect_from, eventually, set_limit};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("a_stopped_idle_worker_is_nobody_to_wait_for", a_stopped_idle_worker_is_nobody_to_wait_for),
     ("a_client_sent_to_a_worker_that_stops_is_refused_in_time", a_client_sent_to_a_worker_that_stops),
+    ("who_is_refused_reads_why_and_then_the_end", who_is_refused_reads_why_and_then_the_end),
     ("bursts_and_calm_leave_nobody_waiting", bursts_and_calm_leave_nobody_waiting),
     ("bursts_on_few_places_leave_nobody_waiting", bursts_on_few_places_leave_nobody_waiting),
     ("a_wake_up_that_a_worker_takes_with_it_is_not_lost", a_wake_up_that_a_worker_takes_with_it_is_not_lost),
@@ -82,6 +86,23 @@ fn a_client_sent_to_a_worker_that_stops() {
     assert_eq!(client.join().unwrap().as_deref(), Some("53300"));
     kill(worker, Signal::SIGCONT).unwrap();
     assert_eq!(ask(ADDRESSES[0], server.port), Outcome::Answered);
+}
+
+/// A reset could take the words away that say why.
+fn who_is_refused_reads_why_and_then_the_end() {
+    let settings = ["pool.max_sessions=1", "pool.reserved_sessions=0", "pool.queue_timeout=100ms"];
+    for model in ["prefork", "fork-on-accept"] {
+        let server = Server::start(&[&settings[..], &[&format!("pool.model={model}")]].concat());
+        let session = server.connect();
+        let mut client = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        let mut bytes = Vec::new();
+        ClientEncoder::new(&mut bytes).startup(Version { minor: 0 }, &[("user", "postgres"), ("database", "postgres")]);
+        client.write_all(&bytes).unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        assert!(answer.windows(6).any(|code| code == b"C53300"), "{}", String::from_utf8_lossy(&answer));
+        drop(session);
+    }
 }
 
 /// One that is gone already is no matter.

@@ -2,8 +2,6 @@
 //!
 //! Owns who may signal whose session. Everything else is passed on to where it is known.
 
-use shm::Interrupt;
-
 use super::interrupts::Interrupts;
 use super::session::{Session, microseconds};
 use super::views;
@@ -91,9 +89,9 @@ impl Host for Session {
             return Err(Error::new(Condition::InsufficientPrivilege, message));
         }
         if terminate {
-            slot.raise(Interrupt::Terminate);
+            let asked = slot.request_terminate(session);
             self.signal_others();
-            return Ok(true);
+            return Ok(asked);
         }
         let asked = slot.request_cancel(session);
         if asked && pid == self.backend_pid() {

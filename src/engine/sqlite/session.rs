@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use shm::{Interrupt, Owner, OwnerCell, Segment, WaitEvent};
+use shm::{Owner, OwnerCell, Segment, WaitEvent};
 
 use super::interrupts::Interrupts;
 use crate::error::{Condition, Error};
@@ -232,7 +232,7 @@ impl Interrupts for Session {
     fn check(&self) -> Option<Error> {
         let slot = self.segment.slot(self.owner().slot);
         slot.beat(shm::clock::monotonic_us());
-        if signal::is_pending(Notice::Terminate) || slot.is_raised(Interrupt::Terminate) {
+        if signal::is_pending(Notice::Terminate) || slot.terminate_requested() {
             let message = "terminating connection due to administrator command";
             return Some(Error::new(Condition::AdminShutdown, message));
         }
