@@ -49,7 +49,9 @@ fn page(setting: &Value, plots: &[Plot], table: &str) -> Result<String, Error> {
             escaped(&plot.caption)
         );
     }
-    let _ = writeln!(text, "<h2>Figures</h2>\n<pre>{}</pre>", escaped(table));
+    if !table.is_empty() {
+        let _ = writeln!(text, "<h2>Figures</h2>\n<pre>{}</pre>", escaped(table));
+    }
     let _ = writeln!(text, "<h2>Machine, versions, settings</h2>\n<pre>{}</pre>", escaped(&format!("{setting:#}")));
     text.push_str("</body></html>\n");
     Ok(text)

@@ -22,6 +22,9 @@ use super::process::{self, Usage};
 
 /// How long a server may take until it accepts connections, and until it has gone.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait for a server to calm down, and how often to look.
+const CALM_DOWN_TIMEOUT: Duration = Duration::from_secs(20);
+const CALM_DOWN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What is compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +135,21 @@ impl Peer {
         let mut pids = process::tree(self.child.id());
         pids.extend(self.behind.iter().flat_map(|behind| behind.processes()));
         pids
+    }
+
+    /// Waits until it hardly uses the processors any more, but not for ever.
+    pub fn calm_down(&self) {
+        let began = Instant::now();
+        let mut before = None;
+        while began.elapsed() < CALM_DOWN_TIMEOUT {
+            let ticks: u64 = self.processes().into_iter().map(process::cpu_ticks).sum();
+            // Of a hundredth of a second each; fewer when processes have ended that nobody waited for yet.
+            if before.is_some_and(|before: u64| ticks.abs_diff(before) <= 1) {
+                return;
+            }
+            before = Some(ticks);
+            std::thread::sleep(CALM_DOWN_INTERVAL);
+        }
     }
 
     /// Ends it, and tells what all of its processes have used up in their lives.

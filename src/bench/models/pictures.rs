@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use shm::SetupPhase;
 
-use super::super::storm::{Arrivals, Load, Outcome, Phase, run as carry_out};
-use super::super::{Error, look_for_interrupt};
+use super::super::Error;
+use super::super::storm::{Arrivals, Load, Outcome, Phase};
 use super::costs;
 use super::explain::{self, Part};
 use super::peer::{Kind, Peer};
@@ -75,8 +75,7 @@ pub fn measure(kinds: &[Kind], root: &Path, extent: Extent) -> Result<Vec<Plot>,
 
 fn run(peer: &Peer, load: Load, duration: Duration) -> Result<Outcome, Error> {
     eprintln!("plots: {}, {load:?}", peer.kind().name());
-    let outcome = carry_out(&storms::plan(peer, load, duration), &mut |_| look_for_interrupt())?;
-    if outcome.interrupted { Err(Error::Stopped) } else { Ok(outcome) }
+    storms::carry_out_alone(peer, &storms::plan(peer, load, duration))
 }
 
 /// One series a peer; `at` measures a point, or tells that there is none.

@@ -31,6 +31,17 @@ fn pss_of(rollup: &str) -> Option<u64> {
     rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?.split_whitespace().next()?.parse().ok()
 }
 
+/// Processor time of a process and of those that it has waited for, in the kernel's ticks; 0 if it has gone.
+pub fn cpu_ticks(pid: u32) -> u64 {
+    fs::read_to_string(format!("/proc/{pid}/stat")).map_or(0, |stat| ticks_of(&stat))
+}
+
+/// utime, stime, cutime and cstime of proc(5): fields 14 to 17, the second of which is a name in brackets.
+fn ticks_of(stat: &str) -> u64 {
+    let Some((_, rest)) = stat.rsplit_once(')') else { return 0 };
+    rest.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum()
+}
+
 /// What processes have used up.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Usage {
@@ -88,6 +99,13 @@ mod tests {
         assert!(has_child, "{pids:?}");
         assert!(memory.is_some_and(|kb| kb > 0));
         assert_eq!(pss_kb(&[]), None);
+    }
+
+    #[test]
+    fn processor_time_is_found_behind_any_name() {
+        let stat = "42 (a) b) S 1 42 42 0 -1 4194560 100 200 0 0 7 5 30 2 20 0 1 0 99 1000 50";
+        assert_eq!(ticks_of(stat), 44);
+        assert_eq!(ticks_of("gone"), 0);
     }
 
     #[test]

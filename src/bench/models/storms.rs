@@ -61,11 +61,19 @@ pub fn plan(peer: &Peer, load: Load, duration: Duration) -> Plan {
 /// Runs one; its figures, and what has to be said of them.
 pub fn run(peer: &Peer, storm: &Storm, seconds: u32) -> Result<(Vec<f64>, BTreeMap<String, u64>), Error> {
     let plan = plan(peer, storm.load, Duration::from_secs(u64::from(seconds)));
-    let outcome = carry_out(&plan, &mut |_| look_for_interrupt())?;
+    let outcome = carry_out_alone(peer, &plan)?;
+    Ok((storm.figures.iter().map(|figure| figure.of(&outcome)).collect(), notes(&outcome)))
+}
+
+/// Carries out a plan, and waits until the server has dealt with what it may have left behind: a server that was given
+/// more than it can take goes on with a queue of clients who have gone, and would be in the way of the next one.
+pub fn carry_out_alone(peer: &Peer, plan: &Plan) -> Result<Outcome, Error> {
+    let outcome = carry_out(plan, &mut |_| look_for_interrupt())?;
     if outcome.interrupted {
         return Err(Error::Stopped);
     }
-    Ok((storm.figures.iter().map(|figure| figure.of(&outcome)).collect(), notes(&outcome)))
+    peer.calm_down();
+    Ok(outcome)
 }
 
 /// Errors, and a load generator that was the bottleneck.
