@@ -23,7 +23,7 @@ pub fn start(level: LogLevel, format: LogFormat) {
             let time = line.timestamp_millis();
             let (process, severity) = (std::process::id(), name(record.level()));
             match format {
-                LogFormat::Text => writeln!(line, "{time} [{process}] {severity}: {}", record.args()),
+                LogFormat::Text => writeln!(line, "{time} [{process}] {severity}: {}", one(&record.args().to_string())),
                 LogFormat::Json => {
                     writeln!(line, "{}", json(&time.to_string(), process, severity, &record.args().to_string()))
                 }
@@ -31,6 +31,12 @@ pub fn start(level: LogLevel, format: LogFormat) {
         })
         .target(env_logger::Target::Pipe(Box::new(Unblocked)))
         .try_init();
+}
+
+/// A message of several lines, a client's statement for example, in PostgreSQL's manner: no line of it can be mistaken
+/// for another message.
+fn one(message: &str) -> String {
+    message.replace('\n', "\n\t")
 }
 
 /// One object, with the keys of PostgreSQL's jsonlog. It must not be cut: a message that would make the line too long is
@@ -70,8 +76,10 @@ struct Unblocked;
 
 impl Write for Unblocked {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A pipe that polls writable has room for PIPE_BUF bytes (pipe(7)); longer lines are cut there.
-        let line = bytes.get(..libc::PIPE_BUF).unwrap_or(bytes);
+        // A pipe that polls writable has room for PIPE_BUF bytes (pipe(7)); a longer message is cut there.
+        let cut = bytes.get(..libc::PIPE_BUF - 1).filter(|_| bytes.len() > libc::PIPE_BUF);
+        let cut = cut.map(|start| [start, b"\n"].concat());
+        let line = cut.as_deref().unwrap_or(bytes);
         let stderr = io::stderr();
         let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
         if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0) {

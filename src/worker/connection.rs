@@ -89,7 +89,8 @@ impl Connection<'_> {
         }
         let served = match self.set_up() {
             Ok(Some(settings)) => {
-                let end = self.engine.serve(&mut self.transport, settings, &self.presence);
+                let log_from = self.context.config.log.min_duration.duration();
+                let end = self.engine.serve(&mut self.transport, settings, &self.presence, log_from);
                 self.log_end(&end);
                 match self.engine.end_session() {
                     Ok(()) => Served::Session,
