@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::config::{LogFormat, LogLevel};
+use crate::worker::names::{self, Names};
 
 /// Starts logging to standard error. Called once, before the first fork.
 pub fn start(level: LogLevel, format: LogFormat) {
@@ -25,7 +26,8 @@ pub fn start(level: LogLevel, format: LogFormat) {
             match format {
                 LogFormat::Text => writeln!(line, "{time} [{process}] {severity}: {}", one(&record.args().to_string())),
                 LogFormat::Json => {
-                    writeln!(line, "{}", json(&time.to_string(), process, severity, &record.args().to_string()))
+                    let (time, message) = (time.to_string(), record.args().to_string());
+                    writeln!(line, "{}", json(&time, process, names::known().as_ref(), severity, &message))
                 }
             }
         })
@@ -41,14 +43,18 @@ fn one(message: &str) -> String {
 
 /// One object, with the keys of PostgreSQL's jsonlog. It must not be cut: a message that would make the line too long is
 /// shortened.
-fn json(time: &str, process: u32, severity: &str, message: &str) -> String {
+fn json(time: &str, process: u32, names: Option<&Names>, severity: &str, message: &str) -> String {
     let object = |message: &str| {
-        let object = serde_json::json!({
+        let mut object = serde_json::json!({
             "timestamp": time,
             "pid": process,
             "error_severity": severity,
             "message": message,
         });
+        if let Some(Names { user, database }) = names {
+            object["user"] = user.as_str().into();
+            object["dbname"] = database.as_str().into();
+        }
         object.to_string()
     };
     let line = object(message);
@@ -100,7 +106,9 @@ mod tests {
     #[test]
     fn a_line_of_json_is_whole_however_long_the_message() {
         for message in ["short", &"x".repeat(10_000), &"\u{1}".repeat(10_000), &"\u{20ac}\"\n".repeat(2_000)] {
-            let line = json("2000-01-01T00:00:00.000Z", u32::MAX, "WARNING", message);
+            let longest = "\u{1}".repeat(63);
+            let names = Names { user: longest.clone(), database: longest };
+            let line = json("2000-01-01T00:00:00.000Z", u32::MAX, Some(&names), "WARNING", message);
             assert!(line.len() < libc::PIPE_BUF && !line.contains('\n'));
             let object: serde_json::Value = serde_json::from_str(&line).unwrap();
             let written = object["message"].as_str().unwrap();

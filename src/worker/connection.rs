@@ -16,6 +16,7 @@ use super::cancel::cancel;
 use super::context::Context;
 use super::engine::WarmEngine;
 use super::idle::Accepted;
+use super::names;
 use super::presence::Presence;
 use super::startup::{self, Failure, Opening, Request};
 use super::transport::Transport;
@@ -139,6 +140,7 @@ impl Connection<'_> {
                 return Ok(None);
             }
         };
+        names::set(&request.user, &request.database);
         self.finish_phase(SetupPhase::StartupPacket);
         if self.presence.is_terminated() {
             return Err(self.shutting_down().into());

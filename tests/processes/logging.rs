@@ -15,6 +15,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a_duration_includes_the_wait_for_the_sync", a_duration_includes_the_wait_for_the_sync),
     ("a_reload_changes_which_statements_get_a_line", a_reload_changes_which_statements_get_a_line),
     ("a_statement_of_several_lines_forges_no_message", a_statement_of_several_lines_forges_no_message),
+    ("lines_of_json_name_user_and_database", lines_of_json_name_user_and_database),
 ];
 
 /// What stands behind the durations in the log, in order.
@@ -162,4 +163,46 @@ fn a_statement_of_several_lines_forges_no_message() {
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines[1].len() > 3_900 && long.contains(&lines[1]["statement: ".len()..]));
     assert_eq!(lines[2], "statement: select 3");
+}
+
+/// Those of one session do not stay with the process for the next, nor for what happens between.
+fn lines_of_json_name_user_and_database() {
+    let settings = ["engine.kind=sqlite", "log.format=json", "log.level=debug", "log.connections=true"];
+    let one = ["pool.start_workers=1", "pool.min_spare=1", "pool.max_spare=1", "pool.sessions_per_worker=0"];
+    let server = Server::start(&[&settings[..], &one].concat());
+    let lines = || -> Vec<serde_json::Value> {
+        server.log.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let of = |message: &str| -> Vec<serde_json::Value> {
+        lines().into_iter().filter(|line| line["message"].as_str().unwrap().starts_with(message)).collect()
+    };
+    let mut client = Raw::connect(&server);
+    assert_eq!(client.query("create role ann login; create database other").unwrap(), None);
+    let pid = client.pid;
+    client.send(|client| client.terminate());
+    eventually("it ends", || of("session ended").len() == 1);
+    let client = Raw::connect_as(&server, "ann", "other");
+    drop(client);
+    eventually("it ends", || of("session ended").len() == 2);
+    let names = |line: &serde_json::Value| (line["user"].clone(), line["dbname"].clone());
+    let expected = [("postgres".into(), "postgres".into()), ("ann".into(), "other".into())];
+    for message in ["session of", "session ended"] {
+        assert_eq!(of(message).iter().map(names).collect::<Vec<_>>(), expected, "{message}");
+    }
+    // Known before it is known whether that may be.
+    let stream = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    assert!(Raw::start_as(stream, "nobody", "other").is_err());
+    eventually("it is refused", || !of("client refused").is_empty());
+    assert_eq!(names(&of("client refused")[0]), ("nobody".into(), "other".into()));
+    // A packet that says nothing is nobody's, though the process has had clients before.
+    let mut line = None;
+    eventually("one of them meets that process", || {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        std::io::Write::write_all(&mut stream, &[0, 0, 0, 8, 0, 9, 0, 0]).unwrap();
+        line = of("client refused: unsupported").into_iter().find(|line| line["pid"] == pid.as_raw());
+        line.is_some()
+    });
+    let line = line.unwrap();
+    assert!(line.get("user").is_none() && line.get("dbname").is_none(), "{line}");
+    assert!(lines().iter().filter(|line| line["pid"] == server.pid().as_raw()).all(|line| line.get("user").is_none()));
 }
