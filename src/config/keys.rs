@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::section::section;
-use super::units::{ByteSize, Span};
+use super::units::{ByteSize, Span, Threshold};
 
 /// Everything that can be set, with a value for each.
 #[derive(Debug, Clone, PartialEq)]
@@ -305,8 +305,9 @@ section! {
         file: Option<PathBuf> = None,
         /// A line for each session's start and end.
         connections: bool = false,
-        /// Statements that take this long get a line; 0 is none.
-        min_duration: Span = Span::default(),
+        /// Statements that take this long, the wait for their commit to be durable included, get a line; 0 is all,
+        /// -1 none.
+        min_duration: Threshold = Threshold::default(),
     }
 }
 
@@ -395,7 +396,6 @@ impl Config {
             ("tls.key", self.tls.key.is_some()),
             ("tls.client_ca", self.tls.client_ca.is_some()),
             ("tls.min_version", self.tls.min_version.is_some()),
-            ("log.min_duration", self.log.min_duration.nonzero().is_some()),
         ];
         match absent.iter().find(|(_, is_set)| *is_set) {
             Some((name, _)) => Err(format!("{name} is not supported yet")),

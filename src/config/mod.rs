@@ -15,7 +15,7 @@ pub use keys::{
     Auth, Config, Engine, EngineKind, Listen, Log, LogFormat, LogLevel, Metrics, Model, OnMemoryFault, Pool, Session,
     SessionDefault, Sqlite, Tls,
 };
-pub use units::{ByteSize, Span};
+pub use units::{ByteSize, Span, Threshold};
 
 /// The file in the data directory.
 pub const FILE_NAME: &str = "pgprefork.toml";

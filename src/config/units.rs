@@ -9,6 +9,10 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(Duration);
 
+/// A span of time from which on something happens; -1 for never, 0 for always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Threshold(Option<Duration>);
+
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(u64);
@@ -43,6 +47,18 @@ impl Span {
     /// Reads "500ms".
     pub fn parse(text: &str) -> Result<Self, String> {
         parse(text, TIME_UNITS).map(|us| Self(Duration::from_micros(us)))
+    }
+}
+
+impl Threshold {
+    /// As a duration, or None for never.
+    pub const fn duration(self) -> Option<Duration> {
+        self.0
+    }
+
+    /// Reads "500ms", "0" or "-1".
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.trim() == "-1" { Ok(Self(None)) } else { Span::parse(text).map(|span| Self(Some(span.duration()))) }
     }
 }
 
@@ -108,6 +124,12 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+impl<'de> Deserialize<'de> for Threshold {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Text(Self::parse, "a duration such as \"500ms\", 0 or -1"))
+    }
+}
+
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Text(Self::parse, "a size such as \"64MB\" or 0"))
@@ -147,6 +169,17 @@ mod tests {
         }
         for text in ["", "5", "5 m", "-1s", "1.5s", "99999999999999999999d", "18446744073709551615d"] {
             assert!(Span::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_threshold_may_be_never_or_always() {
+        assert_eq!(Threshold::parse("-1").unwrap(), Threshold::default());
+        assert_eq!(Threshold::default().duration(), None);
+        assert_eq!(Threshold::parse("0").unwrap().duration(), Some(Duration::ZERO));
+        assert_eq!(Threshold::parse("250ms").unwrap().duration(), Some(Duration::from_millis(250)));
+        for text in ["", "-2", "-1ms", "5"] {
+            assert!(Threshold::parse(text).is_err(), "{text}");
         }
     }
 

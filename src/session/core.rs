@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use super::client::{Client, End};
+use super::duration::Durations;
 use super::environment::Environment;
 use super::interrupts::{Activity, State};
 use super::portal::Portals;
@@ -28,6 +29,8 @@ pub struct Core<'a, E: Engine> {
     pub statements: Statements<E::Statement>,
     /// Its portals and cursors.
     pub portals: Portals<E>,
+    /// How long its statements take.
+    pub durations: Durations,
     activity: &'a mut dyn Activity,
     /// Names of the open savepoints, outermost first.
     savepoints: Vec<String>,
@@ -41,7 +44,7 @@ pub struct Core<'a, E: Engine> {
 
 impl<'a, E: Engine> Core<'a, E> {
     /// A session without a past.
-    pub fn new(engine: &'a mut E, settings: Shared, activity: &'a mut dyn Activity) -> Self {
+    pub fn new(engine: &'a mut E, settings: Shared, activity: &'a mut dyn Activity, durations: Durations) -> Self {
         let environment = Environment::new(&settings);
         Self {
             engine,
@@ -49,6 +52,7 @@ impl<'a, E: Engine> Core<'a, E> {
             environment,
             statements: Statements::default(),
             portals: Portals::default(),
+            durations,
             activity,
             savepoints: Vec::new(),
             open: false,
@@ -116,7 +120,9 @@ impl<'a, E: Engine> Core<'a, E> {
 
     /// A series of the extended protocol is over: outside of a block nothing of it stays.
     pub fn end_series(&mut self) -> Result<(), Error> {
+        let started = self.durations.start();
         self.commit_implicit()?;
+        self.durations.series_ended(started);
         if self.status() == TransactionStatus::Idle {
             self.portals.end_transaction(true);
         }
@@ -262,13 +268,16 @@ impl<'a, E: Engine> Core<'a, E> {
         if client.gathered() == 0 {
             return Ok(());
         }
+        let sending = self.durations.sending();
         if let Err(error) = self.engine.settle() {
             // Nothing that was gathered may be sent: it may tell of a commit that is not durable.
             client.drop_gathered();
             client.out().error_response(Severity::Fatal, &error);
             return Err(End::Failed(error));
         }
-        client.send()
+        client.send()?;
+        self.durations.sent(sending);
+        Ok(())
     }
 }
 

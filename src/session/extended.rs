@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::client::{Client, Outcome};
 use super::core::Core;
+use super::duration::Names;
 use super::portal::{Portal, Portals, Progress};
 use super::rows::{Formats, Rows, describe};
 use super::run::{Complete, Ran, Task};
@@ -21,6 +22,7 @@ use crate::sql::types::{self, Type, Value};
 impl<E: Engine> Core<'_, E> {
     /// Parse.
     pub fn parse(&mut self, parse: &Parse<'_>, out: &mut Encoder<'_>) -> Result<(), Error> {
+        let started = self.durations.start();
         self.show_active(parse.query);
         self.start_clock();
         self.statements.check_free(parse.name)?;
@@ -32,6 +34,7 @@ impl<E: Engine> Core<'_, E> {
         let statement = self.prepare_single(parse.query, &types)?;
         self.statements.insert(parse.name, Prepared::new(statement, parse.query));
         out.parse_complete();
+        self.durations.done(started, format_args!("parse {}: {}", Names(parse.name, ""), parse.query));
         Ok(())
     }
 
@@ -54,6 +57,7 @@ impl<E: Engine> Core<'_, E> {
 
     /// Bind.
     pub fn bind(&mut self, bind: &Bind<'_>, out: &mut Encoder<'_>) -> Result<(), Error> {
+        let started = self.durations.start();
         let prepared = Rc::clone(self.statements.find(bind.statement)?);
         self.start_clock();
         let plan = self.engine.plan(&prepared.statement);
@@ -89,6 +93,8 @@ impl<E: Engine> Core<'_, E> {
         }
         let formats = Formats::of(&bind.result_formats, columns);
         let depth = Some(self.depth());
+        let names = Names::of(&prepared, bind.portal);
+        self.durations.done(started, format_args!("bind {names}: {}", prepared.text));
         let portal = Portal { prepared, parameters, formats, progress: Progress::Ready, hold: false, depth };
         self.portals.insert(bind.portal, portal);
         out.bind_complete();
@@ -171,6 +177,7 @@ impl<E: Engine> Core<'_, E> {
     /// Execute. `last` says that Sync follows at once: a statement outside of a block then is a transaction of
     /// its own, and the engine need not be told of one.
     pub fn execute(&mut self, client: &mut Client<'_>, name: &str, max_rows: i32, last: bool) -> Outcome<()> {
+        let started = self.durations.start();
         let Some(mut portal) = self.portals.take(name) else { return Err(Portals::<E>::missing_portal(name).into()) };
         let prepared = Rc::clone(&portal.prepared);
         self.show_active(&prepared.text);
@@ -182,6 +189,7 @@ impl<E: Engine> Core<'_, E> {
         }
         // A negative limit is none, as in PostgreSQL.
         let limit = u64::try_from(max_rows).unwrap_or(0);
+        let is_begun = matches!(portal.progress, Progress::Suspended(_) | Progress::Exhausted);
         let ran = self.run_portal(client, name, &mut portal, limit)?;
         match &plan.action {
             Action::Empty => client.out().empty_query_response(),
@@ -196,6 +204,10 @@ impl<E: Engine> Core<'_, E> {
             _ => Progress::Done,
         };
         self.stop_clock();
+        if !matches!(plan.action, Action::Empty) {
+            let what = if is_begun { "execute fetch from" } else { "execute" };
+            self.durations.gathered(started, format_args!("{what} {}: {}", Names::of(&prepared, name), prepared.text));
+        }
         if matches!(plan.action, Action::Transaction(_)) {
             // Portals have gone with their transaction, this one too.
             return Ok(());

@@ -3,7 +3,7 @@
 //!
 //! Generic over the engine and ignorant of which one it is. Waits for the client in one place, sends after the
 //! engine has settled, and chooses what a client is told; it reads no clock per statement unless a time-out is
-//! set, and makes no system call besides one receive and one send per exchange.
+//! set or durations are logged, and makes no system call besides one receive and one send per exchange.
 //!
 //! Protocol: PostgreSQL documentation, "Frontend/Backend Protocol", "Message Flow".
 
@@ -12,6 +12,7 @@ mod command;
 mod copy;
 mod core;
 mod cursor;
+mod duration;
 mod environment;
 mod extended;
 mod interrupts;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use self::client::{Client, Outcome, Stop, Waited, Waiting};
 use self::core::Core;
+use self::duration::Durations;
 use crate::engine::{Engine, TransactionStatus};
 use crate::error::{Condition, Error};
 use crate::protocol::{Message, Severity, Violation};
@@ -38,16 +40,18 @@ use crate::worker::transport::Transport;
 /// Serves a client that has been authenticated, until its session ends. Begins with ParameterStatus for what the
 /// settings still have to report and ReadyForQuery; what the transport has gathered before goes out with them.
 /// The engine's transaction and other state are left as they were: the caller resets it.
+/// `log_from`: statements that take this long get a line in the log; None for none.
 pub fn serve<E: Engine>(
     transport: &mut Transport,
     engine: &mut E,
     settings: Shared,
     interrupts: &mut dyn Interrupts,
     activity: &mut dyn Activity,
+    log_from: Option<Duration>,
 ) -> End {
     let mut session = Session {
         client: Client::new(transport, interrupts),
-        core: Core::new(engine, settings, activity),
+        core: Core::new(engine, settings, activity, Durations::new(log_from)),
         skipping: false,
         send_due: false,
         commanding: false,
@@ -104,11 +108,17 @@ impl<E: Engine> Session<'_, E> {
         if matches!(end, End::Io(_)) {
             return;
         }
+        let sending = self.core.durations.sending();
         // After a failure nothing but the failure itself is gathered.
-        if !matches!(end, End::Failed(_)) && self.client.gathered() > 0 && self.core.engine.settle().is_err() {
+        let failed = matches!(end, End::Failed(_));
+        let settled = !failed && (self.client.gathered() == 0 || self.core.engine.settle().is_ok());
+        if !failed && !settled {
             self.client.drop_gathered();
         }
         self.client.send_last();
+        if settled {
+            self.core.durations.sent(sending);
+        }
     }
 
     /// Waits until a whole message is there, sending what is due first.
@@ -136,7 +146,7 @@ impl<E: Engine> Session<'_, E> {
             }
         }
         self.commanding = false;
-        if self.client.gathered() >= client::FLUSH_BYTES {
+        if self.client.gathered() >= client::FLUSH_BYTES || self.core.durations.is_full() {
             self.core.send(&mut self.client)?;
         }
         Ok(())

@@ -13,6 +13,7 @@ use crate::sql::plan::Action;
 impl<E: Engine> Core<'_, E> {
     /// Runs the statements of a Query message. After an error the rest of them is not run.
     pub fn simple_query(&mut self, client: &mut Client<'_>, text: &str) -> Outcome<()> {
+        let started = self.durations.start();
         self.show_active(text);
         self.statements.drop_unnamed();
         self.portals.drop_unnamed();
@@ -33,6 +34,7 @@ impl<E: Engine> Core<'_, E> {
             self.stop_clock();
         }
         self.commit_implicit()?;
+        self.durations.gathered(started, format_args!("statement: {text}"));
         Ok(())
     }
 

@@ -11,6 +11,8 @@ use crate::error::{Condition, Error};
 pub struct Prepared<S> {
     /// The engine's statement.
     pub statement: S,
+    /// Its name; None for one that has none.
+    pub name: Option<Rc<str>>,
     /// Its text, shown while it runs.
     pub text: Box<str>,
     /// RowDescription with every column as text, once someone asked.
@@ -18,9 +20,9 @@ pub struct Prepared<S> {
 }
 
 impl<S> Prepared<S> {
-    /// A statement and its text.
+    /// A statement and its text. It is given its name by [`Statements::insert`].
     pub fn new(statement: S, text: &str) -> Self {
-        Self { statement, text: text.into(), description: OnceCell::new() }
+        Self { statement, name: None, text: text.into(), description: OnceCell::new() }
     }
 }
 
@@ -28,7 +30,7 @@ impl<S> Prepared<S> {
 #[derive(Debug)]
 pub struct Statements<S> {
     unnamed: Option<Rc<Prepared<S>>>,
-    named: HashMap<String, Rc<Prepared<S>>>,
+    named: HashMap<Rc<str>, Rc<Prepared<S>>>,
 }
 
 impl<S> Default for Statements<S> {
@@ -54,12 +56,13 @@ impl<S> Statements<S> {
     }
 
     /// Keeps a statement under a name that is free.
-    pub fn insert(&mut self, name: &str, prepared: Prepared<S>) {
-        let prepared = Rc::new(prepared);
+    pub fn insert(&mut self, name: &str, mut prepared: Prepared<S>) {
         if name.is_empty() {
-            self.unnamed = Some(prepared);
+            self.unnamed = Some(Rc::new(prepared));
         } else {
-            self.named.insert(name.to_owned(), prepared);
+            let name = Rc::<str>::from(name);
+            prepared.name = Some(Rc::clone(&name));
+            self.named.insert(name, Rc::new(prepared));
         }
     }
 

@@ -16,6 +16,7 @@ use super::cancel::cancel;
 use super::context::Context;
 use super::engine::WarmEngine;
 use super::idle::Accepted;
+use super::names;
 use super::presence::Presence;
 use super::startup::{self, Failure, Opening, Request};
 use super::transport::Transport;
@@ -89,7 +90,8 @@ impl Connection<'_> {
         }
         let served = match self.set_up() {
             Ok(Some(settings)) => {
-                let end = self.engine.serve(&mut self.transport, settings, &self.presence);
+                let log_from = self.context.config.log.min_duration.duration();
+                let end = self.engine.serve(&mut self.transport, settings, &self.presence, log_from);
                 self.log_end(&end);
                 match self.engine.end_session() {
                     Ok(()) => Served::Session,
@@ -138,6 +140,7 @@ impl Connection<'_> {
                 return Ok(None);
             }
         };
+        names::set(&request.user, &request.database);
         self.finish_phase(SetupPhase::StartupPacket);
         if self.presence.is_terminated() {
             return Err(self.shutting_down().into());

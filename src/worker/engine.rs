@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shm::Owner;
 
@@ -173,12 +174,20 @@ impl WarmEngine {
         }
     }
 
-    /// Serves a session to its end.
-    pub fn serve(&mut self, transport: &mut Transport, settings: Shared, presence: &Presence) -> End {
+    /// Serves a session to its end. `log_from`: as [`session::serve`] takes it.
+    pub fn serve(
+        &mut self,
+        transport: &mut Transport,
+        settings: Shared,
+        presence: &Presence,
+        log_from: Option<Duration>,
+    ) -> End {
         let (mut interrupts, mut activity) = (*presence, *presence);
         match self {
-            Self::Null(engine) => session::serve(transport, engine, settings, &mut interrupts, &mut activity),
-            Self::Sqlite(engine) => session::serve(transport, &mut **engine, settings, &mut interrupts, &mut activity),
+            Self::Null(engine) => session::serve(transport, engine, settings, &mut interrupts, &mut activity, log_from),
+            Self::Sqlite(engine) => {
+                session::serve(transport, &mut **engine, settings, &mut interrupts, &mut activity, log_from)
+            }
         }
     }
 

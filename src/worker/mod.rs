@@ -8,6 +8,7 @@
 //! - `idle`: waiting for a client beside the other workers, so that none is stranded.
 //! - `connection`: one client from accept to the end of its session; `startup`, `authentication` are its parts.
 //! - [`budget`]: how many connections may be on the way to a session.
+//! - [`names`]: whose connection it is, for the log.
 //! - `presence`: the worker's slot, as the session and the signal handlers see it.
 //! - `engine`: the one place that knows which engines there are.
 //! - [`template`]: the process that workers are forked from, when it has an engine open for them.
@@ -35,6 +36,7 @@ pub mod context;
 pub mod directory;
 mod engine;
 mod idle;
+pub mod names;
 mod presence;
 mod startup;
 pub mod template;
@@ -199,6 +201,7 @@ impl<'a> Worker<'a> {
         fault::point("after-accept");
         let served = connection::serve(self.context, &self.presence, &mut self.engine, accepted, engine_us);
         self.presence.end_session();
+        names::clear();
         for hint in self.engine.take_hints() {
             // The template may be gone, or have enough to do: then the next worker finds out by itself.
             let _ = self.hints.as_ref().map(|hints| pass::send_bytes(hints, &hint));

@@ -11,6 +11,7 @@ mod exhaustion;
 mod faults;
 mod floods;
 mod lifecycle;
+mod logging;
 mod metrics;
 mod scrub;
 mod server;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         floods::TESTS,
         faults::TESTS,
         lifecycle::TESTS,
+        logging::TESTS,
         metrics::TESTS,
         scrub::TESTS,
         template::TESTS,

@@ -313,7 +313,7 @@ impl Raw {
         Self::start_as(stream, "postgres", "postgres")
     }
 
-    fn start_as(stream: TcpStream, user: &str, database: &str) -> std::io::Result<Self> {
+    pub fn start_as(stream: TcpStream, user: &str, database: &str) -> std::io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut raw = Self { stream, received: Vec::new(), pid: Pid::from_raw(0), key: Vec::new() };
         raw.send(|client| client.startup(Version { minor: 2 }, &[("user", user), ("database", database)]));

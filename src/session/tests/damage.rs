@@ -56,7 +56,7 @@ fn damaged_messages_never_panic() {
         let session = std::thread::spawn(move || {
             let settings = Arc::new(parking_lot::Mutex::new(Settings::new()));
             let mut transport = Transport::new(theirs.into());
-            serve(&mut transport, &mut Null::new(), settings, &mut Undisturbed, &mut Undisturbed)
+            serve(&mut transport, &mut Null::new(), settings, &mut Undisturbed, &mut Undisturbed, None)
         });
         // The session may have closed the connection over what came first.
         let _ = ours.write_all(&bytes);

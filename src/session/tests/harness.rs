@@ -40,7 +40,7 @@ impl Conversation {
             configure(&mut settings);
             let settings: Shared = Arc::new(parking_lot::Mutex::new(settings));
             let mut transport = Transport::new(theirs.into());
-            serve(&mut transport, &mut engine(), settings, &mut interrupts, &mut Undisturbed)
+            serve(&mut transport, &mut engine(), settings, &mut interrupts, &mut Undisturbed, None)
         });
         let mut conversation = Self { stream: ours, received: Vec::new(), session };
         assert_eq!(conversation.until_ready(), ["Z I"]);
