@@ -242,7 +242,8 @@ fn idle_workers_that_die_or_stop_leave_nobody_waiting() {
                 eventually("every client is answered or has a worker", || {
                     let status = server.status();
                     let with_workers = status["connecting"].as_u64().unwrap() + status["serving"].as_u64().unwrap();
-                    done.load(Ordering::SeqCst) + usize::try_from(with_workers).unwrap() >= clients
+                    let met = met_idle(&server, &stopped);
+                    done.load(Ordering::SeqCst) + usize::try_from(with_workers).unwrap() + met >= clients
                 });
                 signal_all(&stopped, Signal::SIGCONT);
             }
@@ -260,6 +261,31 @@ fn idle_workers_that_die_or_stop_leave_nobody_waiting() {
         assert!(lost <= victims, "{signal}: {lost} lost, {victims} victims");
         assert!(signal != Signal::SIGSTOP && signal != Signal::SIGUSR2 || lost == 0, "{signal}: {lost} lost");
     }
+}
+
+/// How many of these workers have been stopped between accepting a client and saying so.
+fn met_idle(server: &Server, stopped: &[Pid]) -> usize {
+    let segment = shm::Segment::of_process(server.pid().as_raw()).expect("the server's segment");
+    let is_idle =
+        |pid: &Pid| segment.slots().any(|(_, slot)| slot.pid() == pid.as_raw() && slot.state() == shm::SlotState::Idle);
+    stopped.iter().filter(|pid| is_idle(pid) && has_a_client(**pid, server.port)).count()
+}
+
+/// Whether a process holds a TCP connection that came to this port.
+fn has_a_client(pid: Pid, port: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    // Columns: number, local address and port, remote ones, state (0A: listens), ..., the tenth is the inode.
+    let inodes: Vec<String> = table
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let is_ours = fields.get(1)?.ends_with(&format!(":{port:04X}")) && *fields.get(3)? != "0A";
+            is_ours.then(|| format!("socket:[{}]", fields[9]))
+        })
+        .collect();
+    let held = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    held.filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .any(|link| inodes.iter().any(|inode| link.to_string_lossy() == *inode))
 }
 
 fn a_reload_reaches_those_who_wait_with_the_doorman() {
