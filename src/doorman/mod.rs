@@ -4,7 +4,7 @@
 //! requests are carried out at once, everyone else waits here, in order of arrival, for a worker that becomes
 //! free, and is refused (53300) when that takes longer than `pool.queue_timeout`. Start-up packets are only
 //! peeked at, so that the connection can be handed on with nothing lost. A slow or silent client costs a table
-//! entry. Never authenticates, never runs SQL, never blocks.
+//! entry. Where descriptors run out, further clients are refused at once. Never authenticates, never runs SQL, never blocks.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,6 +18,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use shm::{Counter, Owner, Phase, SetupPhase, ShutdownMode, Slot, SlotState, WaitEvent};
 
 use self::look::{Look, look};
+use self::spare::{Spares, is_lack_of_descriptors};
 use crate::config::Model;
 use crate::error::{Condition, Error};
 use crate::protocol::{Encoder, Severity};
@@ -31,6 +32,7 @@ use crate::worker::cancel::cancel;
 use crate::worker::context::Context;
 
 mod look;
+mod spare;
 
 /// How long no worker may be idle before the doorman goes to the door.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -79,8 +81,9 @@ struct Client {
     /// Requests for encryption that were declined.
     declined: u32,
     peer: Peer,
-    /// One too many on the way to a session: refused unless it is a cancel request, which comes at once.
-    surplus: bool,
+    /// Refused with that unless it is a cancel request, which comes at once: one too many on the way to a session, or
+    /// one for whom there is no descriptor.
+    surplus: Option<fn() -> Error>,
 }
 
 struct Doorman<'a> {
@@ -98,11 +101,16 @@ struct Doorman<'a> {
     look_at: Option<Instant>,
     /// When to try accept again after it failed.
     accept_at: Option<Instant>,
+    spares: Spares,
+    /// Descriptors have run out since it last had no clients.
+    is_full: bool,
 }
 
 impl<'a> Doorman<'a> {
     fn new(context: &'a Context, owner: Owner) -> io::Result<Self> {
         let signals = SignalQueue::new(&[Signal::SIGTERM, Signal::SIGQUIT])?;
+        let mut spares = Spares::default();
+        spares.restock(&context.doorman);
         let poll = Poll::new()?;
         for (fd, token) in [(context.doorman.as_raw_fd(), WAKES), (signals.as_raw_fd(), SIGNALS)] {
             poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
@@ -122,6 +130,8 @@ impl<'a> Doorman<'a> {
             at_the_door: false,
             look_at: Some(Instant::now()),
             accept_at: None,
+            spares,
+            is_full: false,
         })
     }
 
@@ -149,10 +159,11 @@ impl<'a> Doorman<'a> {
                     self.attend(index, event.is_read_closed() || event.is_error());
                 }
             }
+            // Before others are accepted: they may need the descriptors.
+            self.end_waits();
             if self.at_the_door {
                 self.accept()?;
             }
-            self.end_waits();
             self.take_back();
             self.hand_over();
             // The next one knows the new settings. (Whoever waits here is owed the old ones.)
@@ -219,12 +230,20 @@ impl<'a> Doorman<'a> {
 
     fn accept(&mut self) -> io::Result<()> {
         self.accept_at = None;
+        self.spares.restock(&self.context.doorman);
+        self.is_full = self.is_full && self.clients.iter().any(Option::is_some);
         for listener in &self.context.listeners {
             loop {
                 match listener.accept() {
                     Ok(Some((socket, peer))) => self.admit(socket, peer),
                     Ok(None) => break,
-                    // Shut down, or out of descriptors: those in the kernel's queue wait there.
+                    // For the next one there is room, for a moment.
+                    Err(error) if is_lack_of_descriptors(&error) && self.spares.make_room() => {
+                        if !std::mem::replace(&mut self.is_full, true) {
+                            log::warn!("the doorman refuses clients: {error}");
+                        }
+                    }
+                    // Shut down, or even the spare descriptors are in use: those in the kernel's queue wait there.
                     Err(_) => {
                         self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
                         return Ok(());
@@ -237,8 +256,15 @@ impl<'a> Doorman<'a> {
 
     fn admit(&mut self, socket: OwnedFd, peer: Peer) {
         self.context.segment.pool().count(Counter::DoormanAccepts);
-        let surplus = budget::is_over(self.context, peer, self.waiting_with(peer));
-        let patience = if surplus { GRACE } else { self.context.config.auth.authentication_timeout.duration() };
+        let surplus: Option<fn() -> Error> = if !self.spares.are_complete() {
+            Some(too_many)
+        } else if budget::is_over(self.context, peer, self.waiting_with(peer)) {
+            Some(budget::refusal)
+        } else {
+            None
+        };
+        let patience =
+            if surplus.is_some() { GRACE } else { self.context.config.auth.authentication_timeout.duration() };
         let deadline = Instant::now() + patience;
         let accepted_us = shm::clock::monotonic_us();
         let client = Client { socket, deadline, accepted_us, queued_us: 0, queued: false, declined: 0, peer, surplus };
@@ -268,7 +294,7 @@ impl<'a> Doorman<'a> {
     /// Those who wait here, and a newcomer from `peer`.
     fn waiting_with(&self, peer: Peer) -> Waiting {
         let mut waiting = Waiting { all: 1, same: 1 };
-        for client in self.clients.iter().flatten().filter(|client| !client.surplus) {
+        for client in self.clients.iter().flatten().filter(|client| client.surplus.is_none()) {
             waiting.all += 1;
             waiting.same += u32::from(match client.peer {
                 Peer::Tcp(address) => budget::is_same(peer, Some(address.ip())),
@@ -296,8 +322,10 @@ impl<'a> Doorman<'a> {
                 self.drop_client(index);
             }
             Look::Refuse(error) => self.refuse(index, &error),
-            Look::Startup if client.surplus => self.refuse(index, &budget::refusal()),
-            Look::Startup => self.enqueue(index),
+            Look::Startup => match client.surplus {
+                Some(refusal) => self.refuse(index, &refusal()),
+                None => self.enqueue(index),
+            },
         }
     }
 
@@ -324,14 +352,18 @@ impl<'a> Doorman<'a> {
             return;
         }
         let mut back = Vec::new();
-        while let Ok(Some(handed)) = pass::take_client(&self.context.queue.1) {
+        // A descriptor for which there is no room would be closed on its way, and its client lost.
+        while self.spares.make_room() {
+            let taken = pass::take_client(&self.context.queue.1);
+            self.spares.restock(&self.context.doorman);
+            let Ok(Some(handed)) = taken else { break };
             back.push(handed);
         }
         // The first of them is the first in line again.
         for Handed { socket, peer, accepted_us, deadline_us } in back.into_iter().rev() {
             let now_us = shm::clock::monotonic_us();
             let deadline = Instant::now() + Duration::from_micros(deadline_us.saturating_sub(now_us));
-            let (queued_us, queued, declined, surplus) = (now_us, true, 0, false);
+            let (queued_us, queued, declined, surplus) = (now_us, true, 0, None);
             let client = Client { socket, deadline, accepted_us, queued_us, queued, declined, peer, surplus };
             if let Ok(index) = self.keep(client) {
                 self.order.push_front(index);
@@ -381,8 +413,8 @@ impl<'a> Doorman<'a> {
             let Some(client) = self.clients.get(index).and_then(Option::as_ref).filter(|client| due(client)) else {
                 continue;
             };
-            if client.surplus {
-                self.refuse(index, &budget::refusal());
+            if let Some(refusal) = client.surplus {
+                self.refuse(index, &refusal());
             } else if client.queued {
                 self.context.segment.pool().count(Counter::QueueTimeouts);
                 self.refuse(index, &too_many());

@@ -110,9 +110,9 @@ impl Postmaster {
                 log::debug!("{kind} {pid} ended: {}", reason.name());
             }
             (Ending::Exited(0), None) => log::debug!("{kind} {pid} ended"),
-            // The template has nothing to finish: it is told to go by a signal that it does not handle.
-            (Ending::Killed(signal @ (Signal::SIGTERM | Signal::SIGQUIT)), _) if child.kind == SlotKind::Template => {
-                log::debug!("{kind} {pid} ended: {signal}");
+            // The template has nothing to finish: it is told to go by SIGTERM, which it does not handle, or by SIGQUIT.
+            (Ending::Killed(Signal::SIGTERM) | Ending::Exited(2), _) if child.kind == SlotKind::Template => {
+                log::debug!("{kind} {pid} ended: {ending}");
             }
             // It was told to leave at once.
             (Ending::Exited(2), _) if self.kill_at.is_some() => pool.count_exit(ExitReason::Terminated),

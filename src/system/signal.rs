@@ -106,11 +106,17 @@ pub fn install_child_handlers(segment: Segment, slot: SlotIndex) -> io::Result<(
         // No SA_RESTART: whoever waits shall look at what has come.
         set_action(signal, SigHandler::Handler(on_notice), SaFlags::empty())?;
     }
-    set_action(Signal::SIGQUIT, SigHandler::Handler(on_quit), SaFlags::empty())?;
+    leave_on_quit()?;
     for signal in [Signal::SIGPIPE, Signal::SIGHUP] {
         set_action(signal, SigHandler::SigIgn, SaFlags::empty())?;
     }
     Ok(())
+}
+
+/// Has SIGQUIT end the process at once, without the core dump of its default action: nothing is wrong with a process that
+/// is told to go.
+pub fn leave_on_quit() -> io::Result<()> {
+    set_action(Signal::SIGQUIT, SigHandler::Handler(on_quit), SaFlags::empty())
 }
 
 /// Gives the signals that the server uses their default actions; those of memory faults as well, because the

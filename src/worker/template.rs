@@ -83,14 +83,15 @@ fn owner_in(bytes: &[u8]) -> Option<Owner> {
 }
 
 /// Lives the template's life in the slot that it was forked for, and ends the process. Signals must be blocked and
-/// have their default actions: they come in, and end it, only while it waits for orders. What is forked from it begins
-/// with signals blocked, as any worker does.
+/// have their default actions: they come in, and end it (SIGQUIT without its core dump), only while it waits for
+/// orders. What is forked from it begins with signals blocked, as any worker does.
 pub fn run(context: &Context, owner: Owner, orders: OwnedFd) -> ! {
     std::panic::set_hook(Box::new(|panic| log::error!("panic: {panic}")));
     parent::set_name("pgprefork: tmpl");
     let slot = context.segment.slot(owner.slot);
     slot.set_phase(Phase::OpeningEngine);
-    let opened = engine::open(context, owner).and_then(|engine| {
+    let opened = signal::leave_on_quit().map_err(|error| error.to_string()).and_then(|()| {
+        let engine = engine::open(context, owner)?;
         let epoll = ExclusiveEpoll::new().map_err(|error| error.to_string())?;
         let hints = pass::channel().map_err(|error| error.to_string())?;
         epoll.add(&orders, 0).and_then(|()| epoll.add(&hints.1, 1)).map_err(|error| error.to_string())?;

@@ -6,7 +6,7 @@ use std::thread;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::server::{Outcome, Server, ask, connect_from, eventually, set_limit};
+use crate::server::{Outcome, Server, ask, connect_from, eventually, refusal, set_limit};
 use crate::template::template;
 
 pub const TESTS: &[(&str, fn())] = &[
@@ -171,12 +171,25 @@ fn a_doorman_without_descriptors_goes_on_later() {
     });
     let open = std::fs::read_dir(format!("/proc/{doorman}/fd")).unwrap().count();
     set_limit(doorman, &format!("--nofile={}:", open + 5));
-    let silent: Vec<_> = (0..30).map(|_| connect_from(HERE, server.port)).collect();
-    eventually("it has as many as it can", || counter(&server, "doorman_accepts") >= 4);
-    let port = server.port;
-    let client = thread::spawn(move || ask(HERE, port));
+    let mut silent: Vec<_> = (0..30).map(|_| connect_from(HERE, server.port)).collect();
+    eventually("who has no place is told", || {
+        let told = silent.iter_mut().filter_map(refusal).collect::<Vec<_>>();
+        told.len() == 25 && told.iter().all(|sqlstate| sqlstate == "53300")
+    });
+    // However full it is: refused, and cancelled, at once.
+    for _ in 0..20 {
+        assert_eq!(ask(HERE, server.port), Outcome::Refused("53300".to_owned()));
+    }
+    for times in 1..=20 {
+        sessions[0].cancel_token().cancel_query(postgres::NoTls).unwrap();
+        eventually("a cancel is served", || counter(&server, "cancels") == times);
+    }
+    assert_eq!(counter(&server, "refused"), 45);
+    assert_eq!(count(&server, "the doorman refuses clients"), 1, "{}", server.log.text());
     assert!(sessions.iter_mut().all(|session| session.simple_query("select 1").is_ok()));
     drop(silent);
+    let port = server.port;
+    let client = thread::spawn(move || ask(HERE, port));
     eventually("it waits like others", || server.status()["queued"] == 1);
     drop(sessions);
     assert_eq!(client.join().unwrap(), Outcome::Answered);

@@ -18,6 +18,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("reload_replaces_the_template", reload_replaces_the_template),
     ("plans_are_no_other_sessions_answers", plans_are_no_other_sessions_answers),
     ("every_shutdown_ends_the_template", every_shutdown_ends_the_template),
+    ("a_template_that_is_told_to_go_dumps_no_core", a_template_that_is_told_to_go_dumps_no_core),
 ];
 
 const SQLITE: &str = "engine.kind=sqlite";
@@ -172,6 +173,33 @@ fn every_shutdown_ends_the_template() {
         server.wait();
         assert!(!is_alive(template), "{signal}");
     }
+}
+
+/// It leaves by an exit, not by the signal, whose default action dumps core.
+fn a_template_that_is_told_to_go_dumps_no_core() {
+    let server = Server::start(&[SQLITE, "log.level=debug"]);
+    let first = template(&server).expect("a template");
+    let ended = |pid: Pid| server.log.text().contains(&format!("template {pid} ended: exit code 2"));
+    let victim = Raw::connect(&server);
+    kill(victim.pid, Signal::SIGSEGV).unwrap();
+    eventually("all processes are told to go", || ended(first));
+    eventually("the server serves again", || server.try_connect().is_ok());
+    // A process that was just forked from a template has its name for a moment.
+    let mut second = first;
+    eventually("there is one other template", || {
+        let named = named(&server, "tmpl");
+        second = *named.first().unwrap_or(&first);
+        named.len() == 1 && second != first && server.status()["starting"] == 0 && is_alive(second)
+    });
+    // Workers forked from one that has a handler have their own.
+    let mut client = Raw::connect(&server);
+    kill(second, Signal::SIGQUIT).unwrap();
+    eventually("it goes", || ended(second));
+    kill(client.pid, Signal::SIGTERM).unwrap();
+    eventually("a worker is told in its own way", || client.query("select 1").is_err());
+    assert!(!server.log.text().contains("SIGQUIT"), "{}", server.log.text());
+    assert_eq!(server.status()["exits"]["crashed"], 0);
+    nobody_is_lost(&server);
 }
 
 /// Settings, roles and temporary tables of one session are nothing to the next, in a new process or the same one.
