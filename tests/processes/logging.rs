@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use pgprefork::protocol::Format;
 
-use crate::server::{Log, Raw, Server, command, directory, eventually, free_port};
+use crate::server::{Log, Raw, Server, command, directory, eventually, free_port, is_stopped};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("statements_get_a_line_with_their_duration", statements_get_a_line_with_their_duration),
@@ -129,11 +129,6 @@ fn a_duration_includes_the_wait_for_the_sync() {
         },
         "execute s: insert into t values (2)",
     );
-}
-
-fn is_stopped(pid: nix::unistd::Pid) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|text| text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
 }
 
 fn a_reload_changes_which_statements_get_a_line() {

@@ -384,9 +384,19 @@ impl Raw {
 }
 
 pub fn is_alive(pid: Pid) -> bool {
-    // A zombie is dead: its state is the first word after the name.
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|text| !text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
+    // A zombie is dead.
+    process_state(pid).is_some_and(|state| state != 'Z')
+}
+
+/// Not only sent a stop: it runs no more.
+pub fn is_stopped(pid: Pid) -> bool {
+    process_state(pid) == Some('T')
+}
+
+/// As the kernel names it: the first letter after the process's name.
+fn process_state(pid: Pid) -> Option<char> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(") ")?.1.chars().next()
 }
 
 /// Waits until it is true.

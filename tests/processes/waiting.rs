@@ -11,7 +11,9 @@ use nix::unistd::Pid;
 use pgprefork::protocol::Version;
 use pgprefork::protocol::client::ClientEncoder;
 
-use crate::server::{Outcome, Random, Raw, Server, ask, command, connect_from, eventually, set_limit};
+use crate::server::{
+    Outcome, Random, Raw, Server, ask, command, connect_from, eventually, is_alive, is_stopped, set_limit,
+};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("a_stopped_idle_worker_is_nobody_to_wait_for", a_stopped_idle_worker_is_nobody_to_wait_for),
@@ -46,6 +48,8 @@ fn a_stopped_idle_worker_is_nobody_to_wait_for() {
             });
             let stopped = server.workers();
             signal_all(&stopped, Signal::SIGSTOP);
+            // Until then, one that looks for clients may still take the next one with it.
+            eventually("they have stopped", || stopped.iter().all(|pid| is_stopped(*pid) || !is_alive(*pid)));
             assert_eq!(ask(ADDRESSES[0], server.port), Outcome::Answered, "hang_timeout {hang_timeout}");
             signal_all(&stopped, Signal::SIGCONT);
         }
