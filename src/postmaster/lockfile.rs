@@ -207,11 +207,15 @@ fn read_pid(path: &Path) -> Option<Pid> {
     (pid != 0).then(|| Pid::from_raw(pid.abs()))
 }
 
-/// Whether a process with this pid is there and may be a server: the pid may have been given to anybody since.
+/// Whether a process with this pid is there and may be a server: the pid may have been given to anybody since. The
+/// program may have been renamed, so its present name counts as well.
 fn is_server(pid: Pid) -> bool {
-    parent::exists(pid)
-        && pid != parent::own_pid()
-        && parent::program_name(pid).is_none_or(|name| name == "postgres" || name.starts_with("pgprefork"))
+    let may_be = |name: String| {
+        name == "postgres"
+            || name.starts_with("pgprefork")
+            || parent::program_name(parent::own_pid()).is_some_and(|own| own == name)
+    };
+    parent::exists(pid) && pid != parent::own_pid() && parent::program_name(pid).is_none_or(may_be)
 }
 
 /// Processes that have the file open, ourselves left out.

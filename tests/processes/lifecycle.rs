@@ -28,6 +28,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("systemd_understands_the_units", systemd_understands_the_units),
     ("a_listening_socket_is_taken_over", a_listening_socket_is_taken_over),
     ("a_detached_server_is_found_and_stopped", a_detached_server_is_found_and_stopped),
+    ("a_server_is_found_whatever_its_program_is_called", a_server_is_found_whatever_its_program_is_called),
     ("an_idle_server_does_not_tick", an_idle_server_does_not_tick),
     ("log_lines_may_be_json", log_lines_may_be_json),
     ("surplus_workers_retire", surplus_workers_retire),
@@ -356,6 +357,20 @@ fn a_detached_server_is_found_and_stopped() {
     assert!(stopped.status.success(), "{stopped:?}");
     assert_eq!(tool(&["status"]).status.code(), Some(3));
     assert_eq!(tool(&["stop"]).status.code(), Some(1));
+}
+
+fn a_server_is_found_whatever_its_program_is_called() {
+    let directory = directory();
+    let (data, port, program) = (directory.path().join("data"), free_port(), directory.path().join("our-server"));
+    fs::copy(env!("CARGO_BIN_EXE_pgprefork"), &program).unwrap();
+    let usual = command(&data, port, &[]);
+    let mut renamed = Command::new(&program);
+    renamed.args(usual.get_args());
+    let _server = Server::launch(renamed, &data, port).unwrap();
+    let tool = |name: &str| Command::new(&program).arg(name).arg("--data").arg(&data).status().unwrap();
+    assert!(tool("status").success());
+    assert!(tool("stop").success());
+    assert_eq!(tool("status").code(), Some(3));
 }
 
 /// Voluntary context switches count every time a process slept and was woken.
