@@ -175,7 +175,7 @@ impl Database {
         self.writer_set().iter().collect()
     }
 
-    /// Whether any slot waits for it: for an owner that could give way.
+    /// Whether any slot waits for it.
     pub fn writer_contended(&self) -> bool {
         self.writer_set().iter().next().is_some()
     }

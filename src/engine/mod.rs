@@ -143,8 +143,8 @@ pub trait Engine {
         None
     }
 
-    /// Whether other sessions wait for this one's transaction to end.
-    fn is_waited_for(&self) -> bool {
+    /// Whether this session's transaction keeps all others from writing.
+    fn holds_writer_lock(&self) -> bool {
         false
     }
 

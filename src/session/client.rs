@@ -70,8 +70,8 @@ pub type Outcome<T> = Result<T, Stop>;
 pub enum Waiting {
     /// The next command: a cancel that arrives now is too late for anything.
     Command,
-    /// The same, while others wait for this session's transaction to end: the wait begins without sleeping.
-    AwaitedCommand,
+    /// The same, while nobody else can write before this session's transaction ends: the wait begins without sleeping.
+    UrgentCommand,
     /// COPY data: a cancel ends the COPY.
     CopyData,
 }
@@ -152,7 +152,7 @@ impl<'a> Client<'a> {
         }
         let mut cancelled = false;
         let interrupts = &mut *self.interrupts;
-        let received = if waiting == Waiting::AwaitedCommand && self.transport.receive_soon() {
+        let received = if waiting == Waiting::UrgentCommand && self.transport.receive_soon() {
             Received::Bytes
         } else {
             if waiting == Waiting::CopyData {

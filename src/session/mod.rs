@@ -138,7 +138,7 @@ impl<E: Engine> Session<'_, E> {
                 limit = self.idle_limit();
                 self.client.limit_wait(limit.map(|(limit, _)| limit))?;
             }
-            let waiting = if self.core.engine.is_waited_for() { Waiting::AwaitedCommand } else { Waiting::Command };
+            let waiting = if self.core.engine.holds_writer_lock() { Waiting::UrgentCommand } else { Waiting::Command };
             match (self.client.receive(waiting)?, limit) {
                 (Waited::TimedOut, Some((_, condition))) => return Err(self.idle_timeout(condition)),
                 (Waited::TimedOut, None) => self.client.unlimit_wait()?,

@@ -540,12 +540,11 @@ impl Engine for Sqlite {
     }
 
     fn idle_limit(&self) -> Option<Duration> {
-        let writing = self.database.as_ref().is_some_and(|database| database.store.is_writing());
-        if writing || self.writes_cluster() { self.configuration.writer_idle_timeout } else { None }
+        if self.holds_writer_lock() || self.writes_cluster() { self.configuration.writer_idle_timeout } else { None }
     }
 
-    fn is_waited_for(&self) -> bool {
-        self.database.as_ref().is_some_and(|database| database.store.is_waited_for())
+    fn holds_writer_lock(&self) -> bool {
+        self.database.as_ref().is_some_and(|database| database.store.is_writing())
     }
 
     fn discard(&mut self, what: Discard) -> Result<(), Error> {

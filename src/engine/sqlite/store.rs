@@ -124,11 +124,6 @@ impl Store {
         self.open == Open::Write
     }
 
-    /// Whether this session holds the writer lock and another waits for it.
-    pub fn is_waited_for(&self) -> bool {
-        self.open == Open::Write && self.attachment.database().writer_contended()
-    }
-
     /// Makes the connection ready for a statement: checks that it may run, takes the writer lock for a write.
     /// `command` is the statement's tag, for messages. After an error the statement counts as failed.
     pub fn before_statement(&mut self, access: Access, command: &str) -> Result<(), Error> {
