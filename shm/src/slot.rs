@@ -279,12 +279,13 @@ pub struct Slot {
     phase: AtomicU32,
     wait_event: AtomicU32,
     exit_reason: AtomicU32,
+    // All that a census looks at, up to here, is in one cache line.
+    stopped: AtomicU32,
     heartbeat_us: AtomicU64,
     state_since_us: AtomicU64,
     started_us: AtomicU64,
     sessions_served: AtomicU64,
     configuration_generation: AtomicU32,
-    stopped: AtomicU32,
     /// The commit position that it waits for, in the database whose waiters it is among.
     pub(crate) awaited_commit: AtomicU64,
     latch: Latch,

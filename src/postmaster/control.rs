@@ -21,7 +21,7 @@ const ACCEPT_PAUSE_US: u64 = 100_000;
 const RECOUNT_PAUSE_US: u64 = 10_000;
 
 impl Postmaster {
-    /// Takes every signal that has come. SIGCHLD needs nothing: children are looked at each time.
+    /// Takes every signal that has come.
     pub(super) fn take_signals(&mut self) -> io::Result<()> {
         while let Some(signal) = self.signals.take()? {
             match signal {
@@ -30,6 +30,7 @@ impl Postmaster {
                 Signal::SIGQUIT => self.begin_shutdown(shm::ShutdownMode::Immediate),
                 Signal::SIGHUP => self.reload(),
                 Signal::SIGUSR1 => self.reopen_log(),
+                Signal::SIGCHLD => self.children_changed = true,
                 _ => {}
             }
         }

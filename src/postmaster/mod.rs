@@ -112,6 +112,8 @@ struct Postmaster {
     /// When the policy wants to be asked again.
     ask_at_us: Option<u64>,
     last_failure_us: u64,
+    /// A child has ended, was stopped or goes on, and was not yet looked at.
+    children_changed: bool,
     /// Listeners of the classic model that may have connections waiting which had no slot.
     accept_again: bool,
     /// The last accept failed, and the log says so.
@@ -155,6 +157,7 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
         kill_at: None,
         ask_at_us: None,
         last_failure_us: 0,
+        children_changed: false,
         accept_again: false,
         accept_fails: false,
         auxiliaries_not_before_us: HashMap::new(),

@@ -37,8 +37,12 @@ impl std::fmt::Display for Ending {
 }
 
 impl Postmaster {
-    /// Collects every child that has ended.
+    /// Collects every child that has ended. Asked only after a SIGCHLD: the kernel goes through all children to say
+    /// that none has.
     pub(super) fn reap_children(&mut self) {
+        if !std::mem::take(&mut self.children_changed) {
+            return;
+        }
         let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
         loop {
             match waitpid(Pid::from_raw(-1), Some(flags)) {
