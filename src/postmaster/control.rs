@@ -23,14 +23,14 @@ const RECOUNT_PAUSE_US: u64 = 10_000;
 impl Postmaster {
     /// Takes every signal that has come.
     pub(super) fn take_signals(&mut self) -> io::Result<()> {
-        while let Some(signal) = self.signals.take()? {
+        while let Some((signal, from)) = self.signals.take_from()? {
             match signal {
                 Signal::SIGTERM => self.begin_shutdown(shm::ShutdownMode::Smart),
                 Signal::SIGINT => self.begin_shutdown(shm::ShutdownMode::Fast),
                 Signal::SIGQUIT => self.begin_shutdown(shm::ShutdownMode::Immediate),
                 Signal::SIGHUP => self.reload(),
                 Signal::SIGUSR1 => self.reopen_log(),
-                Signal::SIGCHLD => self.children_changed = true,
+                Signal::SIGCHLD => self.changes.named.push(from),
                 _ => {}
             }
         }

@@ -21,6 +21,7 @@ use shm::{Owner, ShutdownMode, SlotKind};
 
 use self::lockfile::{Content, DirectoryLock, SocketLock, Status};
 use self::policy::{Limits, Policy};
+use self::reap::Changes;
 use self::template::Template;
 use crate::auth::{Maps, Rules};
 use crate::config::{Config, Model};
@@ -112,8 +113,7 @@ struct Postmaster {
     /// When the policy wants to be asked again.
     ask_at_us: Option<u64>,
     last_failure_us: u64,
-    /// A child has ended, was stopped or goes on, and was not yet looked at.
-    children_changed: bool,
+    changes: Changes,
     /// Listeners of the classic model that may have connections waiting which had no slot.
     accept_again: bool,
     /// The last accept failed, and the log says so.
@@ -157,7 +157,7 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
         kill_at: None,
         ask_at_us: None,
         last_failure_us: 0,
-        children_changed: false,
+        changes: Changes::default(),
         accept_again: false,
         accept_fails: false,
         auxiliaries_not_before_us: HashMap::new(),
@@ -247,7 +247,8 @@ impl Postmaster {
         let kill = self.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
         let ask = self.ask_at_us.map(|at| Duration::from_micros(at.saturating_sub(shm::clock::monotonic_us())));
         let alive = self.alive_at.map(|at| at.saturating_duration_since(Instant::now()));
-        [start, kill, ask, alive].into_iter().flatten().min()
+        let walk = self.changes.walk_in();
+        [start, kill, ask, alive, walk].into_iter().flatten().min()
     }
 
     /// The service manager's watchdog hears from us twice in its time.

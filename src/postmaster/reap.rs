@@ -1,6 +1,8 @@
 //! What became of a process that ended: its slot and all it held go back, its end is named, and after a memory
 //! fault the others may have to go as well.
 
+use std::time::{Duration, Instant};
+
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use shm::{ExitReason, RecyclePhase, ShutdownMode, SlotKind, SlotState};
@@ -11,6 +13,37 @@ use super::{Child, Postmaster, Stage};
 use crate::config::OnMemoryFault;
 use crate::system::Pid;
 use crate::system::signal::Signal;
+
+/// For waitpid: whichever child there is something to say of.
+const ANY: Pid = Pid::from_raw(-1);
+/// A walk through all children that took less than this may be repeated at once.
+const SHORT_WALK: Duration = Duration::from_micros(50);
+/// After a longer one, so many times its length goes by before the next.
+const WALK_SHARE: u32 = 10;
+
+/// Children of which something is to be learnt. A signal names one of those that changed while it was pending; for the
+/// others the kernel has to walk through all children, and with thousands of them that takes longer than a session.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Whom the signals have named.
+    pub(super) named: Vec<Pid>,
+    walk_due: bool,
+    /// No walk earlier than that.
+    walk_after: Option<Instant>,
+}
+
+impl Changes {
+    /// When to walk: at once (zero), or in how long; None if nothing has changed since the last walk.
+    pub(super) fn walk_in(&self) -> Option<Duration> {
+        let left = |after: Instant| after.saturating_duration_since(Instant::now());
+        self.walk_due.then(|| self.walk_after.map_or(Duration::ZERO, left))
+    }
+
+    fn walked(&mut self, took: Duration) {
+        self.walk_due = false;
+        self.walk_after = (took > SHORT_WALK).then(|| Instant::now() + WALK_SHARE * took);
+    }
+}
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,27 +70,39 @@ impl std::fmt::Display for Ending {
 }
 
 impl Postmaster {
-    /// Collects every child that has ended. Asked only after a SIGCHLD: the kernel goes through all children to say
-    /// that none has.
+    /// Collects the children that have ended: those that signals have named, and, when a walk is due, all others.
     pub(super) fn reap_children(&mut self) {
-        if !std::mem::take(&mut self.children_changed) {
+        while let Some(pid) = self.changes.named.pop() {
+            self.changes.walk_due = true;
+            self.look_at(pid);
+        }
+        if self.changes.walk_in() != Some(Duration::ZERO) {
             return;
         }
-        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
         loop {
-            match waitpid(Pid::from_raw(-1), Some(flags)) {
-                Ok(WaitStatus::Exited(pid, code)) => self.reap(pid, Ending::Exited(code)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => self.reap(pid, Ending::Killed(signal)),
-                Ok(WaitStatus::Stopped(pid, signal)) => self.child_stopped(pid, signal),
-                Ok(WaitStatus::Continued(pid)) => self.child_continued(pid),
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
-                Err(Errno::EINTR) | Ok(_) => {}
-                Err(error) => {
-                    log::error!("waitpid: {error}");
-                    return;
-                }
+            let started = Instant::now();
+            if !self.look_at(ANY) {
+                return self.changes.walked(started.elapsed());
             }
         }
+    }
+
+    /// Learns one thing that became of that child, or of any. False when there is nothing to learn.
+    fn look_at(&mut self, pid: Pid) -> bool {
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
+        match waitpid(pid, Some(flags)) {
+            Ok(WaitStatus::Exited(pid, code)) => self.reap(pid, Ending::Exited(code)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => self.reap(pid, Ending::Killed(signal)),
+            Ok(WaitStatus::Stopped(pid, signal)) => self.child_stopped(pid, signal),
+            Ok(WaitStatus::Continued(pid)) => self.child_continued(pid),
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return false,
+            Err(Errno::EINTR) | Ok(_) => {}
+            Err(error) => {
+                log::error!("waitpid: {error}");
+                return false;
+            }
+        }
+        true
     }
 
     pub(super) fn reap(&mut self, pid: Pid, ending: Ending) {
@@ -190,5 +235,27 @@ impl Postmaster {
         self.prepare_segment();
         self.stage = Stage::Starting;
         self.start_processes();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_walks_are_rare_and_none_is_forgotten() {
+        let mut changes = Changes::default();
+        assert_eq!(changes.walk_in(), None);
+        changes.walk_due = true;
+        assert_eq!(changes.walk_in(), Some(Duration::ZERO));
+        changes.walked(SHORT_WALK);
+        assert_eq!(changes.walk_in(), None);
+        changes.walk_due = true;
+        assert_eq!(changes.walk_in(), Some(Duration::ZERO));
+        changes.walked(Duration::from_secs(5));
+        assert_eq!(changes.walk_in(), None);
+        changes.walk_due = true;
+        let pause = changes.walk_in().unwrap();
+        assert!(pause > Duration::from_secs(40) && pause <= Duration::from_secs(50), "{pause:?}");
     }
 }

@@ -64,8 +64,14 @@ impl SignalQueue {
 
     /// The next signal that waits. Read until None: signals of one kind that came close together are one.
     pub fn take(&mut self) -> io::Result<Option<Signal>> {
+        Ok(self.take_from()?.map(|(signal, _)| signal))
+    }
+
+    /// The same, and from whom it came; of SIGCHLD: one child that it is about.
+    pub fn take_from(&mut self) -> io::Result<Option<(Signal, Pid)>> {
         let Some(info) = self.0.read_signal()? else { return Ok(None) };
-        Ok(Signal::try_from(info.ssi_signo as i32).ok())
+        let from = Pid::from_raw(info.ssi_pid.cast_signed());
+        Ok(Signal::try_from(info.ssi_signo.cast_signed()).ok().map(|signal| (signal, from)))
     }
 }
 
