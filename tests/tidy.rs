@@ -124,6 +124,26 @@ fn unsafe_stays_in_its_rooms() {
     assert!(wrong.is_empty(), "unsafe outside its rooms:\n{}", wrong.join("\n"));
 }
 
+/// What the documents link to in this repository is there.
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut links = 0;
+    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/benchmarks.md"] {
+        let text = fs::read_to_string(root.join(document)).expect("a document");
+        let folder = root.join(document).parent().expect("a folder").to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.starts_with('#') || link.contains(char::is_whitespace) {
+                continue;
+            }
+            let path = link.split('#').next().unwrap_or_default();
+            assert!(folder.join(path).exists(), "{document} links to {link}, which is not there");
+            links += 1;
+        }
+    }
+    assert!(links >= 7, "only {links} links were found");
+}
+
 #[test]
 fn nothing_is_left_over() {
     let words = [

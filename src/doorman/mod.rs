@@ -4,7 +4,8 @@
 //! requests are carried out at once, everyone else waits here, in order of arrival, for a worker that becomes
 //! free, and is refused (53300) when that takes longer than `pool.queue_timeout`. Start-up packets are only
 //! peeked at, so that the connection can be handed on with nothing lost. A slow or silent client costs a table
-//! entry. Where descriptors run out, further clients are refused at once. Never authenticates, never runs SQL, never blocks.
+//! entry. Where descriptors run out, further clients are refused at once. Never authenticates, never runs SQL, never
+//! blocks.
 
 use std::collections::VecDeque;
 use std::io;
@@ -351,6 +352,7 @@ impl<'a> Doorman<'a> {
         if self.idle_workers() > 0 || !pass::is_unread(&self.context.queue.0).unwrap_or(false) {
             return;
         }
+        self.spares.restock(&self.context.doorman);
         let mut back = Vec::new();
         // A descriptor for which there is no room would be closed on its way, and its client lost.
         while self.spares.make_room() {

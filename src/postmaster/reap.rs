@@ -18,8 +18,10 @@ use crate::system::signal::Signal;
 const ANY: Pid = Pid::from_raw(-1);
 /// A walk through all children that took less than this may be repeated at once.
 const SHORT_WALK: Duration = Duration::from_micros(50);
-/// After a longer one, so many times its length goes by before the next.
+/// After a longer one, so many times its length goes by before the next, but no more than this: it may have been long
+/// only because others had the processor.
 const WALK_SHARE: u32 = 10;
+const WALK_PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// Children of which something is to be learnt. A signal names one of those that changed while it was pending; for the
 /// others the kernel has to walk through all children, and with thousands of them that takes longer than a session.
@@ -41,7 +43,7 @@ impl Changes {
 
     fn walked(&mut self, took: Duration) {
         self.walk_due = false;
-        self.walk_after = (took > SHORT_WALK).then(|| Instant::now() + WALK_SHARE * took);
+        self.walk_after = (took > SHORT_WALK).then(|| Instant::now() + (WALK_SHARE * took).min(WALK_PAUSE_MAX));
     }
 }
 
@@ -252,10 +254,15 @@ mod tests {
         assert_eq!(changes.walk_in(), None);
         changes.walk_due = true;
         assert_eq!(changes.walk_in(), Some(Duration::ZERO));
-        changes.walked(Duration::from_secs(5));
-        assert_eq!(changes.walk_in(), None);
-        changes.walk_due = true;
-        let pause = changes.walk_in().unwrap();
-        assert!(pause > Duration::from_secs(40) && pause <= Duration::from_secs(50), "{pause:?}");
+        for (took, pause) in [(Duration::from_millis(1), 10), (Duration::from_secs(5), 20)] {
+            let before = Instant::now();
+            changes.walked(took);
+            assert_eq!(changes.walk_in(), None);
+            changes.walk_due = true;
+            let after = changes.walk_after.unwrap();
+            assert!(changes.walk_in() <= Some(after.duration_since(before)));
+            assert!(after >= before + Duration::from_millis(pause));
+            assert!(after <= Instant::now() + Duration::from_millis(pause));
+        }
     }
 }
