@@ -294,8 +294,11 @@ fn type_of(data_type: &ast::DataType) -> Result<Option<(Type, i32)>, Error> {
             (format!("{before}{after}"), modifiers)
         }
     };
-    let Some(type_) = types::parse_name(name.trim().trim_matches('"')) else { return Ok(None) };
-    let bare = name.trim() == "bpchar" || type_.is_array();
+    // "char" in quotation marks is a type of its own.
+    let name = name.trim();
+    let type_ = types::parse_name(name).or_else(|| types::parse_name(name.trim_matches('"')));
+    let Some(type_) = type_ else { return Ok(None) };
+    let bare = name == "bpchar" || type_.is_array();
     let typmod = if bare && modifiers.is_empty() { -1 } else { types::typmod_from_modifiers(type_, &modifiers)? };
     Ok(Some((type_, typmod)))
 }
