@@ -114,7 +114,9 @@ impl Binder<'_> {
             Expr::GroupingSets(_) => Err(self.refused("GROUPING SETS", expression)),
             Expr::Rollup(_) => Err(self.refused("ROLLUP", expression)),
             Expr::Cube(_) => Err(self.refused("CUBE", expression)),
-            Expr::SimilarTo { .. } => Err(self.refused("SIMILAR TO", expression)),
+            Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+                self.similar(if *negated { "!~" } else { "~" }, expr, pattern, escape_char.as_deref())
+            }
             other => Err(self.refused("this expression", other)),
         }
     }
@@ -472,6 +474,17 @@ impl Binder<'_> {
             let escape = self.expression(escape)?;
             right = self.call("like_escape", vec![right, escape], byte)?;
         }
+        self.operator(operator, Some(left), right, byte)
+    }
+
+    fn similar(&mut self, operator: &str, left: &Expr, pattern: &Expr, escape: Option<&Expr>) -> Result<Scalar, Error> {
+        let byte = self.operator_byte(left);
+        let left = self.expression(left)?;
+        let mut arguments = vec![self.expression(pattern)?];
+        if let Some(escape) = escape {
+            arguments.push(self.expression(escape)?);
+        }
+        let right = self.call("similar_to_escape", arguments, byte)?;
         self.operator(operator, Some(left), right, byte)
     }
 

@@ -1,7 +1,7 @@
 //! Functions of text and bytea.
 
 use super::arguments::{bytes, int, text, truth, type_};
-use super::{Function, Host, pattern};
+use super::{Function, Host, pattern, regexp};
 use crate::error::{Condition, Error};
 use crate::sql::types::Type;
 use crate::sql::types::Type::{Any, AnyElement, Bool, Bytea, Int4, Int8, Text, TextArray};
@@ -36,14 +36,8 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("initcap", &[Text], Text, "pg_initcap", |_, a| owned(initcap(text(a, 0)?))),
     Function::call("substring", &[Text, Int4], Text, "pg_substr", substr),
     Function::call("substring", &[Text, Int4, Int4], Text, "pg_substr", substr),
-    Function::call("substring", &[Text, Text], Text, "pg_substring_regex", |_, a| {
-        let subject = text(a, 0)?;
-        pattern::with_regex(text(a, 1)?, false, |regex| {
-            let captures = regex.captures(subject)?;
-            captures.get(1).or_else(|| captures.get(0)).map(|found| found.as_str().to_owned())
-        })
-        .map(|found| found.map_or(Value::Null, Value::Text))
-    }),
+    Function::call("substring", &[Text, Text], Text, "pg_substring_regex", regexp::substring),
+    Function::call("substring", &[Text, Text, Text], Text, "pg_substring_similar", regexp::substring_similar),
     Function::call("substr", &[Text, Int4], Text, "pg_substr", substr),
     Function::call("substr", &[Text, Int4, Int4], Text, "pg_substr", substr),
     Function::call("position", &[Text, Text], Int4, "pg_strpos", strpos),
@@ -67,10 +61,6 @@ pub(super) const TABLE: &[Function] = &[
                 .collect::<String>(),
         )
     }),
-    Function::call("regexp_replace", &[Text, Text, Text], Text, "pg_regexp_replace", regexp_replace),
-    Function::call("regexp_replace", &[Text, Text, Text, Text], Text, "pg_regexp_replace", regexp_replace),
-    Function::call("regexp_match", &[Text, Text], TextArray, "pg_regexp_match", regexp_match),
-    Function::call("regexp_match", &[Text, Text, Text], TextArray, "pg_regexp_match", regexp_match),
     Function::call("string_to_array", &[Text, Text], TextArray, "pg_string_to_array", string_to_array).lenient(),
     Function::call("string_to_array", &[Text, Text, Text], TextArray, "pg_string_to_array", string_to_array).lenient(),
     Function::call("overlay", &[Text, Text, Int4], Text, "pg_overlay", overlay),
@@ -219,54 +209,6 @@ fn trim(a: &[Datum<'_>], start: bool, end: bool) -> Result<Value, Error> {
         subject = subject.trim_end_matches(|c| set.contains(c));
     }
     owned(subject)
-}
-
-fn regexp_replace(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
-    let flags = if a.len() > 3 { text(a, 3)? } else { "" };
-    if let Some(flag) = flags.chars().find(|flag| !matches!(flag, 'g' | 'i' | 'c')) {
-        return Err(invalid(format!("invalid regular expression option: \"{flag}\"")));
-    }
-    // \1 and \& of PostgreSQL; a dollar sign means nothing there.
-    let mut replacement = String::new();
-    let mut rest = text(a, 2)?.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '$' => replacement.push_str("$$"),
-            '\\' => match rest.next() {
-                Some(digit @ '1'..='9') => replacement.push_str(&format!("${{{digit}}}")),
-                Some('&') => replacement.push_str("${0}"),
-                Some('\\') => replacement.push('\\'),
-                Some(other) => replacement.extend(['\\', other]),
-                None => replacement.push('\\'),
-            },
-            c => replacement.push(c),
-        }
-    }
-    let subject = text(a, 0)?;
-    let limit = usize::from(!flags.contains('g'));
-    pattern::with_regex(text(a, 1)?, flags.contains('i'), |regex| {
-        Value::Text(regex.replacen(subject, limit, replacement.as_str()).into_owned())
-    })
-}
-
-fn regexp_match(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
-    let flags = if a.len() > 2 { text(a, 2)? } else { "" };
-    if flags.contains('g') {
-        return Err(invalid("regexp_match() does not support the \"global\" option")
-            .hint("Use the regexp_matches function instead."));
-    }
-    if let Some(flag) = flags.chars().find(|flag| !matches!(flag, 'i' | 'c')) {
-        return Err(invalid(format!("invalid regular expression option: \"{flag}\"")));
-    }
-    let subject = text(a, 0)?;
-    pattern::with_regex(text(a, 1)?, flags.contains('i'), |regex| {
-        let Some(captures) = regex.captures(subject) else { return Value::Null };
-        // Without groups the whole match is the only element.
-        let skip = usize::from(captures.len() > 1);
-        Value::Text(types::array::from_elements(
-            captures.iter().skip(skip).map(|found| found.map(|found| found.as_str())),
-        ))
-    })
 }
 
 fn string_to_array(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
