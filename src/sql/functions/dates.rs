@@ -9,10 +9,10 @@ use crate::sql::types::Type::{
     Bool, Date, Float8, Int4, Interval as IntervalType, Numeric as NumericType, Text, Time, Timestamp, Timestamptz,
 };
 use crate::sql::types::calendar::*;
-use crate::sql::types::datetime::{to_local, to_utc};
+use crate::sql::types::datetime::{Zone, to_local, to_utc};
 use crate::sql::types::interval::{Interval, out_of_range};
 use crate::sql::types::numeric::Numeric;
-use crate::sql::types::{CastKind, Datum, Type, Value, cast, date_to_timestamp, float_to_value};
+use crate::sql::types::{CastKind, Datum, IntervalStyle, Type, Value, cast, date_to_timestamp, float_to_value};
 
 /// Functions of this module.
 pub(super) const TABLE: &[Function] = &[
@@ -140,16 +140,44 @@ pub(super) const TABLE: &[Function] = &[
     })
     .volatile(),
     Function::call("timezone", &[Text, Timestamp], Timestamptz, "pg_timestamp_zone", |_, a| {
-        Ok(Value::Int(to_utc(int(a, 1)?, &zone(text(a, 0)?)?)))
+        finite(zone(text(a, 0)?)?.to_utc(int(a, 1)?))
     }),
     Function::call("timezone", &[Text, Timestamptz], Timestamp, "pg_timestamptz_zone", |_, a| {
-        Ok(Value::Int(to_local(int(a, 1)?, &zone(text(a, 0)?)?).0))
+        finite(zone(text(a, 0)?)?.to_local(int(a, 1)?))
+    }),
+    Function::call("timezone", &[IntervalType, Timestamp], Timestamptz, "pg_timestamp_izone", |_, a| {
+        finite(interval_zone(text(a, 0)?)?.to_utc(int(a, 1)?))
+    }),
+    Function::call("timezone", &[IntervalType, Timestamptz], Timestamp, "pg_timestamptz_izone", |_, a| {
+        finite(interval_zone(text(a, 0)?)?.to_local(int(a, 1)?))
     }),
 ];
 
-fn zone(name: &str) -> Result<jiff::tz::TimeZone, Error> {
-    crate::settings::time_zone(name)
+fn zone(name: &str) -> Result<Zone, Error> {
+    Zone::by_name(name)
         .ok_or_else(|| Error::new(Condition::InvalidParameterValue, format!("time zone \"{name}\" not recognized")))
+}
+
+/// A distance from Greenwich as a zone; fractions of a second do not count.
+fn interval_zone(stored: &str) -> Result<Zone, Error> {
+    let interval = Interval::from_stored(stored)?;
+    if interval.months != 0 || interval.days != 0 {
+        let mut shown = Vec::new();
+        interval.write(IntervalStyle::Postgres, &mut shown);
+        let message =
+            format!("interval time zone \"{}\" must not include months or days", String::from_utf8_lossy(&shown));
+        return Err(Error::new(Condition::InvalidParameterValue, message));
+    }
+    Ok(Zone::Offset(interval.time_us / SECOND_US))
+}
+
+/// A timestamp, if it is one.
+fn finite(value: i64) -> Result<Value, Error> {
+    if value == i64::MAX || value == i64::MIN || (MIN_TIMESTAMP..END_TIMESTAMP).contains(&value) {
+        Ok(Value::Int(value))
+    } else {
+        Err(timestamp_out_of_range())
+    }
 }
 
 fn timestamp_out_of_range() -> Error {

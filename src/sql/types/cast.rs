@@ -213,11 +213,7 @@ pub fn apply_typmod(value: Value, type_: Type, typmod: i32, explicit: bool) -> R
         (Value::Int(value), Type::Time | Type::Timestamp | Type::Timestamptz) => {
             Ok(Value::Int(datetime::round_to(value, typmod)))
         }
-        (Value::Text(text), Type::Interval) => {
-            let interval = Interval::from_stored(&text)?;
-            let precision = typmod & 0xffff;
-            Interval { time_us: datetime::round_to(interval.time_us, precision), ..interval }.to_value()
-        }
+        (Value::Text(text), Type::Interval) => Interval::from_stored(&text)?.apply_typmod(typmod).to_value(),
         (value, _) => Ok(value),
     }
 }
