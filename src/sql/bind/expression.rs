@@ -228,6 +228,7 @@ impl Binder<'_> {
         match op {
             BinaryOperator::And => self.connective(left, right, "AND"),
             BinaryOperator::Or => self.connective(left, right, "OR"),
+            BinaryOperator::Overlaps => self.overlaps(left, right),
             _ => {
                 let Some(name) = operator_name(op) else {
                     return Err(self.error_at(Error::unsupported(format!("operator {op}")), start(left)));
@@ -237,6 +238,24 @@ impl Binder<'_> {
                 self.compare_or_operate(&name, left, right, byte)
             }
         }
+    }
+
+    fn overlaps(&mut self, left: &Expr, right: &Expr) -> Result<Scalar, Error> {
+        let byte = start(left);
+        let mut arguments = Vec::with_capacity(4);
+        for (side, period) in [("left", left), ("right", right)] {
+            let Expr::Tuple(ends) = period else {
+                return Err(self.error_at(Error::unsupported("OVERLAPS with this operand"), byte));
+            };
+            if ends.len() != 2 {
+                let message = format!("wrong number of parameters on {side} side of OVERLAPS expression");
+                return Err(self.error_at(Error::new(Condition::SyntaxError, message), byte));
+            }
+            for end in ends {
+                arguments.push(self.expression(end)?);
+            }
+        }
+        self.call("overlaps", arguments, byte)
     }
 
     /// An operator; over rows, the comparison of their members.

@@ -217,6 +217,7 @@ const TABLES: &[&[Function]] = &[
     regexp::TABLE,
     math::TABLE,
     dates::TABLE,
+    dates::make::TABLE,
     formatting::TABLE,
     session::TABLE,
     aggregates::TABLES[0],

@@ -8,6 +8,7 @@ mod zones;
 use super::calendar::*;
 use super::integer::write_int;
 use super::{DateOrder, DateStyle, TextContext, Type};
+pub use input::offset_of;
 pub(super) use input::{parse_date, parse_time, parse_timestamp};
 pub use zones::{Zone, to_local, to_utc, zone_abbreviation};
 

@@ -695,6 +695,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The same for callers that have no text around it; the error says whether it is out of range.
+pub fn offset_of(text: &str) -> Result<i64, bool> {
+    offset_seconds(text).map_err(|refusal| matches!(refusal, Refusal::ZoneRange))
+}
+
 /// "+02", "-08:00", "+0530", "+01:30:15" in seconds east of Greenwich.
 fn offset_seconds(text: &str) -> Result<i64, Refusal> {
     let body = text.strip_prefix(['+', '-']).ok_or(Refusal::Syntax)?;
