@@ -523,6 +523,7 @@ fn array_function(function: &str) -> Option<&'static str> {
         "pg_partition_ancestors" => "pg_partition_ancestors",
         "regexp_matches" => regexp::ALL_MATCHES,
         "regexp_split_to_table" => "regexp_split_to_array",
+        "string_to_table" => "string_to_array",
         _ => return None,
     })
 }

@@ -507,6 +507,9 @@ fn written(name: &str, types: &[Type]) -> String {
 }
 
 fn no_function(name: &str, types: &[Type]) -> Error {
+    if functions::by_name(name).is_empty() && functions::known::is_known(name) {
+        return Error::unsupported(format!("function {}", written(name, types)));
+    }
     Error::new(Condition::UndefinedFunction, format!("function {} does not exist", written(name, types)))
         .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
 }

@@ -205,6 +205,7 @@ pub mod casts;
 mod dates;
 mod formatting;
 pub mod guards;
+pub mod known;
 mod math;
 pub mod operators;
 mod pattern;
