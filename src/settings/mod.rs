@@ -22,7 +22,7 @@ use registry::{Context, Kind, PARAMETERS, Parameter};
 use resolved::Resolved;
 
 pub use text::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, TextContext};
-pub use zone::{named_zone, offset_name, time_zone};
+pub use zone::{NAMELESS, named_zone, offset_name, time_zone};
 
 /// The settings of one session, shared inside its process between session, engine and SQL functions.
 pub type Shared = Arc<parking_lot::Mutex<Settings>>;

@@ -9,6 +9,9 @@ const WEEK_S: i64 = 168 * 3600;
 /// When daylight-saving time begins and ends in zones that only name it.
 const DEFAULT_RULE: &str = "M3.2.0,M11.1.0";
 
+/// What IANA calls local time without a name; here a rule that has an offset only.
+pub const NAMELESS: &str = "-00";
+
 /// The zone that a value of TimeZone means. `None` if there is none.
 pub fn time_zone(value: &str) -> Option<TimeZone> {
     setting(value).map(|(zone, _, _)| zone)
@@ -68,7 +71,8 @@ fn posix(text: &str) -> Option<TimeZone> {
     let (standard, rest) = abbreviation(text)?;
     let (west, rest) = offset(rest)?;
     if rest.is_empty() {
-        return named(standard, west).or_else(|| fixed(-west));
+        let name = if standard.is_empty() { NAMELESS } else { standard };
+        return named(name, west).or_else(|| fixed(-west));
     }
     let (daylight, rest) = abbreviation(rest)?;
     if daylight.is_empty() {

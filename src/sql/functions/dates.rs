@@ -120,16 +120,16 @@ pub(super) const TABLE: &[Function] = &[
     })
     .volatile(),
     Function::call("timezone", &[Text, Timestamp], Timestamptz, "pg_timestamp_zone", |_, a| {
-        finite(zone(text(a, 0)?)?.to_utc(int(a, 1)?))
+        moved(int(a, 1)?, |value| Ok(zone(text(a, 0)?)?.to_utc(value)))
     }),
     Function::call("timezone", &[Text, Timestamptz], Timestamp, "pg_timestamptz_zone", |_, a| {
-        finite(zone(text(a, 0)?)?.to_local(int(a, 1)?))
+        moved(int(a, 1)?, |value| Ok(zone(text(a, 0)?)?.to_local(value)))
     }),
     Function::call("timezone", &[IntervalType, Timestamp], Timestamptz, "pg_timestamp_izone", |_, a| {
-        finite(interval_zone(text(a, 0)?)?.to_utc(int(a, 1)?))
+        moved(int(a, 1)?, |value| Ok(interval_zone(text(a, 0)?)?.to_utc(value)))
     }),
     Function::call("timezone", &[IntervalType, Timestamptz], Timestamp, "pg_timestamptz_izone", |_, a| {
-        finite(interval_zone(text(a, 0)?)?.to_local(int(a, 1)?))
+        moved(int(a, 1)?, |value| Ok(interval_zone(text(a, 0)?)?.to_local(value)))
     }),
 ];
 
@@ -157,13 +157,13 @@ fn interval_zone(stored: &str) -> Result<Zone, Error> {
     Ok(Zone::Offset(interval.time_us / SECOND_US))
 }
 
-/// A timestamp, if it is one.
-fn finite(value: i64) -> Result<Value, Error> {
-    if value == i64::MAX || value == i64::MIN || (MIN_TIMESTAMP..END_TIMESTAMP).contains(&value) {
-        Ok(Value::Int(value))
-    } else {
-        Err(timestamp_out_of_range())
+/// A timestamp in another zone; infinity is the same everywhere, even where there is no such zone.
+fn moved(value: i64, to: impl FnOnce(i64) -> Result<i64, Error>) -> Result<Value, Error> {
+    if value == i64::MAX || value == i64::MIN {
+        return Ok(Value::Int(value));
     }
+    let moved = to(value)?;
+    if (MIN_TIMESTAMP..END_TIMESTAMP).contains(&moved) { Ok(Value::Int(moved)) } else { Err(timestamp_out_of_range()) }
 }
 
 fn timestamp_out_of_range() -> Error {

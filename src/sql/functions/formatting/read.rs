@@ -297,7 +297,10 @@ impl<'a> Reader<'a> {
                 let (value, _) = self.integer(name, 2, loose)?;
                 set(&mut self.fields.zone_minute, value, name)?;
             }
-            "Y,YYY" => self.grouped_year()?,
+            "Y,YYY" => {
+                self.grouped_year()?;
+                return Ok(true);
+            }
             _ => return self.number(name, &upper, loose).map(|()| true),
         }
         Ok(false)
@@ -406,7 +409,15 @@ fn next_is_no_digit(next: Option<&Piece>) -> bool {
             let upper = name.to_ascii_uppercase();
             !matches!(
                 upper.as_str(),
-                "CC" | "DDD"
+                "FF1"
+                    | "FF2"
+                    | "FF3"
+                    | "FF4"
+                    | "FF5"
+                    | "FF6"
+                    | "TZM"
+                    | "CC"
+                    | "DDD"
                     | "DD"
                     | "D"
                     | "HH24"

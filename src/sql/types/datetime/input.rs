@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
             let mask = match field.kind {
                 Kind::Date => self.date_or_zone(fields, index, label.take())?,
                 Kind::Time => {
-                    if label.take().is_some_and(|label| label != Label::Time) {
+                    if label.take().is_some_and(|label| label != Label::Time) && !self.time_only {
                         return Err(Refusal::Syntax);
                     }
                     self.time(text)?

@@ -130,10 +130,10 @@ pub(super) fn is_fixed(zone: &TimeZone) -> bool {
     zone.following(jiff::Timestamp::MIN).next().is_none()
 }
 
-/// The abbreviation in force at an instant ("CET"); nothing for an offset that was given without a name.
+/// The abbreviation in force at an instant ("CET"); nothing for a rule that has none.
 pub fn zone_abbreviation(utc_us: i64, zone: &TimeZone) -> String {
-    if zone.iana_name().is_none() && zone.to_fixed_offset().is_ok() {
-        return String::new();
-    }
-    instant(utc_us).map_or_else(String::new, |at| zone.to_offset_info(at).abbreviation().to_owned())
+    let Some(at) = instant(utc_us) else { return String::new() };
+    let info = zone.to_offset_info(at);
+    let nameless = zone.iana_name().is_none() && info.abbreviation() == crate::settings::NAMELESS;
+    if nameless { String::new() } else { info.abbreviation().to_owned() }
 }
