@@ -29,7 +29,8 @@ pub(super) fn setting(value: &str) -> Option<(TimeZone, String, bool)> {
         return Some((fixed(east)?, offset_name(east), east % 60 != 0));
     }
     let (zone, name) = named_zone(value)?;
-    let odd = zone.to_fixed_offset().is_ok_and(|offset| offset.seconds() % 60 != 0);
+    // 2000-01-01
+    let odd = jiff::Timestamp::from_second(946_684_800).is_ok_and(|at| zone.to_offset(at).seconds() % 60 != 0);
     Some((zone, name, odd))
 }
 
