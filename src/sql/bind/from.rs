@@ -8,7 +8,7 @@ use super::scope::{Scope, Source, Visible};
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Relation, RelationKind};
 use crate::sql::define::partition;
-use crate::sql::functions::{Emit, guards};
+use crate::sql::functions::{Emit, guards, regexp};
 use crate::sql::ir::{Body, From, JoinKind, Node, OutputColumn, Query, Scalar};
 use crate::sql::types::Type;
 
@@ -380,13 +380,20 @@ impl Binder<'_> {
         let byte = start(name);
         let function = super::last_name(name);
         if is_set_returning(&function) {
-            let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument))] = arguments else {
-                return Err(self.error_at(Error::unsupported(format!("this form of {function} in FROM")), byte));
-            };
-            let mut array = self.beside(argument, scope)?;
-            if function != "unnest" {
-                array = self.call(&function, vec![array], byte)?;
+            let mut bound = Vec::with_capacity(arguments.len());
+            for argument in arguments {
+                let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument)) = argument else {
+                    return Err(self.error_at(Error::unsupported(format!("this form of {function} in FROM")), byte));
+                };
+                bound.push(self.beside(argument, scope)?);
             }
+            let array = match array_function(&function) {
+                Some(call) => self.call(call, bound, byte)?,
+                None if bound.len() == 1 => bound.remove(0),
+                None => {
+                    return Err(self.error_at(Error::unsupported(format!("this form of {function} in FROM")), byte));
+                }
+            };
             return self.elements(&function, array, ordinality, alias, scope, byte);
         }
         if ordinality {
@@ -454,7 +461,9 @@ impl Binder<'_> {
             _ => alias.map_or(function, |alias| alias.name.value.as_str()),
         };
         let column = |name: &str| Node::Column { table, name: name.to_owned(), not_null: false, origin: None };
-        let value = guards::json_element(Scalar { node: column("value"), type_, typmod: -1 });
+        // The rows of regexp_matches are arrays themselves, which the array holds as text.
+        let row_type = if function == "regexp_matches" { Type::TextArray } else { type_ };
+        let value = guards::json_element(Scalar { node: column("value"), type_: row_type, typmod: -1 });
         let mut columns = vec![Visible { name: label.to_owned(), scalar: value }];
         if ordinality {
             let key = Scalar::new(column("key"), Type::Int8);
@@ -503,9 +512,20 @@ impl Binder<'_> {
     }
 }
 
-/// Functions of one argument that give an array here and rows in SQL.
+/// Functions that give an array here and rows in SQL.
 pub(super) fn is_set_returning(function: &str) -> bool {
-    matches!(function, "unnest" | "pg_partition_ancestors")
+    function == "unnest" || array_function(function).is_some()
+}
+
+/// The function that gives those rows as an array; `unnest` has it as its argument.
+fn array_function(function: &str) -> Option<&'static str> {
+    Some(match function {
+        "pg_partition_ancestors" => "pg_partition_ancestors",
+        "regexp_matches" => regexp::ALL_MATCHES,
+        "regexp_split_to_table" => "regexp_split_to_array",
+        "string_to_table" => "string_to_array",
+        _ => return None,
+    })
 }
 
 /// `SELECT unnest(…)` alone means `SELECT * FROM unnest(…)`.

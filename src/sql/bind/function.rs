@@ -58,8 +58,35 @@ impl Binder<'_> {
             let message = format!("DISTINCT, ORDER BY or FILTER specified, but {name} is not an aggregate function");
             return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
         }
-        let arguments = self.arguments(list, byte)?;
+        let arguments =
+            if name == "make_interval" { self.interval_arguments(list, byte)? } else { self.arguments(list, byte)? };
         self.call(&name, arguments, byte)
+    }
+
+    /// make_interval() is the one function here whose arguments have names and may be left out.
+    fn interval_arguments(&mut self, list: &[FunctionArg], byte: Option<usize>) -> Result<Vec<Scalar>, Error> {
+        const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+        let unknown = || Error::new(Condition::UndefinedFunction, "function make_interval does not exist");
+        let mut given: [Option<Scalar>; 7] = Default::default();
+        for (at, argument) in list.iter().enumerate() {
+            let (at, expression) = match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => (Some(at), expression),
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expression), .. } => {
+                    (NAMES.iter().position(|known| *known == name.value), expression)
+                }
+                FunctionArg::ExprNamed {
+                    name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(expression), ..
+                } => (NAMES.iter().position(|known| *known == name.value), expression),
+                _ => (None, &Expr::Value(ast::Value::Null.with_empty_span())),
+            };
+            let place = at.and_then(|at| given.get_mut(at)).ok_or_else(|| self.error_at(unknown(), byte))?;
+            if place.is_some() {
+                return Err(self.error_at(unknown(), byte));
+            }
+            *place = Some(self.expression(expression)?);
+        }
+        let zero = || Scalar::new(Node::Constant(Value::Int(0)), Type::Int4);
+        Ok(given.into_iter().map(|argument| argument.unwrap_or_else(zero)).collect())
     }
 
     fn arguments(&mut self, list: &[FunctionArg], byte: Option<usize>) -> Result<Vec<Scalar>, Error> {
@@ -529,6 +556,9 @@ fn written(name: &str, types: &[Type]) -> String {
 }
 
 fn no_function(name: &str, types: &[Type]) -> Error {
+    if functions::by_name(name).is_empty() && functions::known::is_known(name) {
+        return Error::unsupported(format!("function {}", written(name, types)));
+    }
     Error::new(Condition::UndefinedFunction, format!("function {} does not exist", written(name, types)))
         .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
 }

@@ -296,6 +296,12 @@ fn type_of(data_type: &ast::DataType) -> Result<Option<(Type, i32)>, Error> {
     };
     // "char" in quotation marks is a type of its own.
     let name = name.trim();
+    if let Some(fields) = name.strip_prefix("interval ") {
+        let mut words = fields.split_whitespace().filter(|word| *word != "to");
+        let range = types::interval::range_of(words.next().unwrap_or(""), words.next());
+        let precision = modifiers.first().map_or(0xffff, |precision| (*precision).clamp(0, 6) as i32);
+        return Ok(range.map(|range| (Type::Interval, range << 16 | precision)));
+    }
     let type_ = types::parse_name(name).or_else(|| types::parse_name(name.trim_matches('"')));
     let Some(type_) = type_ else { return Ok(None) };
     let bare = name == "bpchar" || type_.is_array();

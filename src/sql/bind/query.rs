@@ -770,6 +770,7 @@ pub(super) fn column_name(expression: &Expr) -> String {
         Expr::Ceil { .. } => "ceil",
         Expr::Floor { .. } => "floor",
         Expr::Interval(_) => "interval",
+        Expr::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => "overlaps",
         Expr::AtTimeZone { .. } => "timezone",
         Expr::Trim { trim_where: Some(ast::TrimWhereField::Leading), .. } => "ltrim",
         Expr::Trim { trim_where: Some(ast::TrimWhereField::Trailing), .. } => "rtrim",

@@ -170,13 +170,11 @@ macro_rules! shift {
 
 /// The overloads of a pattern operator.
 macro_rules! patterns {
-    ($name:literal, $call:literal, $of:path, $fold:literal, $negate:literal) => {
+    ($name:literal, $call:literal, $test:expr) => {
         &[
-            binary($name, Text, Text, Bool, $call, |_, a| Ok(truth($of(text(a, 0)?, text(a, 1)?, $fold)? != $negate))),
-            binary($name, Bpchar, Text, Bool, $call, |_, a| {
-                Ok(truth($of(text(a, 0)?, text(a, 1)?, $fold)? != $negate))
-            }),
-            binary($name, Name, Text, Bool, $call, |_, a| Ok(truth($of(text(a, 0)?, text(a, 1)?, $fold)? != $negate))),
+            binary($name, Text, Text, Bool, $call, |h, a| $test(h, text(a, 0)?, text(a, 1)?).map(truth)),
+            binary($name, Bpchar, Text, Bool, $call, |h, a| $test(h, text(a, 0)?, text(a, 1)?).map(truth)),
+            binary($name, Name, Text, Bool, $call, |h, a| $test(h, text(a, 0)?, text(a, 1)?).map(truth)),
         ]
     };
 }
@@ -363,22 +361,31 @@ const SHIFT_RIGHT: &[Operator] = &[
 ];
 
 const TILDE: &[Operator] = &[
-    binary("~", Text, Text, Bool, "pg_textregexeq", |_, a| Ok(truth(pattern::regex(text(a, 0)?, text(a, 1)?, false)?))),
-    binary("~", Bpchar, Text, Bool, "pg_textregexeq", |_, a| {
-        Ok(truth(pattern::regex(text(a, 0)?, text(a, 1)?, false)?))
+    binary("~", Text, Text, Bool, "pg_textregexeq", |h, a| {
+        pattern::regex(h, text(a, 0)?, text(a, 1)?, false).map(truth)
     }),
-    binary("~", Name, Text, Bool, "pg_textregexeq", |_, a| Ok(truth(pattern::regex(text(a, 0)?, text(a, 1)?, false)?))),
+    binary("~", Bpchar, Text, Bool, "pg_textregexeq", |h, a| {
+        pattern::regex(h, text(a, 0)?, text(a, 1)?, false).map(truth)
+    }),
+    binary("~", Name, Text, Bool, "pg_textregexeq", |h, a| {
+        pattern::regex(h, text(a, 0)?, text(a, 1)?, false).map(truth)
+    }),
     prefix("~", Int2, Emit::Prefix("~"), None),
     prefix("~", Int4, Emit::Prefix("~"), None),
     prefix("~", Int8, Emit::Prefix("~"), None),
 ];
-const NOT_TILDE: &[Operator] = patterns!("!~", "pg_textregexne", pattern::regex, false, true);
-const TILDE_STAR: &[Operator] = patterns!("~*", "pg_texticregexeq", pattern::regex, true, false);
-const NOT_TILDE_STAR: &[Operator] = patterns!("!~*", "pg_texticregexne", pattern::regex, true, true);
-const LIKE: &[Operator] = patterns!("~~", "pg_textlike", pattern::like, false, false);
-const NOT_LIKE: &[Operator] = patterns!("!~~", "pg_textnlike", pattern::like, false, true);
-const ILIKE: &[Operator] = patterns!("~~*", "pg_texticlike", pattern::like, true, false);
-const NOT_ILIKE: &[Operator] = patterns!("!~~*", "pg_texticnlike", pattern::like, true, true);
+const NOT_TILDE: &[Operator] =
+    patterns!("!~", "pg_textregexne", |h, text, pattern| pattern::regex(h, text, pattern, false).map(|found| !found));
+const TILDE_STAR: &[Operator] =
+    patterns!("~*", "pg_texticregexeq", |h, text, pattern| pattern::regex(h, text, pattern, true));
+const NOT_TILDE_STAR: &[Operator] =
+    patterns!("!~*", "pg_texticregexne", |h, text, pattern| pattern::regex(h, text, pattern, true).map(|found| !found));
+const LIKE: &[Operator] = patterns!("~~", "pg_textlike", |_, text, pattern| pattern::like(text, pattern, false));
+const NOT_LIKE: &[Operator] =
+    patterns!("!~~", "pg_textnlike", |_, text, pattern| pattern::like(text, pattern, false).map(|found| !found));
+const ILIKE: &[Operator] = patterns!("~~*", "pg_texticlike", |_, text, pattern| pattern::like(text, pattern, true));
+const NOT_ILIKE: &[Operator] =
+    patterns!("!~~*", "pg_texticnlike", |_, text, pattern| pattern::like(text, pattern, true).map(|found| !found));
 
 const CONCAT: &[Operator] = &[
     infix("||", Text, Text, Text, Emit::Infix("||")),

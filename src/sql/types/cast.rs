@@ -1,6 +1,6 @@
 //! Conversions between types, and what a type modifier does to a value.
 
-use super::calendar::{DAY_US, END_DATE, MIN_DAY};
+use super::calendar::{DAY_US, END_DATE, END_TIMESTAMP, MIN_DAY, MIN_TIMESTAMP};
 use super::interval::Interval;
 use super::numeric::Numeric;
 use super::{TextContext, Type, Value, convert, datetime, float, input, integer, output};
@@ -175,7 +175,7 @@ pub fn date_to_timestamp(days: i64) -> Result<i64, Error> {
         Ok(i64::MIN)
     } else {
         days.checked_mul(DAY_US)
-            .filter(|value| *value < super::calendar::END_TIMESTAMP)
+            .filter(|value| *value < END_TIMESTAMP)
             .ok_or_else(|| Error::new(Condition::DatetimeFieldOverflow, "date out of range for timestamp"))
     }
 }
@@ -189,18 +189,26 @@ pub fn timestamp_to_date(value: i64) -> i64 {
     }
 }
 
+/// A timestamp that a change of zone has moved, if it still is one.
+fn checked(value: i64) -> Result<i64, Error> {
+    if value == i64::MAX || value == i64::MIN || (MIN_TIMESTAMP..END_TIMESTAMP).contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::new(Condition::DatetimeFieldOverflow, "timestamp out of range"))
+}
+
 fn from_date(value: i64, from: Type, to: Type, context: &TextContext) -> Result<Value, Error> {
     let zone = &context.time_zone;
-    if to == Type::Time && matches!(value, i64::MAX | i64::MIN) {
+    if to == Type::Time && from != Type::Time && (value == i64::MAX || value == i64::MIN) {
         return Ok(Value::Null);
     }
     Ok(Value::Int(match (from, to) {
         (Type::Date, Type::Timestamp) => date_to_timestamp(value)?,
-        (Type::Date, Type::Timestamptz) => datetime::to_utc(date_to_timestamp(value)?, zone),
+        (Type::Date, Type::Timestamptz) => checked(datetime::to_utc(date_to_timestamp(value)?, zone))?,
         (Type::Timestamp, Type::Date) => timestamp_to_date(value),
         (Type::Timestamptz, Type::Date) => timestamp_to_date(datetime::to_local(value, zone).0),
-        (Type::Timestamp, Type::Timestamptz) => datetime::to_utc(value, zone),
-        (Type::Timestamptz, Type::Timestamp) => datetime::to_local(value, zone).0,
+        (Type::Timestamp, Type::Timestamptz) => checked(datetime::to_utc(value, zone))?,
+        (Type::Timestamptz, Type::Timestamp) => checked(datetime::to_local(value, zone).0)?,
         (Type::Timestamp, Type::Time) => value.rem_euclid(DAY_US),
         (Type::Timestamptz, Type::Time) => datetime::to_local(value, zone).0.rem_euclid(DAY_US),
         (Type::Time, Type::Interval) => return Interval { months: 0, days: 0, time_us: value }.to_value(),
@@ -225,11 +233,7 @@ pub fn apply_typmod(value: Value, type_: Type, typmod: i32, explicit: bool) -> R
         (Value::Int(value), Type::Time | Type::Timestamp | Type::Timestamptz) => {
             Ok(Value::Int(datetime::round_to(value, typmod)))
         }
-        (Value::Text(text), Type::Interval) => {
-            let interval = Interval::from_stored(&text)?;
-            let precision = typmod & 0xffff;
-            Interval { time_us: datetime::round_to(interval.time_us, precision), ..interval }.to_value()
-        }
+        (Value::Text(text), Type::Interval) => Interval::from_stored(&text)?.apply_typmod(typmod).to_value(),
         (value, _) => Ok(value),
     }
 }

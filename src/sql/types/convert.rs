@@ -35,7 +35,7 @@ pub fn input(type_: Type, typmod: i32, text: &str, context: &TextContext) -> Res
         Type::Date => Value::Int(datetime::parse_date(text, context)?),
         Type::Time => Value::Int(datetime::parse_time(text, context)?),
         Type::Timestamp | Type::Timestamptz => Value::Int(datetime::parse_timestamp(type_, text, context)?),
-        Type::Interval => Interval::parse(text)?.to_value()?,
+        Type::Interval => Interval::parse_styled(text, context.interval_style, typmod)?.to_value()?,
         Type::Json | Type::Jsonb => parse_json(type_, text)?,
         Type::Int2Vector | Type::OidVector => {
             array::parse_vector(type_.element().unwrap_or(Type::Int2), text, context)?
