@@ -6,13 +6,14 @@
 
 mod alter;
 mod cursor;
+pub mod options;
 pub mod partition;
 mod role;
 mod table;
 mod types;
 mod utility;
 
-pub use cursor::{fold_name, names_in, rename_in};
+pub use cursor::{fold_name, names_in, rename_in, sequences_in, written_name};
 pub use types::type_by_name;
 
 use crate::error::Error;
@@ -40,6 +41,12 @@ pub enum Definition {
         names: Vec<Name>,
         if_exists: bool,
         cascade: bool,
+    },
+    /// DROP TYPE, DOMAIN: there are none but the system's.
+    DropType {
+        kind: &'static str,
+        names: Vec<Name>,
+        if_exists: bool,
     },
     Truncate {
         tables: Vec<Name>,
@@ -175,6 +182,8 @@ impl Definition {
                 ObjectKind::Schema => "DROP SCHEMA",
                 ObjectKind::Database => "DROP DATABASE",
             },
+            Self::DropType { kind: "domain", .. } => "DROP DOMAIN",
+            Self::DropType { .. } => "DROP TYPE",
             Self::Truncate { .. } => "TRUNCATE TABLE",
             Self::AlterTable { object, .. } => match object {
                 ObjectKind::Index => "ALTER INDEX",
@@ -331,6 +340,9 @@ pub enum ConstraintClauseKind {
         referenced: Vec<String>,
         on_delete: ReferentialAction,
         on_update: ReferentialAction,
+        match_full: bool,
+        /// Columns of ON DELETE SET NULL or SET DEFAULT; empty for all.
+        delete_columns: Vec<String>,
     },
 }
 
@@ -410,8 +422,8 @@ pub struct SequenceOptions {
     pub cycle: Option<bool>,
     /// RESTART, of ALTER SEQUENCE; `Some(None)`: at the start value.
     pub restart: Option<Option<i64>>,
-    /// OWNED BY a column of a table.
-    pub owned_by: Option<(Name, String)>,
+    /// OWNED BY a column of a table; `Some(None)`: NONE.
+    pub owned_by: Option<Option<(Name, String)>>,
 }
 
 /// One action of ALTER TABLE.

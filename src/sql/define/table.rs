@@ -355,14 +355,7 @@ fn index_tail(cursor: &mut Cursor<'_>) -> Result<(), Error> {
 
 /// Storage parameters of an index: those that PostgreSQL knows change nothing here.
 fn index_options(cursor: &mut Cursor<'_>) -> Result<(), Error> {
-    for option in cursor.options()? {
-        let name = option.split_once('=').map_or(option.as_str(), |(name, _)| name);
-        if !["fillfactor", "deduplicate_items"].contains(&name) {
-            let message = format!("unrecognized parameter \"{name}\"");
-            return Err(Error::new(Condition::InvalidParameterValue, message));
-        }
-    }
-    Ok(())
+    super::options::check_index(&cursor.options()?)
 }
 
 /// DEFERRABLE and NOT VALID, as far as that kind of constraint takes them.
@@ -419,17 +412,36 @@ fn references(cursor: &mut Cursor<'_>, columns: Vec<String>) -> Result<Constrain
     let table = cursor.name()?;
     let referenced = if cursor.peek_open() { cursor.names_in_parentheses()? } else { Vec::new() };
     let (mut on_delete, mut on_update) = (ReferentialAction::NoAction, ReferentialAction::NoAction);
+    let (mut match_full, mut delete_columns) = (false, Vec::new());
     loop {
         if cursor.word("match") {
-            if !cursor.word("simple") {
-                return Err(Error::unsupported("MATCH FULL or PARTIAL").position(cursor.position()));
+            match_full = cursor.word("full");
+            if !match_full && !cursor.word("simple") {
+                cursor.expect_word("partial")?;
+                let message = "MATCH PARTIAL not yet implemented";
+                return Err(Error::new(Condition::FeatureNotSupported, message));
             }
         } else if cursor.words(&["on", "delete"]) {
             on_delete = action(cursor)?;
+            let sets = matches!(on_delete, ReferentialAction::SetNull | ReferentialAction::SetDefault);
+            delete_columns = if sets && cursor.peek_open() { cursor.names_in_parentheses()? } else { Vec::new() };
         } else if cursor.words(&["on", "update"]) {
             on_update = action(cursor)?;
+            if cursor.peek_open() {
+                let name = if on_update == ReferentialAction::SetNull { "SET NULL" } else { "SET DEFAULT" };
+                let message = format!("a column list with {name} is only supported for ON DELETE actions");
+                return Err(Error::new(Condition::FeatureNotSupported, message).position(cursor.position()));
+            }
         } else {
-            return Ok(ConstraintClauseKind::ForeignKey { columns, table, referenced, on_delete, on_update });
+            return Ok(ConstraintClauseKind::ForeignKey {
+                columns,
+                table,
+                referenced,
+                on_delete,
+                on_update,
+                match_full,
+                delete_columns,
+            });
         }
     }
 }
@@ -644,7 +656,7 @@ pub(super) fn sequence_options(cursor: &mut Cursor<'_>) -> Result<SequenceOption
             }
             options.type_ = Some(type_);
         } else if cursor.words(&["owned", "by"]) {
-            options.owned_by = owner_column(cursor)?;
+            options.owned_by = Some(owner_column(cursor)?);
         } else {
             return Ok(options);
         }

@@ -348,13 +348,22 @@ pub(super) fn pg_constraint(source: &dyn Source) -> Made {
                 ConstraintKind::PrimaryKey { columns } => ("p", columns.as_slice(), None, None),
                 ConstraintKind::Unique { columns } => ("u", columns.as_slice(), None, None),
                 ConstraintKind::Check { expression } => ("c", [].as_slice(), None, Some(expression.clone())),
-                ConstraintKind::ForeignKey { columns, references, referenced_columns, on_delete, on_update } => {
-                    ("f", columns.as_slice(), Some((*references, referenced_columns, *on_update, *on_delete)), None)
+                ConstraintKind::ForeignKey {
+                    columns,
+                    references,
+                    referenced_columns,
+                    on_delete,
+                    on_update,
+                    match_full,
+                    ..
+                } => {
+                    let actions = (*on_update, *on_delete, *match_full);
+                    ("f", columns.as_slice(), Some((*references, referenced_columns, actions)), None)
                 }
             };
             let (parent, update, delete, matching, referenced) = match foreign {
-                Some((parent, columns, update, delete)) => {
-                    (parent, action(update), action(delete), "s", array(columns))
+                Some((parent, columns, (update, delete, full))) => {
+                    (parent, action(update), action(delete), if full { "f" } else { "s" }, array(columns))
                 }
                 None => (0, " ", " ", " ", Value::Null),
             };

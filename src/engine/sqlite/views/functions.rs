@@ -208,14 +208,27 @@ fn constraint_definition(
         ConstraintKind::PrimaryKey { columns: key } => format!("PRIMARY KEY ({})", columns(relation, key)),
         ConstraintKind::Unique { columns: key } => format!("UNIQUE ({})", columns(relation, key)),
         ConstraintKind::Check { expression } => format!("CHECK (({expression}))"),
-        ConstraintKind::ForeignKey { columns: key, references, referenced_columns, on_delete, on_update } => {
+        ConstraintKind::ForeignKey {
+            columns: key,
+            references,
+            referenced_columns,
+            on_delete,
+            on_update,
+            match_full,
+            delete_columns,
+        } => {
             let Some(parent) = catalog.relation_by_oid(*references)? else { return Ok(String::new()) };
             let (own, other) = (columns(relation, key), columns(&parent, referenced_columns));
             let table = regclass_output(catalog, parent.oid)?;
             format!(
-                "FOREIGN KEY ({own}) REFERENCES {table}({other}){}{}",
+                "FOREIGN KEY ({own}) REFERENCES {table}({other}){}{}{}{}",
+                if *match_full { " MATCH FULL" } else { "" },
                 action("UPDATE", *on_update),
-                action("DELETE", *on_delete)
+                action("DELETE", *on_delete),
+                match delete_columns.as_slice() {
+                    [] => String::new(),
+                    set => format!(" ({})", columns(relation, set)),
+                }
             )
         }
     };

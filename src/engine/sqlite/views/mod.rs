@@ -133,6 +133,7 @@ fn describe(index: usize, view: &View) -> Relation {
         temporary: false,
         options: Vec::new(),
         on_commit: crate::sql::catalog::OnCommit::PreserveRows,
+        depends: crate::sql::catalog::Dependencies::default(),
     }
 }
 
