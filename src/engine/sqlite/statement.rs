@@ -94,6 +94,9 @@ impl Sqlite {
         let checked = if define::pending::is_waiting() { database.settle_foreign_keys(&session, true) } else { Ok(()) };
         let checked = checked.and_then(|()| database.empty_temporary(&session));
         let Err(error) = checked else { return Ok(()) };
+        // SET CONSTRAINTS ends with the transaction, however that ends.
+        define::pending::forget();
+        let database = self.database()?;
         if database.store.span() == Span::Implicit {
             database.ending(false, |store| store.end_implicit(false))?;
         } else {
