@@ -11,6 +11,14 @@ use crate::sql::ir::{Node, Scalar};
 use crate::sql::parse;
 use crate::sql::types::{self, Type, Value};
 
+/// An expression without the parentheses around it.
+fn unwrapped(expression: &Expr) -> &Expr {
+    match expression {
+        Expr::Nested(inner) => unwrapped(inner),
+        other => other,
+    }
+}
+
 /// Where a syntax tree starts, in bytes.
 pub(super) fn start(node: &impl Spanned) -> Option<usize> {
     parse::byte_of(node.span().start)
@@ -334,7 +342,13 @@ impl Binder<'_> {
             }
             UnaryOperator::Minus => {
                 let bound = self.expression(inner)?;
-                self.negated(bound, self.prefix_byte("-", inner))
+                let byte = self.prefix_byte("-", inner);
+                // Only digits take the sign up, in parentheses too: what was cast to a type has its value already.
+                if matches!(unwrapped(inner), Expr::Value(_)) {
+                    self.negated(bound, byte)
+                } else {
+                    self.operator("-", None, bound, byte)
+                }
             }
             UnaryOperator::Plus => self.prefix("+", inner),
             UnaryOperator::BitwiseNot => self.prefix("~", inner),
@@ -353,8 +367,7 @@ impl Binder<'_> {
     /// A minus before digits belongs to them: -2147483648 is an integer.
     fn negated(&mut self, bound: Scalar, byte: Option<usize>) -> Result<Scalar, Error> {
         match bound.node {
-            // Not of an interval, whose text a minus would not reach.
-            Node::Literal { index, negated: false } if bound.type_.category() == 'N' && bound.type_ != Type::Oid => {
+            Node::Literal { index, negated: false } if bound.type_ != Type::Unknown => {
                 let mut type_ = bound.type_;
                 if type_ != Type::Int4 && self.literal_text(index) == Some("2147483648") {
                     self.fix(index);
