@@ -173,10 +173,11 @@ impl Sqlite {
         self.start(access, definition.tag())?;
         let database = self.database()?;
         let published = database.store.attachment().database().catalog_version();
+        let mut outcome = define::Outcome::default();
         let defined = database.catalog.refresh(database.store.connection(), published).and_then(|()| {
             refuse_while_pending(definition)?;
             let binder = Binder { database, session: &session, context: &context };
-            let outcome = define::execute(
+            let (told, done) = define::execute(
                 definition,
                 &Context {
                     connection: database.store.connection(),
@@ -187,17 +188,15 @@ impl Sqlite {
                     binder: &binder,
                 },
             );
-            outcome.map_err(|error| super::functions::take_error().unwrap_or(error))
+            outcome = told;
+            done.map_err(|error| super::functions::take_error().unwrap_or(error))
         });
-        let outcome = match defined {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                database.failed();
-                return Err(error);
-            }
-        };
         for (severity, notice) in outcome.notices {
             sink.notice(severity, notice);
+        }
+        if let Err(error) = defined {
+            database.failed();
+            return Err(error);
         }
         let mut rows = 0;
         if let Some(text) = outcome.then {
@@ -256,7 +255,7 @@ impl Sqlite {
         let access = if writes { Access::Write } else { Access::Read };
         self.start(access, definition.tag())?;
         let database = self.database()?;
-        let outcome = {
+        let (outcome, done) = {
             let binder = Binder { database, session: &session, context: &context };
             define::execute(
                 definition,
@@ -270,8 +269,8 @@ impl Sqlite {
                 },
             )
         };
-        match outcome {
-            Ok(outcome) => {
+        match done {
+            Ok(()) => {
                 for (severity, notice) in outcome.notices {
                     sink.notice(severity, notice);
                 }
@@ -343,7 +342,7 @@ impl Database {
             };
             let context = session.text_context();
             let binder = Binder { database: self, session, context: &context };
-            define::execute(
+            let (_, done) = define::execute(
                 &definition,
                 &Context {
                     connection: self.store.connection(),
@@ -353,7 +352,8 @@ impl Database {
                     superuser: true,
                     binder: &binder,
                 },
-            )?;
+            );
+            done?;
         }
         Ok(())
     }

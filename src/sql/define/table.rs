@@ -102,7 +102,8 @@ fn elements(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Erro
             }
             table.like.push((source, defaults, indexes));
         } else {
-            table.columns.push(column(cursor)?);
+            let own = column(cursor, &table.name.name)?;
+            table.columns.push(own);
         }
         if !cursor.comma() {
             break;
@@ -197,7 +198,7 @@ fn query_with_data(cursor: &mut Cursor<'_>) -> Result<(String, bool), Error> {
 }
 
 /// `name type [constraint …]`
-pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<ColumnClause, Error> {
+pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Result<ColumnClause, Error> {
     let name = cursor.identifier()?;
     let written = written_type(cursor)?;
     let mut column = ColumnClause {
@@ -221,7 +222,8 @@ pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<ColumnClause, Error> {
             None
         } else if cursor.word("default") {
             if column.default.is_some() || column.generated.is_some() {
-                let message = format!("multiple default values specified for column \"{}\" of table", column.name);
+                let message =
+                    format!("multiple default values specified for column \"{}\" of table \"{table}\"", column.name);
                 return Err(Error::new(Condition::SyntaxError, message).position(position));
             }
             column.default = Some(cursor.expression(COLUMN_CONSTRAINTS)?);
@@ -255,7 +257,8 @@ pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<ColumnClause, Error> {
         }
     }
     if nullable && column.not_null {
-        let message = format!("conflicting NULL/NOT NULL declarations for column \"{}\" of table", column.name);
+        let message =
+            format!("conflicting NULL/NOT NULL declarations for column \"{}\" of table \"{table}\"", column.name);
         return Err(Error::new(Condition::SyntaxError, message));
     }
     Ok(column)
@@ -668,13 +671,14 @@ fn owner_column(cursor: &mut Cursor<'_>) -> Result<Option<(Name, String)>, Error
     if cursor.word("none") {
         return Ok(None);
     }
-    let mut table = cursor.name()?;
-    if cursor.punctuation(&Token::Period) {
-        return Ok(Some((table, cursor.identifier()?)));
+    let position = cursor.position();
+    let mut parts = vec![cursor.identifier()?];
+    while cursor.punctuation(&Token::Period) {
+        parts.push(cursor.any_word()?);
     }
-    let column = std::mem::take(&mut table.name);
-    match table.schema.take() {
-        Some(name) => Ok(Some((Name { name, ..table }, column))),
+    let (column, name, schema) = (parts.pop().unwrap_or_default(), parts.pop(), parts.pop());
+    match name {
+        Some(name) => Ok(Some((Name { schema, name, position }, column))),
         None => {
             let message = "invalid OWNED BY option";
             Err(Error::new(Condition::SyntaxError, message).hint("Specify OWNED BY table.column or OWNED BY NONE."))

@@ -7,7 +7,9 @@ use super::storage::{column_list, quoted};
 use super::{Definer, column_index, create, is_table, missing, wrong_kind};
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Catalog, Constraint, ConstraintKind, Relation, RelationKind};
-use crate::sql::define::{AlterAction, ColumnClause, ConstraintClause, Name, ObjectKind, RoleName, options, rename_in};
+use crate::sql::define::{
+    AlterAction, ColumnClause, ConstraintClause, ConstraintClauseKind, Name, ObjectKind, RoleName, options, rename_in,
+};
 
 impl Definer<'_> {
     pub(super) fn alter(
@@ -25,8 +27,7 @@ impl Definer<'_> {
                 self.notice(Condition::SuccessfulCompletion, format!("relation \"{name}\" does not exist, skipping"));
                 return Ok(());
             }
-            let message = format!("relation \"{name}\" does not exist");
-            return Err(Error::new(Condition::UndefinedTable, message).position(name.position));
+            return Err(self.lost(name)?);
         };
         self.require_owner(&relation)?;
         let fits = match object {
@@ -81,7 +82,11 @@ impl Definer<'_> {
             AlterAction::RenameColumn { from, to } => self.rename_column(relation, new, from, to)?,
             AlterAction::RenameConstraint { from, to } => {
                 let constraint = new.constraints.iter_mut().find(|constraint| constraint.name == *from);
-                constraint.ok_or_else(|| no_constraint(relation, from))?.name.clone_from(to);
+                let lost = || {
+                    let message = format!("constraint \"{from}\" for table \"{}\" does not exist", relation.name);
+                    Error::new(Condition::UndefinedObject, message)
+                };
+                constraint.ok_or_else(lost)?.name.clone_from(to);
                 if let Some(index) = new.indexes.iter_mut().find(|index| index.name == *from) {
                     index.name.clone_from(to);
                 }
@@ -116,8 +121,8 @@ impl Definer<'_> {
             AlterAction::SetDefault { column, expression } => {
                 let index = column_index(relation, column)?;
                 let target = (relation.columns[index].type_, relation.columns[index].typmod);
-                self.check_default(relation, expression, target)?;
-                new.columns[index].default = Some(expression.clone());
+                self.check_default(relation, column, expression, target)?;
+                new.columns[index].default = Some(expression.clone()).filter(|text| !create::is_null(text));
                 self.note_default_sequences(&mut new)?;
                 self.store(&new)?;
             }
@@ -145,6 +150,7 @@ impl Definer<'_> {
                 self.store(&new)?;
                 self.rename_sequence(relation, &new)?;
             }
+            AlterAction::SetSchema { name } if *name == relation.schema => {}
             AlterAction::SetSchema { name } => {
                 if !self.catalog().schema_exists(name)? {
                     return Err(super::missing_schema(name));
@@ -243,6 +249,9 @@ impl Definer<'_> {
         mut new: Relation,
         clause: &ConstraintClause,
     ) -> Result<(), Error> {
+        if let ConstraintClauseKind::PrimaryKey { columns } = &clause.kind {
+            columns.iter().try_for_each(|name| column_index(relation, name).map(|_| ()))?;
+        }
         self.add_constraint(&mut new, clause)?;
         if let Some(constraint) = new.constraints.last_mut() {
             constraint.not_valid = clause.not_valid;

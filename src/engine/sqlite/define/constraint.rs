@@ -77,8 +77,7 @@ impl Definer<'_> {
         primary: bool,
     ) -> Result<(), Error> {
         if primary && relation.indexes.iter().any(|index| index.primary) {
-            let message = format!("multiple primary keys for table \"{}\" are not allowed", relation.name);
-            return Err(Error::new(Condition::InvalidTableDefinition, message));
+            return Err(several_primary_keys(relation));
         }
         let what = if primary { "primary key" } else { "unique" };
         let columns = key_columns(relation, columns, what)?;
@@ -157,6 +156,9 @@ impl Definer<'_> {
         if matches!(relation.kind, RelationKind::Partition { .. }) {
             return Err(Error::unsupported("a foreign key of a partition alone"));
         }
+        let to_itself =
+            table.name == relation.name && table.schema.as_ref().is_none_or(|schema| *schema == relation.schema);
+        let parent: Rc<Relation> = if to_itself { Rc::new(relation.clone()) } else { self.require(table)? };
         let columns = columns
             .iter()
             .map(|name| {
@@ -166,9 +168,6 @@ impl Definer<'_> {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let to_itself =
-            table.name == relation.name && table.schema.as_ref().is_none_or(|schema| *schema == relation.schema);
-        let parent: Rc<Relation> = if to_itself { Rc::new(relation.clone()) } else { self.require(table)? };
         self.check_parent(relation, &parent)?;
         let referenced_columns = referenced_key(&parent, referenced)?;
         if referenced_columns.len() != columns.len() {
@@ -287,6 +286,30 @@ fn comparable(left: Type, right: Type) -> bool {
         other => 100 + other.oid(),
     };
     class(left) == class(right)
+}
+
+/// What a table's keys are refused for before anything is made: two primary keys, columns that are not there.
+pub(super) fn check_keys(relation: &Relation, constraints: &[ConstraintClause]) -> Result<(), Error> {
+    let mut primary = 0;
+    for constraint in constraints {
+        match &constraint.kind {
+            ConstraintClauseKind::PrimaryKey { columns } => {
+                primary += 1;
+                if primary > 1 {
+                    return Err(several_primary_keys(relation));
+                }
+                key_columns(relation, columns, "primary key")?;
+            }
+            ConstraintClauseKind::Unique { columns } => drop(key_columns(relation, columns, "unique")?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn several_primary_keys(relation: &Relation) -> Error {
+    let message = format!("multiple primary keys for table \"{}\" are not allowed", relation.name);
+    Error::new(Condition::InvalidTableDefinition, message)
 }
 
 /// The columns of a key as indices: known, and each once.

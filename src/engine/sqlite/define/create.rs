@@ -13,7 +13,7 @@ use crate::sql::define::{
     BoundClause, ColumnClause, ConstraintClause, ConstraintClauseKind, CreateIndex, CreateSequence, CreateTable,
     CreateTableAs, CreateView, Deferral, Generated, Name, SequenceOptions, names_in, options,
 };
-use crate::sql::types::Type;
+use crate::sql::types::{Type, format_type};
 
 /// PostgreSQL's MaxHeapAttributeNumber.
 const COLUMNS_MAX: usize = 1600;
@@ -21,7 +21,7 @@ const COLUMNS_MAX: usize = 1600;
 impl Definer<'_> {
     pub(super) fn create_table(&mut self, table: &CreateTable) -> Result<(), Error> {
         let (schema, temporary) = self.creation_schema(&table.name, table.temporary)?;
-        if !self.name_is_free(&schema, &table.name.name, table.if_not_exists)? {
+        if table.if_not_exists && !self.name_is_free(&schema, &table.name.name, true)? {
             return Ok(());
         }
         match table.partition_by {
@@ -52,8 +52,16 @@ impl Definer<'_> {
                 RelationKind::Partitioned(Partitioning { strategy: *strategy, columns, partitions: Vec::new() });
         }
         constraints.extend(table.constraints.iter().cloned());
-        // Keys first: a foreign key may refer to its own table.
-        constraints.sort_by_key(|constraint| matches!(constraint.kind, ConstraintClauseKind::ForeignKey { .. }));
+        // In PostgreSQL's order. Keys come before foreign keys, which may refer to their own table.
+        constraints.sort_by_key(|constraint| match constraint.kind {
+            ConstraintClauseKind::Check { .. } => 0,
+            ConstraintClauseKind::PrimaryKey { .. } => 1,
+            ConstraintClauseKind::Unique { .. } => 2,
+            ConstraintClauseKind::ForeignKey { .. } => 3,
+        });
+        let constraints = without_twins(constraints);
+        super::constraint::check_keys(&relation, &constraints)?;
+        self.name_is_free(&relation.schema, &relation.name, false)?;
         for constraint in &constraints {
             self.add_constraint(&mut relation, constraint)?;
         }
@@ -114,26 +122,40 @@ impl Definer<'_> {
             Some(Generated::Serial | Generated::IdentityByDefault) => Some(self.column_sequence(relation, clause)?),
         };
         if let (Some(text), None) = (&default, clause.generated) {
-            self.check_default(relation, text, (clause.type_, clause.typmod))?;
+            self.check_default(relation, &clause.name, text, (clause.type_, clause.typmod))?;
         }
         Ok(ColumnDefinition {
             name: clause.name.clone(),
             type_: clause.type_,
             typmod: clause.typmod,
             not_null: clause.not_null,
-            default,
+            default: default.filter(|text| !is_null(text)),
             dropped: false,
         })
     }
 
     /// A DEFAULT is an expression of its own: without columns, without subqueries.
-    pub(super) fn check_default(&self, relation: &Relation, text: &str, target: (Type, i32)) -> Result<(), Error> {
+    pub(super) fn check_default(
+        &self,
+        relation: &Relation,
+        column: &str,
+        text: &str,
+        target: (Type, i32),
+    ) -> Result<(), Error> {
         let bound = self.context.binder.expression(&no_columns(relation), text, Some(target));
         bound.map(|_| ()).map_err(|error| {
             let names_column = names_in(text).iter().any(|name| column_index(relation, name).is_ok());
             match error.condition() {
                 Condition::UndefinedColumn if names_column => {
                     Error::new(Condition::FeatureNotSupported, "cannot use column reference in DEFAULT expression")
+                }
+                Condition::DatatypeMismatch => {
+                    let told = error.fields().message.replacen("\"expression\"", &format!("\"{column}\""), 1);
+                    let told = told.replacen(" but expression ", " but default expression ", 1);
+                    match &error.fields().hint {
+                        Some(hint) => Error::new(Condition::DatatypeMismatch, told).hint(hint.clone()),
+                        None => Error::new(Condition::DatatypeMismatch, told),
+                    }
                 }
                 Condition::FeatureNotSupported if error.fields().message.starts_with("a subquery in") => {
                     Error::new(Condition::FeatureNotSupported, "cannot use subquery in DEFAULT expression")
@@ -199,6 +221,7 @@ impl Definer<'_> {
         parent: &Name,
         bound: &BoundClause,
     ) -> Result<(), Error> {
+        self.name_is_free(&schema, &table.name.name, false)?;
         let root = self.require_table(parent)?;
         if !matches!(root.kind, RelationKind::Partitioned(_)) {
             return Err(Error::new(Condition::WrongObjectType, format!("\"{}\" is not partitioned", root.name)));
@@ -482,6 +505,28 @@ impl Definer<'_> {
     }
 }
 
+/// A key that is there already is not made again; its name goes to the first where that has none.
+fn without_twins(constraints: Vec<ConstraintClause>) -> Vec<ConstraintClause> {
+    let mut kept: Vec<ConstraintClause> = Vec::with_capacity(constraints.len());
+    for constraint in constraints {
+        let ConstraintClauseKind::Unique { columns } = &constraint.kind else {
+            kept.push(constraint);
+            continue;
+        };
+        let twin = kept.iter_mut().find(|other| match &other.kind {
+            ConstraintClauseKind::PrimaryKey { columns: own } | ConstraintClauseKind::Unique { columns: own } => {
+                own == columns
+            }
+            _ => false,
+        });
+        match twin {
+            Some(twin) => twin.name = twin.name.take().or(constraint.name),
+            None => kept.push(constraint),
+        }
+    }
+    kept
+}
+
 /// CREATE OR REPLACE VIEW may only add columns at the end.
 fn same_columns(old: &Relation, new: &Relation) -> Result<(), Error> {
     if new.columns.len() < old.columns.len() {
@@ -490,14 +535,25 @@ fn same_columns(old: &Relation, new: &Relation) -> Result<(), Error> {
     for (old, new) in old.columns.iter().zip(&new.columns) {
         if old.name != new.name {
             let message = format!("cannot change name of view column \"{}\" to \"{}\"", old.name, new.name);
-            return Err(Error::new(Condition::InvalidTableDefinition, message));
+            let hint = "Use ALTER VIEW ... RENAME COLUMN ... to change name of view column instead.";
+            return Err(Error::new(Condition::InvalidTableDefinition, message).hint(hint));
         }
         if (old.type_, old.typmod) != (new.type_, new.typmod) {
-            let message = format!("cannot change data type of view column \"{}\"", old.name);
+            let message = format!(
+                "cannot change data type of view column \"{}\" from {} to {}",
+                old.name,
+                format_type(old.type_, old.typmod),
+                format_type(new.type_, new.typmod)
+            );
             return Err(Error::new(Condition::InvalidTableDefinition, message));
         }
     }
     Ok(())
+}
+
+/// DEFAULT NULL is none.
+pub(super) fn is_null(default: &str) -> bool {
+    default.trim().eq_ignore_ascii_case("null")
 }
 
 /// The relation as a DEFAULT sees it: no column can be named there.

@@ -84,10 +84,12 @@ pub struct Outcome {
 
 /// Carries out a definition whose scope is the database, or checks one of maintenance (whose work is SQLite's own
 /// or none: `maintenance` below says what to run outside of a transaction).
-pub fn execute(definition: &Definition, context: &Context<'_>) -> Result<Outcome, Error> {
+///
+/// Notices are there whether it succeeds or not.
+pub fn execute(definition: &Definition, context: &Context<'_>) -> (Outcome, Result<(), Error>) {
     let mut definer = Definer { context, outcome: Outcome::default() };
-    definer.run(definition)?;
-    Ok(definer.outcome)
+    let done = definer.run(definition);
+    (definer.outcome, done)
 }
 
 /// One definition being carried out.
@@ -176,10 +178,21 @@ impl<'a> Definer<'a> {
 
     /// The relation of that name, or 42P01.
     fn require(&self, name: &Name) -> Result<Rc<Relation>, Error> {
-        self.find(name)?.ok_or_else(|| {
-            let error = Error::new(Condition::UndefinedTable, format!("relation \"{name}\" does not exist"));
-            error.position(name.position)
-        })
+        match self.find(name)? {
+            Some(found) => Ok(found),
+            None => Err(self.lost(name)?),
+        }
+    }
+
+    /// 42P01, or 3F000 where there is no such schema either.
+    fn lost(&self, name: &Name) -> Result<Error, Error> {
+        if let Some(schema) = &name.schema
+            && !self.catalog().schema_exists(schema)?
+        {
+            return Ok(missing_schema(schema));
+        }
+        let error = Error::new(Condition::UndefinedTable, format!("relation \"{name}\" does not exist"));
+        Ok(error.position(name.position))
     }
 
     /// The table of that name, to be changed by its owner.
@@ -393,7 +406,7 @@ fn missing(object: ObjectKind, name: &Name) -> Error {
         ObjectKind::Schema => (Condition::InvalidSchemaName, "schema"),
         ObjectKind::Database => (Condition::InvalidCatalogName, "database"),
     };
-    Error::new(condition, format!("{kind} \"{name}\" does not exist"))
+    Error::new(condition, format!("{kind} \"{}\" does not exist", name.name))
 }
 
 /// The index of a live column, or 42703.

@@ -25,9 +25,7 @@ impl Definer<'_> {
                 ObjectKind::Schema => self.schema_to_drop(&name.name, if_exists)?,
                 _ => self.relation_to_drop(object, name, if_exists)?,
             };
-            if let Some(found) = found.filter(|found| !named.contains(found)) {
-                named.push(found);
-            }
+            named.extend(found);
         }
         if named.is_empty() {
             return Ok(());

@@ -115,8 +115,14 @@ impl Definer<'_> {
             let Some(text) = &mut column.default else { continue };
             for (place, written, cast) in sequences_in(text).into_iter().rev() {
                 let Some(name) = written_name(&written) else { continue };
-                let Some(sequence) = self.find(&name)?.filter(|found| found.kind == RelationKind::Sequence) else {
-                    continue;
+                let sequence = match self.find(&name)? {
+                    Some(found) if found.kind == RelationKind::Sequence => found,
+                    Some(_) => continue,
+                    None if self.catalog().relation_of_index(name.schema.as_deref(), &name.name)?.is_some() => continue,
+                    None => {
+                        let message = format!("relation \"{name}\" does not exist");
+                        return Err(Error::new(Condition::UndefinedTable, message));
+                    }
                 };
                 text.replace_range(place, &sequence_constant(&sequence, cast));
                 if !relation.depends.sequences.contains(&(at, sequence.oid)) {

@@ -64,7 +64,8 @@ impl Database {
             binder: &Plain,
         };
         self.connection.execute_batch("SAVEPOINT s").unwrap();
-        let result = execute(&definition, &context);
+        let (outcome, done) = execute(&definition, &context);
+        let result = done.map(|()| outcome);
         self.connection.execute_batch(if result.is_ok() { "RELEASE s" } else { "ROLLBACK TO s; RELEASE s" }).unwrap();
         if result.is_err() {
             self.cache.rolled_back(&self.connection, true).unwrap();
