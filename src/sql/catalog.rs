@@ -66,6 +66,22 @@ pub struct Relation {
     pub depends: Dependencies,
 }
 
+impl Relation {
+    /// The index that a foreign key to these columns rests on: the oldest that fits.
+    pub fn serving_index(&self, columns: &[usize]) -> Option<&Index> {
+        let sorted = |mut columns: Vec<usize>| {
+            columns.sort_unstable();
+            columns
+        };
+        let wanted = sorted(columns.to_vec());
+        let fits = |index: &&Index| {
+            let own: Option<Vec<usize>> = index.keys.iter().map(|key| key.column).collect();
+            index.unique && index.predicate.is_none() && own.map(sorted).is_some_and(|own| own == wanted)
+        };
+        self.indexes.iter().filter(fits).min_by_key(|index| index.oid)
+    }
+}
+
 /// What a relation rests on besides its foreign keys and its partitioned table, all by OID, so that a change of names
 /// breaks nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

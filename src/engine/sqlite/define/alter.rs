@@ -10,6 +10,7 @@ use crate::sql::catalog::{Catalog, Constraint, ConstraintKind, Relation, Relatio
 use crate::sql::define::{
     AlterAction, ColumnClause, ConstraintClause, ConstraintClauseKind, Name, ObjectKind, RoleName, options, rename_in,
 };
+use crate::sql::types::{Type, format_type};
 
 impl Definer<'_> {
     pub(super) fn alter(
@@ -62,6 +63,19 @@ impl Definer<'_> {
             return Err(wrong_kind(relation, "a table"));
         }
         if matches!(relation.kind, RelationKind::Partition { .. }) && changes_shape(action) {
+            let inherited = |verb: &str, column: &str| {
+                let message = format!("cannot {verb} inherited column \"{column}\"");
+                Err(Error::new(Condition::InvalidTableDefinition, message))
+            };
+            match action {
+                AlterAction::AddColumn { .. } => {
+                    return Err(Error::new(Condition::WrongObjectType, "cannot add column to a partition"));
+                }
+                AlterAction::DropColumn { name, .. } => return inherited("drop", name),
+                AlterAction::RenameColumn { from, .. } => return inherited("rename", from),
+                AlterAction::SetType { column, .. } => return inherited("alter", column),
+                _ => {}
+            }
             return Err(Error::unsupported("ALTER TABLE of a partition's columns and constraints")
                 .hint("Alter the partitioned table instead."));
         }
@@ -136,7 +150,18 @@ impl Definer<'_> {
                 let index = column_index(relation, column)?;
                 self.require_no_view(relation, index)?;
                 let text = using.clone().unwrap_or_else(|| quoted(column));
-                let sql = self.context.binder.expression(relation, &text, Some((*type_, *typmod)))?;
+                let sql = self.context.binder.expression(relation, &text, Some((*type_, *typmod)));
+                let sql = sql.map_err(|error| no_cast(error, column, using.is_some(), *type_, *typmod))?;
+                self.require_no_key_column(relation, index, "alter")?;
+                if let Some(default) = &relation.columns[index].default {
+                    let bound = self.check_default(relation, column, default, (*type_, *typmod));
+                    bound.map_err(|_| {
+                        let shown = format_type(*type_, *typmod);
+                        let message =
+                            format!("default for column \"{column}\" cannot be cast automatically to type {shown}");
+                        Error::new(Condition::DatatypeMismatch, message)
+                    })?;
+                }
                 new.columns[index].type_ = *type_;
                 new.columns[index].typmod = *typmod;
                 self.require_comparable_keys(&new, index)?;
@@ -386,15 +411,7 @@ impl Definer<'_> {
             }
             return column_index(relation, name).map(|_| ());
         };
-        if let RelationKind::Partitioned(partitioning) = &relation.kind
-            && partitioning.columns.contains(&index)
-        {
-            let message = format!(
-                "cannot drop column \"{name}\" because it is part of the partition key of relation \"{}\"",
-                relation.name
-            );
-            return Err(Error::new(Condition::InvalidTableDefinition, message));
-        }
+        self.require_no_key_column(relation, index, "drop")?;
         let mut named = vec![Object::Column(relation.oid, index)];
         if let RelationKind::Partitioned(partitioning) = &relation.kind {
             named.extend(partitioning.partitions.iter().map(|oid| Object::Column(*oid, index)));
@@ -414,6 +431,20 @@ impl Definer<'_> {
         let mut new = view.clone();
         new.columns[index].name = to.to_owned();
         self.writer().put(&new)
+    }
+
+    /// A partition key's columns stay as they are.
+    fn require_no_key_column(&self, relation: &Relation, index: usize, verb: &str) -> Result<(), Error> {
+        let RelationKind::Partitioned(partitioning) = &relation.kind else { return Ok(()) };
+        if !partitioning.columns.contains(&index) {
+            return Ok(());
+        }
+        let column = relation.columns.get(index).map_or("", |column| column.name.as_str());
+        let message = format!(
+            "cannot {verb} column \"{column}\" because it is part of the partition key of relation \"{}\"",
+            relation.name
+        );
+        Err(Error::new(Condition::InvalidTableDefinition, message))
     }
 
     /// 0A000 for a change of a type that a view shows.
@@ -517,6 +548,22 @@ fn changes_shape(action: &AlterAction) -> bool {
 
 fn is_check(constraint: &Constraint) -> bool {
     matches!(constraint.kind, ConstraintKind::Check { .. })
+}
+
+/// The error of a change of type whose values cannot be cast.
+fn no_cast(error: Error, column: &str, is_using: bool, type_: Type, typmod: i32) -> Error {
+    if error.condition() != Condition::DatatypeMismatch {
+        return error;
+    }
+    let shown = format_type(type_, typmod);
+    if is_using {
+        let message =
+            format!("result of USING clause for column \"{column}\" cannot be cast automatically to type {shown}");
+        return Error::new(Condition::DatatypeMismatch, message).hint("You might need to add an explicit cast.");
+    }
+    let message = format!("column \"{column}\" cannot be cast automatically to type {shown}");
+    let hint = format!("You might need to specify \"USING {}::{shown}\".", super::depend::identifier(column));
+    Error::new(Condition::DatatypeMismatch, message).hint(hint)
 }
 
 fn no_constraint(relation: &Relation, name: &str) -> Error {

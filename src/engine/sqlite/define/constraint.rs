@@ -370,7 +370,7 @@ fn referenced_key(parent: &Relation, names: &[String]) -> Result<Vec<usize>, Err
 }
 
 /// A key of a partitioned table must hold the partition key.
-fn partition_key_missing(relation: &Relation, column: usize, primary: bool) -> Error {
+pub(super) fn partition_key_missing(relation: &Relation, column: usize, primary: bool) -> Error {
     let kind = if primary { "PRIMARY KEY" } else { "UNIQUE" };
     let column = relation.columns.get(column).map_or("", |column| column.name.as_str());
     let message = "unique constraint on partitioned table must include all partitioning columns";

@@ -478,10 +478,10 @@ impl Definer<'_> {
         }
         if let RelationKind::Partitioned(partitioning) = &relation.kind
             && clause.unique
-            && !partitioning.columns.iter().all(|column| keys.iter().any(|key| key.column == Some(*column)))
+            && let Some(lost) =
+                partitioning.columns.iter().find(|own| !keys.iter().any(|key| key.column == Some(**own)))
         {
-            let message = "unique constraint on partitioned table must include all partitioning columns";
-            return Err(Error::new(Condition::FeatureNotSupported, message));
+            return Err(super::constraint::partition_key_missing(relation, *lost, false));
         }
         let name = match &clause.name {
             Some(name) => name.clone(),

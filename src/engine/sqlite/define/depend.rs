@@ -315,7 +315,7 @@ impl Search<'_, '_> {
         for other in catalog.dependents(oid)? {
             for constraint in other.constraints.iter().filter(|own| refers_to(own, oid, None)) {
                 let ConstraintKind::ForeignKey { referenced_columns, .. } = &constraint.kind else { continue };
-                if serving_index(&relation, referenced_columns).is_some_and(|index| index.oid == own) {
+                if relation.serving_index(referenced_columns).is_some_and(|index| index.oid == own) {
                     let object = Object::Constraint(other.oid, constraint.oid);
                     dependents.push(Dependent::loud(object, constraint.oid));
                 }
@@ -347,26 +347,12 @@ fn covers(index: &Index, at: usize, name: &str) -> bool {
     index.keys.iter().any(|key| key.column == Some(at) || in_text(&key.expression)) || in_text(&index.predicate)
 }
 
-/// The index that a foreign key to these columns rests on: the oldest that fits.
-fn serving_index<'a>(relation: &'a Relation, columns: &[usize]) -> Option<&'a Index> {
-    let sorted = |mut columns: Vec<usize>| {
-        columns.sort_unstable();
-        columns
-    };
-    let wanted = sorted(columns.to_vec());
-    let fits = |index: &&Index| {
-        let own: Option<Vec<usize>> = index.keys.iter().map(|key| key.column).collect();
-        index.unique && index.predicate.is_none() && own.map(sorted).is_some_and(|own| own == wanted)
-    };
-    relation.indexes.iter().filter(fits).min_by_key(|index| index.oid)
-}
-
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
 /// A name with quotes where SQL needs them.
-fn identifier(name: &str) -> String {
+pub(super) fn identifier(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if plain { name.to_owned() } else { super::storage::quoted(name) }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::sql::catalog::{
     ConstraintKind, PartitionBound, PartitionStrategy, ReferentialAction, Relation, RelationKind,
 };
-use crate::sql::types::{self, Type, Value, format_type};
+use crate::sql::types::{self, Datum, Type, Value, format_type};
 
 type Made = Result<Vec<Vec<Value>>, Error>;
 
@@ -587,7 +587,10 @@ pub(super) fn information_columns(source: &dyn Source) -> Made {
                 text(&relation.name),
                 text(&column.name),
                 int(index as i64 + 1),
-                optional(column.default.clone()),
+                match &column.default {
+                    Some(default) => source.function("pg_get_expr", &[Datum::Text(default)])?,
+                    None => Value::Null,
+                },
                 text(if column.not_null { "NO" } else { "YES" }),
                 text(format_type(column.type_, -1)),
             ]);

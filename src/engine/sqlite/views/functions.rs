@@ -7,7 +7,7 @@ use crate::error::{Condition, Error};
 use crate::sql::catalog::{
     Catalog, Constraint, ConstraintKind, Index, PartitionStrategy, ReferentialAction, Relation, RelationKind,
 };
-use crate::sql::define::fold_name;
+use crate::sql::define::{fold_name, sequences_in};
 use crate::sql::types::{Datum, Type, Value, format_type};
 
 /// Answers `functions::Host::catalog_function`.
@@ -54,7 +54,7 @@ pub fn call(
             if name == "shobj_description" { Ok(Value::Null) } else { text(catalog.comment(oid, attribute)?) }
         }
         "pg_get_expr" => match arguments.first() {
-            Some(Datum::Text(expression)) => text(Some((*expression).to_owned())),
+            Some(Datum::Text(expression)) => text(Some(shown_expression(catalog, expression)?)),
             _ => Ok(Value::Null),
         },
         "pg_get_indexdef" => match index(catalog, oid)? {
@@ -314,6 +314,20 @@ fn named_input(catalog: &StoredCatalog<'_>, cluster: &Snapshot, kind: &str, writ
         None if kind == "to_regtype" => Ok(Value::Null),
         None => Err(Error::new(condition, format!("{what} \"{written}\" does not exist"))),
     }
+}
+
+/// A stored expression, its sequences by the names that the search path finds them by.
+fn shown_expression(catalog: &StoredCatalog<'_>, expression: &str) -> Result<String, Error> {
+    let mut shown = expression.to_owned();
+    for (place, written, _) in sequences_in(expression).into_iter().rev() {
+        if let Value::Int(oid) = regclass_input(catalog, &written, true)?
+            && let Ok(oid) = u32::try_from(oid)
+        {
+            let name = regclass_output(catalog, oid)?.replace('\'', "''");
+            shown.replace_range(place, &format!("'{name}'"));
+        }
+    }
+    Ok(shown)
 }
 
 /// The name of a relation or index, with its schema where the search path does not find it.

@@ -4,6 +4,7 @@
 //! installs for its thread: SQLite's virtual tables carry no borrowed state.
 
 mod catalog;
+mod depend;
 pub mod functions;
 mod list;
 
