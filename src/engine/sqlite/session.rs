@@ -266,6 +266,11 @@ impl Interrupts for Session {
             .then(|| Error::new(Condition::QueryCanceled, "canceling statement due to statement timeout"))
     }
 
+    fn check_after_wait(&self) -> Option<Error> {
+        self.state.lock().looked_us = 0;
+        self.check()
+    }
+
     fn deadline(&self) -> Option<Instant> {
         self.state.lock().deadline
     }

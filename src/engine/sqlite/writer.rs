@@ -28,7 +28,7 @@ pub fn acquire(attachment: &Attachment, interrupts: &dyn Interrupts) -> Result<(
     });
     match result {
         // A client that died in the queue wants nothing written any more.
-        Ok(()) => match interrupts.check() {
+        Ok(()) => match interrupts.check_after_wait() {
             Some(error) => {
                 database.unlock_writer(me);
                 Err(error)
