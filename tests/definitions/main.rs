@@ -102,6 +102,11 @@ fn changes_of_tables_are_refused_as_by_postgresql() {
 }
 
 #[test]
+fn like_takes_over_what_it_says_in_its_place() {
+    compare(include_str!("like.sql"));
+}
+
+#[test]
 fn actions_of_foreign_keys_leave_no_orphans() {
     compare(include_str!("foreign_keys.sql"));
 }

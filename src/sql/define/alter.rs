@@ -155,11 +155,13 @@ fn alter_column(cursor: &mut Cursor<'_>) -> Result<AlterAction, Error> {
     }
     if cursor.words(&["set", "statistics"]) {
         cursor.integer()?;
-        return Ok(AlterAction::Nothing);
+        return Ok(AlterAction::ColumnOption { column, storage: None });
     }
-    if cursor.words(&["set", "storage"]) || cursor.words(&["set", "compression"]) {
-        cursor.any_word()?;
-        return Ok(AlterAction::Nothing);
+    if cursor.words(&["set", "storage"]) {
+        return Ok(AlterAction::ColumnOption { column, storage: Some(cursor.any_word()?) });
+    }
+    if cursor.words(&["set", "compression"]) {
+        return Err(Error::unsupported("ALTER COLUMN ... SET COMPRESSION").position(cursor.position()));
     }
     if cursor.words(&["set", "data", "type"]) || cursor.word("type") {
         let written = written_type(cursor)?;

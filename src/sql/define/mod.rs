@@ -248,13 +248,24 @@ pub struct CreateTable {
     pub unlogged: bool,
     pub columns: Vec<ColumnClause>,
     pub constraints: Vec<ConstraintClause>,
-    /// Tables of LIKE clauses, with whether defaults and indexes come along.
-    pub like: Vec<(Name, bool, bool)>,
+    pub like: Vec<LikeClause>,
     /// Storage parameters as `reloptions` shows them.
     pub options: Vec<String>,
     pub partition_by: Option<(PartitionStrategy, Vec<String>)>,
     pub partition_of: Option<(Name, BoundClause)>,
     pub on_commit: OnCommit,
+}
+
+/// LIKE, among the columns of CREATE TABLE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct LikeClause {
+    pub source: Name,
+    /// The number of columns written before it.
+    pub after: usize,
+    pub defaults: bool,
+    pub constraints: bool,
+    pub indexes: bool,
 }
 
 /// CREATE TABLE name AS query.
@@ -492,7 +503,13 @@ pub enum AlterAction {
     /// RESET (fillfactor).
     ResetOptions(Vec<String>),
     SetUnlogged(bool),
-    /// Statistics targets, storage modes, clustering, tablespace pg_default: nothing here depends on them.
+    /// A statistics target or a storage mode of a column, which has to be there; nothing else depends on them.
+    ColumnOption {
+        column: String,
+        /// SET STORAGE's mode.
+        storage: Option<String>,
+    },
+    /// Clustering, tablespace pg_default: nothing here depends on them.
     Nothing,
 }
 

@@ -6,8 +6,8 @@ use super::cursor::Cursor;
 use super::types::written_type;
 use super::{
     BoundClause, BoundValue, ColumnClause, ConstraintClause, ConstraintClauseKind, CreateIndex, CreateSequence,
-    CreateTable, CreateTableAs, CreateView, Deferral, Definition, Generated, IndexKeyClause, Name, OnCommit,
-    SequenceOptions,
+    CreateTable, CreateTableAs, CreateView, Deferral, Definition, Generated, IndexKeyClause, LikeClause, Name,
+    OnCommit, SequenceOptions,
 };
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{PartitionStrategy, ReferentialAction};
@@ -86,21 +86,23 @@ fn elements(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Erro
         if starts_constraint(cursor) {
             table.constraints.push(constraint(cursor)?);
         } else if cursor.word("like") {
-            let source = cursor.name()?;
-            let (mut defaults, mut indexes) = (false, false);
+            let (source, after) = (cursor.name()?, table.columns.len());
+            let mut like = LikeClause { source, after, defaults: false, constraints: false, indexes: false };
             loop {
                 let including = cursor.word("including");
                 if !including && !cursor.word("excluding") {
                     break;
                 }
                 match cursor.any_word()?.as_str() {
-                    "all" => (defaults, indexes) = (including, including),
-                    "defaults" => defaults = including,
-                    "indexes" | "constraints" => indexes = including,
-                    _ => {}
+                    "all" => (like.defaults, like.constraints, like.indexes) = (including, including, including),
+                    "defaults" => like.defaults = including,
+                    "constraints" => like.constraints = including,
+                    "indexes" => like.indexes = including,
+                    "comments" | "compression" | "generated" | "identity" | "statistics" | "storage" => {}
+                    _ => return Err(cursor.unexpected()),
                 }
             }
-            table.like.push((source, defaults, indexes));
+            table.like.push(like);
         } else {
             let own = column(cursor, &table.name.name)?;
             table.columns.push(own);

@@ -8,7 +8,8 @@ use super::{Definer, column_index, create, is_table, missing, wrong_kind};
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Catalog, Constraint, ConstraintKind, Relation, RelationKind};
 use crate::sql::define::{
-    AlterAction, ColumnClause, ConstraintClause, ConstraintClauseKind, Name, ObjectKind, RoleName, options, rename_in,
+    AlterAction, ColumnClause, ConstraintClause, ConstraintClauseKind, Name, ObjectKind, RoleName, names_in, options,
+    rename_in,
 };
 use crate::sql::types::{Type, format_type};
 
@@ -82,6 +83,7 @@ impl Definer<'_> {
         let mut new = (**relation).clone();
         match action {
             AlterAction::Nothing | AlterAction::Sequence(_) => {}
+            AlterAction::ColumnOption { column, storage } => check_column_option(relation, column, storage.as_deref())?,
             AlterAction::ValidateConstraint { name } => self.validate_constraint(relation, new, name)?,
             AlterAction::AddConstraint(clause) => self.alter_add_constraint(relation, new, clause)?,
             AlterAction::DropConstraint { name, if_exists, cascade } => {
@@ -147,7 +149,12 @@ impl Definer<'_> {
                 self.store(&new)?;
             }
             AlterAction::SetType { column, type_, typmod, using } => {
-                let index = column_index(relation, column)?;
+                let index = column_index(relation, column).map_err(|error| match using {
+                    Some(text) if names_in(text).contains(column) => {
+                        Error::new(Condition::UndefinedColumn, format!("column \"{column}\" does not exist"))
+                    }
+                    _ => error,
+                })?;
                 self.require_no_view(relation, index)?;
                 let text = using.clone().unwrap_or_else(|| quoted(column));
                 let sql = self.context.binder.expression(relation, &text, Some((*type_, *typmod)));
@@ -156,7 +163,7 @@ impl Definer<'_> {
                 if let Some(default) = &relation.columns[index].default {
                     let bound = self.check_default(relation, column, default, (*type_, *typmod));
                     bound.map_err(|_| {
-                        let shown = format_type(*type_, *typmod);
+                        let shown = format_type(*type_, -1);
                         let message =
                             format!("default for column \"{column}\" cannot be cast automatically to type {shown}");
                         Error::new(Condition::DatatypeMismatch, message)
@@ -542,8 +549,24 @@ fn changes_shape(action: &AlterAction) -> bool {
             | AlterAction::SetOptions(_)
             | AlterAction::ResetOptions(_)
             | AlterAction::SetUnlogged(_)
+            | AlterAction::ColumnOption { .. }
             | AlterAction::Nothing
     )
+}
+
+/// The column is there, and its type takes the storage mode.
+fn check_column_option(relation: &Relation, column: &str, storage: Option<&str>) -> Result<(), Error> {
+    const MODES: [&str; 4] = ["plain", "external", "extended", "main"];
+    if let Some(mode) = storage.filter(|mode| !MODES.contains(mode)) {
+        return Err(Error::new(Condition::InvalidParameterValue, format!("invalid storage type \"{mode}\"")));
+    }
+    let index = column_index(relation, column)?;
+    let type_ = relation.columns.get(index).map_or(Type::Text, |column| column.type_);
+    if storage.is_some_and(|mode| mode != "plain") && crate::sql::types::pg_type(type_).storage == 'p' {
+        let message = format!("column data type {} can only have storage PLAIN", type_.name());
+        return Err(Error::new(Condition::FeatureNotSupported, message));
+    }
+    Ok(())
 }
 
 fn is_check(constraint: &Constraint) -> bool {
@@ -555,14 +578,18 @@ fn no_cast(error: Error, column: &str, is_using: bool, type_: Type, typmod: i32)
     if error.condition() != Condition::DatatypeMismatch {
         return error;
     }
-    let shown = format_type(type_, typmod);
+    let shown = format_type(type_, -1);
     if is_using {
         let message =
             format!("result of USING clause for column \"{column}\" cannot be cast automatically to type {shown}");
         return Error::new(Condition::DatatypeMismatch, message).hint("You might need to add an explicit cast.");
     }
     let message = format!("column \"{column}\" cannot be cast automatically to type {shown}");
-    let hint = format!("You might need to specify \"USING {}::{shown}\".", super::depend::identifier(column));
+    let hint = format!(
+        "You might need to specify \"USING {}::{}\".",
+        super::depend::identifier(column),
+        format_type(type_, typmod)
+    );
     Error::new(Condition::DatatypeMismatch, message).hint(hint)
 }
 

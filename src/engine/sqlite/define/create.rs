@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::like::Taken;
 use super::storage::{rowid_column, storage_name};
 use super::{Definer, column_index, is_table, wrong_kind};
 use crate::error::{Condition, Error};
@@ -11,7 +12,7 @@ use crate::sql::catalog::{
 use crate::sql::define::partition::quoted;
 use crate::sql::define::{
     BoundClause, ColumnClause, ConstraintClause, ConstraintClauseKind, CreateIndex, CreateSequence, CreateTable,
-    CreateTableAs, CreateView, Deferral, Generated, Name, SequenceOptions, names_in, options,
+    CreateTableAs, CreateView, Generated, Name, SequenceOptions, names_in, options,
 };
 use crate::sql::types::{Type, format_type};
 
@@ -35,15 +36,18 @@ impl Definer<'_> {
         relation.unlogged = table.unlogged;
         relation.options = table.options.clone();
         relation.on_commit = table.on_commit;
+        let mut taken = Taken::default();
         let mut constraints = Vec::new();
-        for (source, defaults, indexes) in &table.like {
-            self.copy_like(&mut relation, source, *defaults, *indexes, &mut constraints)?;
-        }
-        for column in &table.columns {
+        for at in 0..=table.columns.len() {
+            for like in table.like.iter().filter(|like| like.after == at) {
+                self.take_over(&mut relation, like, &mut taken)?;
+            }
+            let Some(column) = table.columns.get(at) else { break };
             let definition = self.column_definition(&relation, column)?;
             relation.columns.push(definition);
             constraints.extend(column.constraints.iter().cloned());
         }
+        constraints.append(&mut taken.constraints);
         check_columns(&relation)?;
         self.note_default_sequences(&mut relation)?;
         if let Some((strategy, names)) = &table.partition_by {
@@ -65,7 +69,8 @@ impl Definer<'_> {
         for constraint in &constraints {
             self.add_constraint(&mut relation, constraint)?;
         }
-        self.store_new_table(&mut relation)
+        self.store_new_table(&mut relation)?;
+        taken.indexes.iter().try_for_each(|index| self.create_index(index))
     }
 
     /// Creates storage, indexes and triggers of a new table and stores its entry.
@@ -181,38 +186,6 @@ impl Definer<'_> {
         }
     }
 
-    fn copy_like(
-        &mut self,
-        relation: &mut Relation,
-        source: &Name,
-        defaults: bool,
-        indexes: bool,
-        constraints: &mut Vec<ConstraintClause>,
-    ) -> Result<(), Error> {
-        let source: Rc<Relation> = self.require(source)?;
-        for column in source.columns.iter().filter(|column| !column.dropped) {
-            let default = if defaults { column.default.clone() } else { None };
-            relation.columns.push(ColumnDefinition { default, ..column.clone() });
-        }
-        if !indexes {
-            return Ok(());
-        }
-        let names = |columns: &[usize]| {
-            columns.iter().filter_map(|index| source.columns.get(*index)).map(|column| column.name.clone()).collect()
-        };
-        for constraint in &source.constraints {
-            use crate::sql::catalog::ConstraintKind;
-            let kind = match &constraint.kind {
-                ConstraintKind::PrimaryKey { columns } => ConstraintClauseKind::PrimaryKey { columns: names(columns) },
-                ConstraintKind::Unique { columns } => ConstraintClauseKind::Unique { columns: names(columns) },
-                ConstraintKind::Check { expression } => ConstraintClauseKind::Check { expression: expression.clone() },
-                ConstraintKind::ForeignKey { .. } => continue,
-            };
-            constraints.push(ConstraintClause { name: None, kind, not_valid: false, deferral: Deferral::No });
-        }
-        Ok(())
-    }
-
     /// A partition has no storage of its own: it is a slice of its root's.
     fn create_partition(
         &mut self,
@@ -224,7 +197,10 @@ impl Definer<'_> {
         self.name_is_free(&schema, &table.name.name, false)?;
         let root = self.require_table(parent)?;
         if !matches!(root.kind, RelationKind::Partitioned(_)) {
-            return Err(Error::new(Condition::WrongObjectType, format!("\"{}\" is not partitioned", root.name)));
+            return Err(Error::new(
+                Condition::InvalidObjectDefinition,
+                format!("\"{}\" is not partitioned", root.name),
+            ));
         }
         if table.partition_by.is_some() {
             return Err(Error::unsupported("a partition that is partitioned itself"));

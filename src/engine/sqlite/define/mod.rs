@@ -8,6 +8,7 @@ mod alter;
 mod constraint;
 mod create;
 mod depend;
+mod like;
 mod partition;
 pub mod pending;
 mod remove;
