@@ -8,6 +8,7 @@ mod coerce;
 mod expression;
 mod from;
 mod function;
+mod quantified;
 mod query;
 mod scope;
 
