@@ -6,7 +6,7 @@ use super::Binder;
 use super::expression::start;
 use super::scope::{Scope, Source, Visible};
 use crate::error::{Condition, Error};
-use crate::sql::catalog::{Relation, RelationKind};
+use crate::sql::catalog::{Relation, RelationKind, ViewSource};
 use crate::sql::define::partition;
 use crate::sql::functions::{Emit, guards, regexp};
 use crate::sql::ir::{Body, From, JoinKind, Node, OutputColumn, Query, Scalar};
@@ -134,6 +134,8 @@ impl Binder<'_> {
             }
             let left = take_column(&mut left_columns, name, "left")?;
             let right = take_column(&mut right_columns, name, "right")?;
+            self.note(&left);
+            self.note(&right);
             // As PostgreSQL's buildMergedJoinVar: the common type, of the side that is never made null.
             let type_ = self.common_type("JOIN/USING", &[&left, &right])?;
             let (as_left, as_right) = (self.coerce(left.clone(), type_)?, self.coerce(right.clone(), type_)?);
@@ -246,19 +248,13 @@ impl Binder<'_> {
                     ..column.clone()
                 })
                 .collect();
-            self.add_source(
-                scope,
-                Some(&relation.schema),
-                &relation.name,
-                alias,
-                derived_columns(table, &named),
-                byte,
-            )?;
+            let columns = derived_columns(table, &named);
+            self.add_named(scope, (schema.as_deref(), &relation_name), &relation, alias, columns, byte)?;
             return Ok(From::Derived { table, query: Box::new(bound) });
         }
         let table = self.next_table();
         let columns = stored_columns(&relation, table);
-        self.add_source(scope, Some(&relation.schema), &relation.name, alias, columns, byte)?;
+        self.add_named(scope, (schema.as_deref(), &relation_name), &relation, alias, columns, byte)?;
         let predicate = self.partition_predicate(&relation, table)?;
         Ok(From::Table { table, storage: relation.storage.clone(), predicate })
     }
@@ -298,7 +294,11 @@ impl Binder<'_> {
         name: &str,
         byte: Option<usize>,
     ) -> Result<std::rc::Rc<Relation>, Error> {
-        let Some(relation) = self.environment.catalog.relation(schema, name)? else {
+        let found = match self.seen(schema, name) {
+            Some(source) => self.environment.catalog.relation_by_oid(source.oid)?,
+            None => self.environment.catalog.relation(schema, name)?,
+        };
+        let Some(relation) = found else {
             let shown = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));
             let message = format!("relation \"{shown}\" does not exist");
             return Err(self.error_at(Error::new(Condition::UndefinedTable, message), byte));
@@ -316,9 +316,50 @@ impl Binder<'_> {
                 if !self.relations.contains(&relation.oid) {
                     self.relations.push(relation.oid);
                 }
+                self.note_relation(schema, name, &relation);
             }
         }
         Ok(relation)
+    }
+
+    fn note_relation(&mut self, schema: Option<&str>, name: &str, relation: &Relation) {
+        let known = |source: &ViewSource| source.schema.as_deref() == schema && source.name == name;
+        if self.views == 0 && !self.named.iter().any(known) {
+            self.named.push(ViewSource {
+                schema: schema.map(str::to_owned),
+                name: name.to_owned(),
+                oid: relation.oid,
+                columns: relation.columns.iter().map(|column| column.name.clone()).collect(),
+                used: Vec::new(),
+            });
+        }
+    }
+
+    /// What a name in the view being bound meant when the view was made.
+    fn seen(&self, schema: Option<&str>, name: &str) -> Option<&ViewSource> {
+        self.sources.iter().find(|source| source.schema.as_deref() == schema && source.name == name)
+    }
+
+    /// Adds a table or view: in a view by the names that the view was made with, without columns added since.
+    fn add_named(
+        &mut self,
+        scope: &mut Scope,
+        (schema, name): (Option<&str>, &str),
+        relation: &Relation,
+        alias: Option<&ast::TableAlias>,
+        mut columns: Vec<Visible>,
+        byte: Option<usize>,
+    ) -> Result<(), Error> {
+        let Some(source) = self.seen(schema, name) else {
+            return self.add_source(scope, Some(&relation.schema), &relation.name, alias, columns, byte);
+        };
+        columns.retain_mut(|column| {
+            let Node::Column { origin: Some((_, attribute)), .. } = &column.scalar.node else { return true };
+            let then = usize::try_from(*attribute - 1).ok().and_then(|at| source.columns.get(at));
+            then.inspect(|name| column.name.clone_from(name)).is_some()
+        });
+        let schema = schema.unwrap_or(&relation.schema).to_owned();
+        self.add_source(scope, Some(&schema), name, alias, columns, byte)
     }
 
     fn derived(
