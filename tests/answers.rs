@@ -3,6 +3,8 @@
 //! Each case is a series of statements for one session of psql and what the last of them answers, unaligned; an
 //! error is its SQLSTATE and message.
 
+#[path = "answers/queries.rs"]
+mod queries;
 mod support;
 
 use std::io::{Read, Write};

@@ -1,6 +1,6 @@
 //! FROM: tables, views, subqueries, functions and joins, and what their columns are called.
 
-use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor};
+use sqlparser::ast::{self, TableFactor};
 
 use super::Binder;
 use super::expression::start;
@@ -30,121 +30,7 @@ impl Binder<'_> {
         Ok(whole)
     }
 
-    /// A table and what is joined to it. `None`: nothing is left of it but columns (an inlined subquery).
-    fn joined(&mut self, table: &ast::TableWithJoins, scope: &mut Scope) -> Result<Option<From>, Error> {
-        let first = scope.sources.len();
-        let mut left = self.factor(&table.relation, scope)?;
-        for join in &table.joins {
-            if join.global {
-                return Err(self.refused("GLOBAL JOIN", &join.relation));
-            }
-            let (kind, constraint) = match &join.join_operator {
-                JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (JoinKind::Inner, constraint),
-                JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinKind::Left, constraint),
-                JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinKind::Right, constraint),
-                JoinOperator::FullOuter(constraint) => (JoinKind::Full, constraint),
-                JoinOperator::CrossJoin(constraint) => (JoinKind::Inner, constraint),
-                _ => return Err(self.refused("this kind of join", &join.relation)),
-            };
-            let middle = scope.sources.len();
-            let right = self.factor(&join.relation, scope)?;
-            if matches!(kind, JoinKind::Right | JoinKind::Full) {
-                outer_side(&mut scope.sources[first..middle]);
-            }
-            if matches!(kind, JoinKind::Left | JoinKind::Full) {
-                outer_side(&mut scope.sources[middle..]);
-            }
-            let on = self.join_condition(constraint, kind, scope, first, middle)?;
-            left = match (left, right) {
-                (Some(left), Some(right)) => {
-                    Some(From::Join { kind, left: Box::new(left), right: Box::new(right), on })
-                }
-                (only, None) | (None, only) => {
-                    if kind != JoinKind::Inner || on.is_some() {
-                        return Err(self.refused("a join with this LATERAL subquery", &join.relation));
-                    }
-                    only
-                }
-            };
-        }
-        Ok(left)
-    }
-
-    fn join_condition(
-        &mut self,
-        constraint: &JoinConstraint,
-        kind: JoinKind,
-        scope: &mut Scope,
-        first: usize,
-        middle: usize,
-    ) -> Result<Option<Scalar>, Error> {
-        match constraint {
-            JoinConstraint::None => Ok(None),
-            JoinConstraint::On(condition) => {
-                // ON sees the two sides of its own join only.
-                let visible = Scope { sources: scope.sources[first..].to_vec(), merged: scope.merged.clone() };
-                self.scopes.push(visible);
-                let refused = self.aggregates_refused.replace("aggregate functions are not allowed in JOIN conditions");
-                let bound = self.expression(condition);
-                let bound = bound.and_then(|bound| self.truth(bound, "JOIN/ON", start(condition)));
-                self.aggregates_refused = refused;
-                self.scopes.pop();
-                bound.map(Some)
-            }
-            JoinConstraint::Using(names) => {
-                let names: Vec<String> = names.iter().map(super::last_name).collect();
-                self.merge(&names, kind, scope, first, middle)
-            }
-            JoinConstraint::Natural => {
-                let left: Vec<String> = visible_names(&scope.sources[first..middle]);
-                let right: Vec<String> = visible_names(&scope.sources[middle..]);
-                let names: Vec<String> = left.into_iter().filter(|name| right.contains(name)).collect();
-                self.merge(&names, kind, scope, first, middle)
-            }
-        }
-    }
-
-    /// USING: equal columns of both sides become one.
-    fn merge(
-        &mut self,
-        names: &[String],
-        kind: JoinKind,
-        scope: &mut Scope,
-        first: usize,
-        middle: usize,
-    ) -> Result<Option<Scalar>, Error> {
-        let mut terms = Vec::new();
-        for name in names {
-            let missing = |side: &str| {
-                let message = format!("column \"{name}\" specified in USING clause does not exist in {side} table");
-                Error::new(Condition::UndefinedColumn, message)
-            };
-            let known = scope.merged.iter().position(|column| column.name == *name);
-            let left = match known {
-                Some(at) => scope.merged.remove(at).scalar,
-                None => take_column(&mut scope.sources[first..middle], name).ok_or_else(|| missing("left"))?,
-            };
-            let right = take_column(&mut scope.sources[middle..], name).ok_or_else(|| missing("right"))?;
-            let merged = match kind {
-                JoinKind::Inner | JoinKind::Left => left.clone(),
-                JoinKind::Right => right.clone(),
-                JoinKind::Full => {
-                    let type_ = self.common_type("JOIN/USING", &[&left, &right])?;
-                    let sides = vec![self.coerce(left.clone(), type_)?, self.coerce(right.clone(), type_)?];
-                    Scalar::call(Emit::Native("coalesce"), sides, type_)
-                }
-            };
-            terms.push(self.operator("=", Some(left), right, None)?);
-            scope.merged.push(Visible { name: name.clone(), scalar: merged, hidden: false });
-        }
-        Ok(match terms.len() {
-            0 => None,
-            1 => terms.pop(),
-            _ => Some(Scalar::new(Node::And(terms), Type::Bool)),
-        })
-    }
-
-    fn factor(&mut self, factor: &TableFactor, scope: &mut Scope) -> Result<Option<From>, Error> {
+    pub(super) fn factor(&mut self, factor: &TableFactor, scope: &mut Scope) -> Result<Option<From>, Error> {
         match factor {
             TableFactor::Table {
                 name,
@@ -176,7 +62,14 @@ impl Binder<'_> {
                 for source in inner.sources {
                     scope.add(source).map_err(|error| self.error_at(error, start(factor)))?;
                 }
-                scope.merged.extend(inner.merged);
+                scope.columns.extend(inner.columns);
+                Ok(from)
+            }
+            // The alias hides the tables inside.
+            TableFactor::NestedJoin { table_with_joins, alias: Some(alias) } => {
+                let mut inner = Scope::default();
+                let from = self.joined(table_with_joins, &mut inner)?;
+                self.add_source(scope, None, &alias.name.value, Some(alias), inner.columns, start(factor))?;
                 Ok(from)
             }
             TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality, .. } => {
@@ -329,7 +222,7 @@ impl Binder<'_> {
                     let inlined = columns
                         .iter()
                         .zip(select.outputs)
-                        .map(|(column, scalar)| Visible { name: column.name.clone(), scalar, hidden: false })
+                        .map(|(column, scalar)| Visible { name: column.name.clone(), scalar })
                         .collect();
                     self.add_source(scope, None, &alias.name.value, Some(alias), inlined, byte)?;
                     Ok(None)
@@ -429,11 +322,11 @@ impl Binder<'_> {
         };
         let column = |name: &str| Node::Column { table, name: name.to_owned(), not_null: false, origin: None };
         let value = Scalar { node: column("value"), type_, typmod: -1 };
-        let mut columns = vec![Visible { name: label.to_owned(), scalar: value, hidden: false }];
+        let mut columns = vec![Visible { name: label.to_owned(), scalar: value }];
         if ordinality {
             let key = Scalar::new(column("key"), Type::Int8);
             let number = Scalar::call(Emit::Infix("+"), vec![key, Scalar::integer(1)], Type::Int8);
-            columns.push(Visible { name: "ordinality".to_owned(), scalar: number, hidden: false });
+            columns.push(Visible { name: "ordinality".to_owned(), scalar: number });
         }
         self.add_source(scope, None, function, alias, columns, byte)?;
         let arguments = vec![array, Scalar::integer(i64::from(type_.oid()))];
@@ -473,6 +366,7 @@ impl Binder<'_> {
             }
         }
         source.columns = columns;
+        scope.columns.extend(source.columns.iter().cloned());
         scope.add(source).map_err(|error| self.error_at(error, byte))
     }
 }
@@ -523,7 +417,6 @@ pub(super) fn stored_columns(relation: &Relation, table: usize) -> Vec<Visible> 
                 type_: column.type_,
                 typmod: column.typmod,
             },
-            hidden: false,
         })
         .collect()
 }
@@ -545,28 +438,6 @@ fn derived_columns(table: usize, columns: &[OutputColumn]) -> Vec<Visible> {
                 type_: column.type_,
                 typmod: column.typmod,
             },
-            hidden: false,
         })
         .collect()
-}
-
-/// Columns of the side that an outer join fills with NULLs.
-fn outer_side(sources: &mut [Source]) {
-    for column in sources.iter_mut().flat_map(|source| &mut source.columns) {
-        if let Node::Column { not_null, .. } = &mut column.scalar.node {
-            *not_null = false;
-        }
-    }
-}
-
-fn visible_names(sources: &[Source]) -> Vec<String> {
-    sources.iter().flat_map(|source| &source.columns).filter(|column| !column.hidden).map(|c| c.name.clone()).collect()
-}
-
-/// The column of that name, hidden from now on behind a merged one.
-fn take_column(sources: &mut [Source], name: &str) -> Option<Scalar> {
-    let mut columns = sources.iter_mut().flat_map(|source| &mut source.columns);
-    let column = columns.find(|column| column.name == name && !column.hidden)?;
-    column.hidden = true;
-    Some(column.scalar.clone())
 }
