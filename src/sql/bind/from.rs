@@ -92,8 +92,9 @@ impl Binder<'_> {
         let byte = start(name);
         let (schema, relation_name) = self.split_name(name)?;
         if schema.is_none()
-            && let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name == relation_name)
+            && let Some(cte) = self.ctes.iter_mut().rev().find(|cte| cte.name == relation_name)
         {
+            cte.references += 1;
             let (number, columns) = (cte.number, cte.columns.clone());
             let table = self.next_table();
             self.add_source(scope, None, &relation_name, alias, derived_columns(table, &columns), byte)?;
