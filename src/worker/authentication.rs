@@ -45,7 +45,7 @@ pub fn authenticate(
     };
     let connection = match peer {
         Peer::Unix => Connection::Local,
-        Peer::Tcp(address) => Connection::Host { address: address.ip(), tls: false },
+        Peer::Tcp(address) => Connection::Host { address: address.ip(), tls: transport.tls().is_some() },
     };
     let mut step = Exchange::start(&environment, &connection, &request.database, &request.user, transport.output())
         .map_err(refused)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use shm::{ClientAddress, Counter, Phase, SessionIdentity, SetupPhase, ShutdownMode, SlotState};
+use shm::{ClientAddress, Counter, Interrupt, Owner, Phase, SessionIdentity, SetupPhase, ShutdownMode, SlotState};
 
 use super::authentication::authenticate;
 use super::budget::{self, Waiting};
@@ -17,16 +17,25 @@ use super::context::Context;
 use super::engine::WarmEngine;
 use super::idle::Accepted;
 use super::names;
+use super::preface::{Preface, Said};
 use super::presence::Presence;
-use super::startup::{self, Failure, Opening, Request};
+use super::startup::{self, Door, Failure, Opening, Request};
+use super::tls::Acceptor;
 use super::transport::Transport;
 use crate::auth::{self, Database, Role};
+use crate::config::Model;
 use crate::error::{Condition, Error};
 use crate::protocol::{Encoder, Severity};
 use crate::session::End;
 use crate::settings::{Settings, Source};
 use crate::system::listener::Peer;
+use crate::system::pass::{self, Papers};
 use crate::system::signal;
+
+/// A client that has not said enough holds a worker for so long where no other is idle.
+const PARK_SOON: Duration = Duration::from_millis(10);
+/// Between two attempts to give one to the doorman.
+const PARK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a connection came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,18 +55,25 @@ pub fn serve(
     context: &Context,
     presence: &Presence,
     engine: &mut WarmEngine,
-    Accepted { client, peer, accepted_us }: Accepted,
+    Accepted { client, peer, accepted_us, waited: said }: Accepted,
     engine_us: u64,
 ) -> Served {
     let waited = Duration::from_micros(shm::clock::monotonic_us().saturating_sub(accepted_us));
     let now = Instant::now();
+    let mut transport = Transport::new(client);
+    let preface = said.map(|(preface, said)| {
+        transport.take_over(&said);
+        preface
+    });
     let connection = Connection {
         context,
         presence: *presence,
         engine,
-        transport: Transport::new(client),
+        transport,
         peer,
+        preface,
         accepted: now.checked_sub(waited).unwrap_or(now),
+        came_us: accepted_us,
         accepted_us: shm::clock::wall_us(),
         phase_began: now,
         engine_us,
@@ -71,13 +87,17 @@ struct Connection<'a> {
     engine: &'a mut WarmEngine,
     transport: Transport,
     peer: Peer,
+    /// What was agreed with it where it has waited with the doorman, which has found that it has said enough.
+    preface: Option<Preface>,
     accepted: Instant,
+    /// The same on the monotonic clock, and when it is shown to have been.
+    came_us: u64,
     accepted_us: u64,
     phase_began: Instant,
     engine_us: u64,
 }
 
-impl Connection<'_> {
+impl<'a> Connection<'a> {
     fn run(mut self) -> Served {
         // Dropped before the socket closes, so that a handler never meets a number that is someone else's.
         let guard = signal::guard_client(self.transport.as_fd());
@@ -107,6 +127,7 @@ impl Connection<'_> {
                 Served::Nothing
             }
         };
+        self.transport.close();
         drop(guard);
         served
     }
@@ -116,9 +137,24 @@ impl Connection<'_> {
     fn turn_away(&mut self) {
         // It no longer counts, or those who are being refused would keep others out.
         self.presence.slot().activity().clear();
+        // Whoever asks for TLS is told at once, as by a PostgreSQL that cannot fork.
+        let is_tls = |said: Result<Said<'_>, Error>| matches!(said, Ok(Said::TlsRequest(_) | Said::Hello { .. }));
         let deadline = Instant::now() + budget::GRACE;
         let presence = self.presence;
-        let opening = startup::read(&mut self.transport, deadline, &mut move || presence.is_terminated());
+        let preface = self.preface.unwrap_or_default();
+        let door = Door { tls: None, owner: self.owner(), preface, park_at: None, deadline };
+        let mut interrupted = move || presence.is_terminated();
+        let has_tls = self.offered_tls().is_some();
+        let _ = self
+            .transport
+            .unread()
+            .is_empty()
+            .then(|| startup::receive(&mut self.transport, deadline, &mut interrupted));
+        if has_tls && is_tls(preface.hear(self.transport.unread(), has_tls)) {
+            self.context.segment.pool().count(Counter::Refused);
+            return self.refuse(budget::refusal().into());
+        }
+        let opening = startup::read(&mut self.transport, &door, &mut |_| (), &mut interrupted);
         if let Ok(Opening::Cancel { process, key }) = opening {
             return cancel(self.context, self.peer, process, &key);
         }
@@ -133,13 +169,8 @@ impl Connection<'_> {
         let presence = self.presence;
         let mut interrupted = move || presence.is_terminated();
         slot.set_phase(Phase::Startup);
-        let request = match startup::read(&mut self.transport, deadline, &mut interrupted)? {
-            Opening::Session(request) => request,
-            Opening::Cancel { process, key } => {
-                cancel(self.context, self.peer, process, &key);
-                return Ok(None);
-            }
-        };
+        budget::relieve(self.context, u32::MAX);
+        let Some(request) = self.opening(deadline, &mut interrupted)? else { return Ok(None) };
         names::set(&request.user, &request.database);
         self.finish_phase(SetupPhase::StartupPacket);
         if self.presence.is_terminated() {
@@ -170,6 +201,72 @@ impl Connection<'_> {
         self.finish_phase(SetupPhase::Ready);
         self.context.segment.statistics().setup(SetupPhase::Total).record(elapsed_us(self.accepted));
         Ok(Some(settings))
+    }
+
+    /// What the client wants, if it is a session. One that has not said enough goes to the doorman.
+    fn opening(
+        &mut self,
+        deadline: Instant,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Box<Request>>, Failure> {
+        let context = self.context;
+        let tls = self.offered_tls();
+        let mut park_at = self.park_at();
+        let mut preface = self.preface.unwrap_or_default();
+        loop {
+            let door = Door { tls, owner: self.owner(), preface, park_at, deadline };
+            let slot = self.presence.slot();
+            let statistics = context.segment.statistics();
+            let phase_began = &mut self.phase_began;
+            let mut on_tls = |begins: bool| {
+                let ended = if begins { SetupPhase::StartupPacket } else { SetupPhase::Tls };
+                slot.set_phase(if begins { Phase::Tls } else { Phase::Startup });
+                statistics.setup(ended).record(elapsed_us(*phase_began));
+                *phase_began = Instant::now();
+            };
+            match startup::read(&mut self.transport, &door, &mut on_tls, interrupted)? {
+                Opening::Session(request) => return Ok(Some(request)),
+                Opening::Cancel { process, key } => {
+                    cancel(context, self.peer, process, &key);
+                    return Ok(None);
+                }
+                Opening::Slow(agreed) => {
+                    let papers = Papers {
+                        accepted_us: self.came_us,
+                        deadline_us: 0,
+                        agreed: agreed.to_bytes(),
+                        said: self.transport.unread(),
+                    };
+                    if pass::hand_over(&context.parking.0, self.transport.as_fd(), papers).is_ok() {
+                        return Ok(None);
+                    }
+                    // The doorman has a lot to do, or there is none: later, then.
+                    preface = agreed;
+                    park_at = Some(Instant::now() + PARK_AGAIN);
+                }
+            }
+        }
+    }
+
+    /// TLS, if it is configured; as in PostgreSQL not on Unix sockets.
+    fn offered_tls(&self) -> Option<&'a Acceptor> {
+        self.context.tls.as_ref().filter(|_| self.peer != Peer::Unix)
+    }
+
+    /// When the client goes to the doorman if it has not said enough: sooner where nobody is left to take the next one.
+    /// One that comes from there has said enough, and in the classic model a process has nobody else to serve.
+    fn park_at(&self) -> Option<Instant> {
+        let config = &self.context.config;
+        if self.preface.is_some() || config.pool.model != Model::Prefork {
+            return None;
+        }
+        let after = config.auth.park_after.nonzero()?;
+        let is_last = self.context.segment.pool().gauge(SlotState::Idle) == 0;
+        Some(self.accepted + if is_last { after.min(PARK_SOON) } else { after })
+    }
+
+    fn owner(&self) -> Owner {
+        self.context.segment.owner(self.presence.index())
     }
 
     /// Gathers the replies up to BackendKeyData; the session adds ParameterStatus and ReadyForQuery and sends.
@@ -295,6 +392,10 @@ impl Connection<'_> {
             }
             Failure::Gone if self.presence.is_terminated() => self.shutting_down(),
             Failure::Gone => return,
+            Failure::Tls(error) => {
+                log::info!("could not accept SSL connection from {}: {error}", shown(self.peer));
+                return;
+            }
             Failure::Io(error) => {
                 log::debug!("a client's connection failed before its session: {error}");
                 return;
@@ -308,6 +409,10 @@ impl Connection<'_> {
 
     /// Why a process that was told to end takes no client.
     fn shutting_down(&self) -> Error {
+        let slot = self.presence.slot();
+        if slot.is_raised(Interrupt::Displace) && slot.terminate_requested() {
+            return budget::displacement();
+        }
         if self.context.segment.pool().shutdown() == ShutdownMode::Running {
             return Error::new(Condition::AdminShutdown, "terminating connection due to administrator command");
         }
@@ -328,6 +433,13 @@ impl Connection<'_> {
             End::ProtocolViolation(error) => log::info!("session ended: {error}"),
             End::Failed(error) => log::error!("session ended: {error}"),
         }
+    }
+}
+
+fn shown(peer: Peer) -> String {
+    match peer {
+        Peer::Unix => "a Unix socket".to_owned(),
+        Peer::Tcp(address) => address.to_string(),
     }
 }
 

@@ -393,6 +393,8 @@ fn pool(segment: Segment, facts: &PoolFacts) -> Row {
         int(census.connecting + census.serving),
         int(census.starting),
         int(pool.queued()),
+        int(pool.parked()),
+        count(pool.counter(Counter::Displaced)),
         int(facts.min_spare),
         int(facts.max_sessions),
         count(pool.counter(Counter::Forks)),
@@ -408,6 +410,5 @@ fn phases(segment: Segment) -> Vec<Row> {
         let at = |percent: f64| histogram.percentile(percent).map_or(Value::Null, count);
         vec![text(phase.name()), count(histogram.count()), at(50.0), at(95.0), at(99.0), at(100.0)]
     };
-    // What this build does not have is left out, rather than shown as something that takes no time.
-    SetupPhase::ALL.iter().filter(|phase| **phase != SetupPhase::Tls).map(row).collect()
+    SetupPhase::ALL.iter().map(row).collect()
 }

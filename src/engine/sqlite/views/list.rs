@@ -276,7 +276,7 @@ pub(super) const VIEWS: &[View] = &[
         "pgprefork",
         "pool",
         0,
-        "model:text idle:int4 busy:int4 starting:int4 queued:int4 min_spare:int4 max_sessions:int4 forks:int8 recycled:int8 crashed:int8",
+        "model:text idle:int4 busy:int4 starting:int4 queued:int4 parked:int4 displaced:int8 min_spare:int4 max_sessions:int4 forks:int8 recycled:int8 crashed:int8",
         Rows::State,
     ),
     // What each phase measures, and what the kernel does not tell about accept_queue: `shm::SetupPhase`.
