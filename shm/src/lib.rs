@@ -43,7 +43,7 @@ pub mod tickets;
 pub mod walindex;
 pub mod writer;
 
-pub use activity::{Activity, ClientAddress, SessionIdentity, SessionState, WaitEvent};
+pub use activity::{Activity, ClientAddress, SessionIdentity, SessionState, TlsIdentity, WaitEvent};
 pub use commit::{AwaitError, Commit};
 pub use database::{Database, DatabaseIndex};
 pub use error::Error;

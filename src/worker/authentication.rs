@@ -35,12 +35,14 @@ pub fn authenticate(
         Some(Err(error)) => Err(format!("could not get peer credentials: {error}")),
         None => Err("could not get peer credentials: not a local socket".to_owned()),
     };
+    let end_point = transport.tls().and_then(|tls| tls.server_end_point.clone());
     let environment = Environment {
         rules: &context.rules,
         maps: &context.maps,
         roles: directory,
         mock_secret: &directory.mock_secret(),
         now_us,
+        server_end_point: end_point.as_deref(),
         peer_user: &system_user,
     };
     let connection = match peer {

@@ -4,11 +4,14 @@
 //! to the first ReadyForQuery. One deadline covers all of it.
 
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use shm::{ClientAddress, Counter, Interrupt, Owner, Phase, SessionIdentity, SetupPhase, ShutdownMode, SlotState};
+use shm::{
+    ClientAddress, Counter, Interrupt, Owner, Phase, SessionIdentity, SetupPhase, ShutdownMode, SlotState, TlsIdentity,
+};
 
 use super::authentication::authenticate;
 use super::budget::{self, Waiting};
@@ -20,7 +23,7 @@ use super::names;
 use super::preface::{Preface, Said};
 use super::presence::Presence;
 use super::startup::{self, Door, Failure, Opening, Request};
-use super::tls::Acceptor;
+use super::tls::{Acceptor, Certificate};
 use super::transport::Transport;
 use crate::auth::{self, Database, Role};
 use crate::config::Model;
@@ -306,11 +309,26 @@ impl<'a> Connection<'a> {
             client: client_address(self.peer),
             backend_start_us: self.accepted_us,
         });
+        if let Some(tls) = self.transport.tls() {
+            let client = tls.client_certificate.as_ref().map(|certificate| &certificate.contents);
+            let text = |of: fn(&Certificate) -> &String| client.map(of).cloned().unwrap_or_default();
+            self.presence.slot().activity().set_tls(&TlsIdentity {
+                version: tls.version.to_owned(),
+                cipher: tls.cipher.to_owned(),
+                bits: tls.bits,
+                client_subject: text(|client| &client.subject_line),
+                client_serial: text(|client| &client.serial),
+                client_issuer: text(|client| &client.issuer_line),
+            });
+        }
         self.presence.go(SlotState::Connecting, SlotState::Serving);
         self.context.segment.pool().set_recent_database(database.oid);
         self.context.segment.pool().count(Counter::Sessions);
         if self.context.config.log.connections {
-            log::info!("session of {} in {} began", role.name, database.name);
+            let tls = self.transport.tls().map_or(String::new(), |tls| {
+                format!(", SSL enabled (protocol={}, cipher={}, bits={})", tls.version, tls.cipher, tls.bits)
+            });
+            log::info!("session of {} in {} began{tls}", role.name, database.name);
         }
     }
 
@@ -319,6 +337,7 @@ impl<'a> Connection<'a> {
         for (name, value) in self.context.config.session.iter() {
             settings.set_default(name, &value.to_string(), Source::Config)?;
         }
+        self.tls_settings(&mut settings)?;
         let is_superuser = if role.superuser { "on" } else { "off" };
         settings.set_default("is_superuser", is_superuser, Source::Internal)?;
         settings.set_default("session_authorization", &role.name, Source::Internal)?;
@@ -326,6 +345,25 @@ impl<'a> Connection<'a> {
             settings.set_default(name, value, Source::Startup)?;
         }
         Ok(settings)
+    }
+
+    /// What SHOW says of TLS, where there is any.
+    fn tls_settings(&self, settings: &mut Settings) -> Result<(), Error> {
+        if self.context.tls.is_none() {
+            return Ok(());
+        }
+        let tls = &self.context.config.tls;
+        let path = |path: &Option<PathBuf>| path.as_ref().map_or(String::new(), |path| path.display().to_string());
+        for (name, value) in [
+            ("ssl", "on"),
+            ("ssl_cert_file", &path(&tls.cert)),
+            ("ssl_key_file", &path(&tls.key)),
+            ("ssl_ca_file", &path(&tls.client_ca)),
+            ("ssl_min_protocol_version", tls.min_version.name()),
+        ] {
+            settings.set_default(name, value, Source::Config)?;
+        }
+        Ok(())
     }
 
     /// How full the server is, this connection included. Refuses where nobody has room.

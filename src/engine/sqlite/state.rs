@@ -71,6 +71,7 @@ impl Source for Sources {
         let segment = self.session.segment();
         Ok(match view {
             "pg_catalog.pg_stat_activity" => activity(segment, &self.session.identity()),
+            "pg_catalog.pg_stat_ssl" => encryption(segment, &self.session.identity()),
             "pg_catalog.pg_locks" => locks(segment),
             "pg_catalog.pg_settings" => self.settings(),
             "pg_catalog.pg_sequence" => self.with_catalog(sequence::all)?,
@@ -293,6 +294,33 @@ fn process(slot: &Slot, viewer: &Identity) -> Option<Row> {
         query,
         text(slot.kind().name()),
     ])
+}
+
+/// pg_stat_ssl: sessions with a client on the network or on a Unix socket, as far as the viewer may see where it is.
+fn encryption(segment: Segment, viewer: &Identity) -> Vec<Row> {
+    let row = |slot: &Slot| {
+        let view = slot.activity().read().filter(|view| view.identity.database_oid != 0)?;
+        if !viewer.superuser && view.identity.user_oid != viewer.user_oid {
+            return None;
+        }
+        let shown = |value: String| if value.is_empty() { Value::Null } else { Value::Text(value) };
+        let facts = match slot.activity().tls() {
+            None => [const { Value::Null }; 6],
+            Some(tls) => [
+                Value::Text(tls.version),
+                Value::Text(tls.cipher),
+                int(tls.bits),
+                shown(tls.client_subject),
+                shown(tls.client_serial),
+                shown(tls.client_issuer),
+            ],
+        };
+        let has_tls = !matches!(facts[0], Value::Null);
+        Some([int(slot.pid()), int(has_tls)].into_iter().chain(facts).collect())
+    };
+    let workers =
+        segment.slots().filter(|(_, slot)| slot.kind() == SlotKind::Worker && slot.state() != SlotState::Free);
+    workers.filter_map(|(_, slot)| row(slot)).collect()
 }
 
 /// What pg_stat_activity calls the wait for the next turn of a background process, each kind its own.

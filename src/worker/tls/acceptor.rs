@@ -77,6 +77,7 @@ impl Acceptor {
         made.session_storage = Arc::new(NoServerSessionStorage {});
         made.ticketer = Arc::<Tickets>::clone(&tickets);
         made.send_tls13_tickets = TICKETS;
+        made.ignore_client_order = true;
         let end_point = server.and_then(|server| server.end_point);
         segment.hide_ticket_keys().map_err(|error| error.to_string())?;
         Ok(Some(Acceptor { config: Arc::new(made), tickets, end_point }))

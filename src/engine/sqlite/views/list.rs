@@ -239,6 +239,13 @@ pub(super) const VIEWS: &[View] = &[
     ),
     view(
         "pg_catalog",
+        "pg_stat_ssl",
+        0,
+        "pid:int4 ssl:bool version:text cipher:text bits:int4 client_dn:text client_serial:numeric issuer_dn:text",
+        Rows::State,
+    ),
+    view(
+        "pg_catalog",
         "pg_locks",
         0,
         "locktype:text database:oid relation:oid page:int4 tuple:int2 virtualxid:text transactionid:xid classid:oid objid:oid objsubid:int2 virtualtransaction:text pid:int4 mode:text granted:bool fastpath:bool waitstart:timestamptz",
