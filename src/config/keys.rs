@@ -83,7 +83,7 @@ section! {
         port: u16 = 5432,
         /// Directories for Unix sockets.
         socket_directories: Vec<PathBuf> = vec![PathBuf::from("/tmp")],
-        /// Connections the kernel queues; 0 is at least twice `pool.max_sessions`.
+        /// Connections the kernel queues; 0 is twice `pool.max_sessions`, at least 4096: a crowd must not fill it.
         backlog: u32 = 0,
         /// TCP_DEFER_ACCEPT: the kernel holds a connection back until its first byte.
         defer_accept: bool = false,
@@ -141,7 +141,7 @@ section! {
         /// How long a client waits for a free worker before it is refused.
         queue_timeout: Span = Span::from_secs(10),
         /// How many clients may wait.
-        queue_limit: u32 = 1000,
+        queue_limit: u32 = 10_000,
     }
 }
 
@@ -448,6 +448,6 @@ impl Config {
 
     /// The listen queue's length.
     pub fn backlog(&self) -> u32 {
-        if self.listen.backlog == 0 { (2 * self.pool.max_sessions).max(256) } else { self.listen.backlog }
+        if self.listen.backlog == 0 { (2 * self.pool.max_sessions).max(4096) } else { self.listen.backlog }
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn look(
             Ok(Said::Packet(Packet::CancelRequest { process, key }, _)) => {
                 return Look::Cancel { process, key: key.to_vec() };
             }
-            Ok(Said::Packet(..)) => return Look::Startup { tls: false },
+            Ok(Said::Packet(..) | Said::Response) => return Look::Startup { tls: false },
             Ok(Said::TlsRequest(length)) if has_tls => match surplus {
                 Some(refusal) => return Look::Refuse(refusal()),
                 None if seen > length => return Look::Refuse(unencrypted_data()),
@@ -78,7 +78,7 @@ pub(super) fn look(
         if taken != Ok(in_socket) || sent != Ok(1) {
             return Look::Gone;
         }
-        *preface = Preface { answered: preface.answered.saturating_add(1), tls: answer == b"S" };
+        *preface = Preface { answered: preface.answered.saturating_add(1), tls: answer == b"S", asked: false };
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
         assert!(matches!(look(&mut preface, &mut said), Look::Wait));
         theirs.write_all(&SSL_REQUEST[3..]).unwrap();
         assert!(matches!(look(&mut preface, &mut said), Look::Wait));
-        assert_eq!((preface, said.len()), (Preface { answered: 1, tls: true }, 0));
+        assert_eq!((preface, said.len()), (Preface { answered: 1, tls: true, asked: false }, 0));
         let mut answer = [0; 2];
         assert_eq!((theirs.read(&mut answer).unwrap(), answer[0]), (1, b'S'));
         theirs.write_all(&[0x16, 3, 1, 0, 2, 1]).unwrap();

@@ -8,9 +8,10 @@
 //! nothing lost. A slow or silent client costs a table entry. Where descriptors run out, further clients are refused at
 //! once. Never authenticates, never runs SQL, never blocks.
 //!
-//! While more than `auth.max_unauthenticated` workers have clients on their way to a session, those who came with a
-//! crowd are ahead of everybody else in line. Then the newest is served first, and one after another of those that hold
-//! a worker longest is ended.
+//! While clients on their way to a session hold as many workers as they may (`auth.max_unauthenticated`), those who
+//! came with a crowd are ahead of everybody else in line. Until the line is empty again the newest is served first, who
+//! has waited for [`FRESH`] gets none of the workers beyond that number, and one after another of those that hold one
+//! longest is ended.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -48,6 +49,8 @@ const GRACE: Duration = Duration::from_millis(50);
 /// Exit code after a panic or a failure of its own loop.
 const FAILED: i32 = 3;
 
+/// In a crowd, who has waited for less may be anybody; who has waited longer probably came with it.
+const FRESH: Duration = Duration::from_millis(100);
 /// Between two looks for a client that holds a worker too long.
 const RELIEF_PAUSE: Duration = Duration::from_millis(5);
 /// Descriptors for clients, as far as the limits of the system allow.
@@ -134,6 +137,8 @@ struct Doorman<'a> {
     look_at: Option<Instant>,
     /// When to try accept again after it failed.
     accept_at: Option<Instant>,
+    /// Clients on their way to a session have held as many workers as they may since the line was empty.
+    crowded: bool,
     /// When to look again for a client that holds a worker too long.
     relieve_at: Option<Instant>,
     spares: Spares,
@@ -170,6 +175,7 @@ impl<'a> Doorman<'a> {
             at_the_door: false,
             look_at: Some(Instant::now()),
             accept_at: None,
+            crowded: false,
             relieve_at: None,
             spares,
             is_full: false,
@@ -441,7 +447,7 @@ impl<'a> Doorman<'a> {
         let pool = self.context.segment.pool();
         if self.order.len() >= usize::try_from(self.context.config.pool.queue_limit).unwrap_or(usize::MAX) {
             match self.order.front() {
-                Some(&first) if self.is_crowded() => self.refuse(first, &too_many()),
+                Some(&first) if self.crowded => self.refuse(first, &too_many()),
                 _ => return self.refuse(index, &too_many()),
             }
         }
@@ -457,21 +463,33 @@ impl<'a> Doorman<'a> {
         self.publish();
     }
 
-    /// Whether clients on their way to a session hold more workers than they may.
-    fn is_crowded(&self) -> bool {
+    /// Whether clients on their way to a session hold as many workers as they may.
+    fn places_are_taken(&self) -> bool {
         let connecting = self.context.segment.pool().gauge(SlotState::Connecting);
-        self.context.config.unauthenticated_limit().is_some_and(|limit| connecting > limit)
+        self.context.config.unauthenticated_limit().is_some_and(|limit| connecting >= limit)
     }
 
-    /// Ends one of those that hold a worker too long while others wait for one.
+    /// Who is next in line, unless it has to wait for others to end.
+    fn next(&self) -> Option<usize> {
+        if !self.crowded {
+            return self.order.front().copied();
+        }
+        let newest = *self.order.back()?;
+        let client = self.clients.get(newest)?.as_ref()?;
+        let waited = Duration::from_micros(shm::clock::monotonic_us().saturating_sub(client.queued_us));
+        (waited < FRESH || !self.places_are_taken()).then_some(newest)
+    }
+
+    /// In a crowd, ends one of those that hold a worker too long while others wait for one.
     fn relieve(&mut self) {
-        if self.order.is_empty() || self.idle_workers() > 0 || !self.is_crowded() {
+        if self.order.is_empty() || !self.crowded {
             self.relieve_at = None;
             return;
         }
         let now = Instant::now();
         if self.relieve_at.is_none_or(|at| at <= now) {
-            budget::relieve(self.context, 1);
+            let newcomers = u32::try_from(self.order.len()).unwrap_or(u32::MAX);
+            budget::relieve(self.context, newcomers, 1);
             self.relieve_at = Some(now + RELIEF_PAUSE);
         }
     }
@@ -512,14 +530,14 @@ impl<'a> Doorman<'a> {
 
     /// Gives waiting clients to idle workers, one message each; the next when those were taken.
     fn hand_over(&mut self) {
+        self.crowded = !self.order.is_empty() && (self.crowded || self.places_are_taken());
         if self.order.is_empty() || pass::is_unread(&self.context.queue.0).unwrap_or(true) {
             return;
         }
         let census = self.context.segment.census();
         let room = self.context.segment.pool().session_limit().saturating_sub(census.connecting + census.serving);
         for _ in 0..self.idle_workers().min(room) {
-            let next = if self.is_crowded() { self.order.back() } else { self.order.front() };
-            let Some(&index) = next else { break };
+            let Some(index) = self.next() else { break };
             let Some(client) = self.clients.get(index).and_then(Option::as_ref) else { break };
             // The wait for a worker is not the client's: authentication_timeout stands still meanwhile.
             let now_us = shm::clock::monotonic_us();

@@ -43,17 +43,18 @@ pub fn is_over(context: &Context, peer: Peer, waiting: Waiting) -> bool {
     same > limit
 }
 
-/// Where more workers than `auth.max_unauthenticated` have clients on their way to a session, ends those that have been
-/// there longest, if for over a second: as many as are too many, `wanted` at most. Returns how many.
-pub fn relieve(context: &Context, wanted: u32) -> u32 {
-    let Some(limit) = context.config.unauthenticated_limit() else { return 0 };
+/// Where `newcomers` are too many beside the clients that hold workers on their way to a session
+/// (`auth.max_unauthenticated`), ends those that have been there longest, if for over a second: as many as are too many,
+/// `wanted` at most.
+pub fn relieve(context: &Context, newcomers: u32, wanted: u32) {
+    let Some(limit) = context.config.unauthenticated_limit() else { return };
     let segment = context.segment;
     // One load where there is nothing to do; a gauge that a killed worker left short is corrected soon.
-    if segment.pool().gauge(SlotState::Connecting) <= limit {
-        return 0;
+    if segment.pool().gauge(SlotState::Connecting).saturating_add(newcomers) <= limit {
+        return;
     }
     let latest_us = shm::clock::monotonic_us().saturating_sub(DAWDLE_US);
-    let mut connecting = 0;
+    let mut connecting = newcomers;
     let mut dawdlers = Vec::new();
     for (_, slot) in segment.slots().filter(|(_, slot)| slot.kind() == SlotKind::Worker) {
         let session = slot.session_generation();
@@ -67,18 +68,18 @@ pub fn relieve(context: &Context, wanted: u32) -> u32 {
         }
     }
     dawdlers.sort_unstable_by_key(|(since_us, ..)| *since_us);
-    let mut ended = 0;
-    for (_, session, slot) in dawdlers.into_iter().take(wanted.min(connecting.max(limit) - limit) as usize) {
+    let surplus = wanted.min(connecting.saturating_sub(limit));
+    let mut is_asked = false;
+    for (_, session, slot) in dawdlers.into_iter().take(surplus as usize) {
         slot.raise(Interrupt::Displace);
         if slot.request_terminate(session) {
             segment.pool().count(Counter::Displaced);
-            ended += 1;
+            is_asked = true;
         }
     }
-    if ended > 0 {
+    if is_asked {
         context.wake_postmaster();
     }
-    ended
 }
 
 /// Workers that are about to refuse a client: their places are free again in no time.

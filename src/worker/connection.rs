@@ -13,7 +13,7 @@ use shm::{
     ClientAddress, Counter, Interrupt, Owner, Phase, SessionIdentity, SetupPhase, ShutdownMode, SlotState, TlsIdentity,
 };
 
-use super::authentication::authenticate;
+use super::authentication::{Patience, authenticate};
 use super::budget::{self, Waiting};
 use super::cancel::cancel;
 use super::context::Context;
@@ -172,7 +172,7 @@ impl<'a> Connection<'a> {
         let presence = self.presence;
         let mut interrupted = move || presence.is_terminated();
         slot.set_phase(Phase::Startup);
-        budget::relieve(self.context, u32::MAX);
+        budget::relieve(self.context, 0, u32::MAX);
         let Some(request) = self.opening(deadline, &mut interrupted)? else { return Ok(None) };
         names::set(&request.user, &request.database);
         self.finish_phase(SetupPhase::StartupPacket);
@@ -180,21 +180,27 @@ impl<'a> Connection<'a> {
             return Err(self.shutting_down().into());
         }
         slot.set_phase(Phase::Authenticating);
-        if request.negotiate {
+        let asked = self.preface.is_some_and(|preface| preface.asked);
+        if request.negotiate && !asked {
             // Before anything about authentication, as libpq expects it.
             let unknown: Vec<&str> = request.unknown_options.iter().map(String::as_str).collect();
             Encoder::new(self.transport.output()).negotiate_protocol_version(request.version, &unknown);
         }
         let directory = self.engine.directory()?;
-        let identity = authenticate(
-            self.context,
-            &*directory,
-            self.peer,
-            &request,
-            &mut self.transport,
-            deadline,
-            &mut interrupted,
-        )?;
+        let park_at = self.park_at(self.phase_began).filter(|_| !asked);
+        let mut patience = Patience { asked, park_at, deadline };
+        let identity = loop {
+            let (context, peer) = (self.context, self.peer);
+            match authenticate(context, &*directory, peer, &request, &mut self.transport, patience, &mut interrupted) {
+                Err(Failure::Slow) => {}
+                result => break result?,
+            }
+            let said = [&request.packet, self.transport.unread()].concat();
+            if self.park(Preface { asked: true, ..Preface::default() }, &said) {
+                return Ok(None);
+            }
+            patience = Patience { asked: true, park_at: Some(Instant::now() + PARK_AGAIN), deadline };
+        };
         let database = directory.database(&request.database, identity.role.as_ref());
         let census = self.census(identity.role.as_ref(), database.as_ref())?;
         let role = auth::admit(&identity, &request.database, database.as_ref(), &census)?;
@@ -214,8 +220,10 @@ impl<'a> Connection<'a> {
     ) -> Result<Option<Box<Request>>, Failure> {
         let context = self.context;
         let tls = self.offered_tls();
-        let mut park_at = self.park_at();
-        let mut preface = self.preface.unwrap_or_default();
+        // One that comes from there has said enough.
+        let mut park_at = self.park_at(self.accepted).filter(|_| self.preface.is_none());
+        // That it was asked for something already is for its authentication.
+        let mut preface = Preface { asked: false, ..self.preface.unwrap_or_default() };
         loop {
             let door = Door { tls, owner: self.owner(), preface, park_at, deadline };
             let slot = self.presence.slot();
@@ -234,16 +242,9 @@ impl<'a> Connection<'a> {
                     return Ok(None);
                 }
                 Opening::Slow(agreed) => {
-                    let papers = Papers {
-                        accepted_us: self.came_us,
-                        deadline_us: 0,
-                        agreed: agreed.to_bytes(),
-                        said: self.transport.unread(),
-                    };
-                    if pass::hand_over(&context.parking.0, self.transport.as_fd(), papers).is_ok() {
+                    if self.park(agreed, self.transport.unread()) {
                         return Ok(None);
                     }
-                    // The doorman has a lot to do, or there is none: later, then.
                     preface = agreed;
                     park_at = Some(Instant::now() + PARK_AGAIN);
                 }
@@ -251,21 +252,25 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Gives the client to the doorman. False where that has a lot to do, or is not there.
+    fn park(&self, agreed: Preface, said: &[u8]) -> bool {
+        let papers = Papers { accepted_us: self.came_us, deadline_us: 0, agreed: agreed.to_bytes(), said };
+        pass::hand_over(&self.context.parking.0, self.transport.as_fd(), papers).is_ok()
+    }
+
     /// TLS, if it is configured; as in PostgreSQL not on Unix sockets.
     fn offered_tls(&self) -> Option<&'a Acceptor> {
         self.context.tls.as_ref().filter(|_| self.peer != Peer::Unix)
     }
 
-    /// When the client goes to the doorman if it has not said enough: sooner where nobody is left to take the next one.
-    /// One that comes from there has said enough, and in the classic model a process has nobody else to serve.
-    fn park_at(&self) -> Option<Instant> {
+    /// When the client goes to the doorman if it has not said enough: sooner where others wait, or nobody is left to take the next one.
+    /// In the classic model a process has nobody else to serve.
+    fn park_at(&self, since: Instant) -> Option<Instant> {
         let config = &self.context.config;
-        if self.preface.is_some() || config.pool.model != Model::Prefork {
-            return None;
-        }
-        let after = config.auth.park_after.nonzero()?;
-        let is_last = self.context.segment.pool().gauge(SlotState::Idle) == 0;
-        Some(self.accepted + if is_last { after.min(PARK_SOON) } else { after })
+        let after = config.auth.park_after.nonzero().filter(|_| config.pool.model == Model::Prefork)?;
+        let pool = self.context.segment.pool();
+        let is_wanted = pool.gauge(SlotState::Idle) == 0 || pool.queued() > 0;
+        Some(since + if is_wanted { after.min(PARK_SOON) } else { after })
     }
 
     fn owner(&self) -> Owner {
@@ -429,7 +434,7 @@ impl<'a> Connection<'a> {
                 Error::new(Condition::QueryCanceled, "canceling authentication due to timeout")
             }
             Failure::Gone if self.presence.is_terminated() => self.shutting_down(),
-            Failure::Gone => return,
+            Failure::Gone | Failure::Slow => return,
             Failure::Tls(error) => {
                 log::info!("could not accept SSL connection from {}: {error}", shown(self.peer));
                 return;

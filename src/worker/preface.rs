@@ -11,6 +11,8 @@ const REQUESTS_MAX: u8 = 2;
 const TLS_HANDSHAKE: u8 = 0x16;
 /// A record's type, version and length.
 const TLS_HEADER_BYTES: usize = 5;
+/// More of a response than this need not be there before a worker reads it.
+const RESPONSE_BYTES_MAX: usize = 1024;
 /// More of a ClientHello than this need not be there before a worker reads it.
 pub const HELLO_BYTES_MAX: usize = 8 * 1024;
 
@@ -21,6 +23,9 @@ pub struct Preface {
     pub answered: u8,
     /// The last answer was yes: a ClientHello comes next.
     pub tls: bool,
+    /// It has sent its start-up packet, which is what it has said first, and was asked for a password or a SASL
+    /// mechanism in a message that is the same each time.
+    pub asked: bool,
 }
 
 /// What a client has said.
@@ -39,17 +44,19 @@ pub enum Said<'a> {
     GssRequest(usize),
     /// A start-up packet or a cancel request, of that many bytes.
     Packet(Packet<'a>, usize),
+    /// What it was asked for, behind its start-up packet.
+    Response,
 }
 
 impl Preface {
     /// As it goes with a connection.
     pub fn to_bytes(self) -> [u8; 2] {
-        [self.answered, self.tls.into()]
+        [self.answered, u8::from(self.tls) | u8::from(self.asked) << 1]
     }
 
     /// See [`Preface::to_bytes`].
-    pub fn from_bytes([answered, tls]: [u8; 2]) -> Preface {
-        Preface { answered, tls: tls != 0 }
+    pub fn from_bytes([answered, flags]: [u8; 2]) -> Preface {
+        Preface { answered, tls: flags & 1 != 0, asked: flags & 2 != 0 }
     }
 
     /// What `bytes`, which have not been answered, amount to. `has_tls`: whether TLS can be had on this connection, and
@@ -63,6 +70,12 @@ impl Preface {
             Next::Missing(_) => return Ok(Said::Part),
             Next::Complete(body, length) => (body, length),
         };
+        if self.asked {
+            let rest = bytes.get(length..).unwrap_or_default();
+            // What is wrong with it is for the worker to say, and a long one need not be there as a whole.
+            let is_part = matches!(frame::next_response(rest, "response"), Ok(Next::Missing(_)));
+            return Ok(if is_part && rest.len() < RESPONSE_BYTES_MAX { Said::Part } else { Said::Response });
+        }
         let said = match Packet::decode(body)? {
             Packet::SslRequest => Said::TlsRequest(length),
             Packet::GssEncryptionRequest => Said::GssRequest(length),
@@ -102,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_hello_is_enough_when_its_record_is_whole() {
-        let agreed = Preface { answered: 1, tls: true };
+        let agreed = Preface { answered: 1, tls: true, asked: false };
         let mut record = vec![0x16, 3, 1, 1, 0];
         record.resize(5 + 256, 0);
         for length in 0..record.len() {
@@ -121,11 +134,27 @@ mod tests {
     }
 
     #[test]
+    fn a_response_is_waited_for_behind_the_start_up_packet() {
+        let mut bytes = Vec::new();
+        let mut client = crate::protocol::client::ClientEncoder::new(&mut bytes);
+        client.startup(crate::protocol::Version { minor: 0 }, &[("user", "ann")]);
+        let startup = bytes.len();
+        crate::protocol::client::ClientEncoder::new(&mut bytes).password("secret");
+        let asked = Preface { asked: true, ..Preface::from_bytes([1, 0]) };
+        assert_eq!(Preface::from_bytes(asked.to_bytes()), asked);
+        for length in startup..bytes.len() {
+            assert!(matches!(asked.hear(&bytes[..length], true), Ok(Said::Part)), "{length}");
+        }
+        assert!(matches!(asked.hear(&bytes, true), Ok(Said::Response)));
+        assert!(matches!(Preface::default().hear(&bytes, true), Ok(Said::Packet(Packet::Startup(_), _))));
+    }
+
+    #[test]
     fn requests_are_counted() {
         for answered in 0..REQUESTS_MAX {
-            let preface = Preface { answered, tls: false };
+            let preface = Preface { answered, ..Preface::default() };
             assert!(matches!(preface.hear(&SSL_REQUEST, true), Ok(Said::TlsRequest(8))));
         }
-        assert!(Preface { answered: REQUESTS_MAX, tls: false }.hear(&SSL_REQUEST, true).is_err());
+        assert!(Preface { answered: REQUESTS_MAX, ..Preface::default() }.hear(&SSL_REQUEST, true).is_err());
     }
 }

@@ -62,6 +62,8 @@ pub struct Request {
     pub application_name: String,
     /// Settings in the order in which they take effect.
     pub settings: Vec<(String, String)>,
+    /// The packet itself.
+    pub packet: Vec<u8>,
 }
 
 /// Why no session comes of a connection.
@@ -69,6 +71,8 @@ pub struct Request {
 pub enum Failure {
     /// The client is to be told, as FATAL.
     Refused(Error),
+    /// It was asked for a password, and has not answered in the time that it may hold a worker.
+    Slow,
     /// The deadline has passed.
     TimedOut,
     /// The client has gone, or this process is to end.
@@ -119,6 +123,13 @@ pub fn read(
                         return Err(Error::internal("a request for encryption was taken for a start-up packet").into());
                     }
                 };
+                let opening = match opening {
+                    Opening::Session(request) => {
+                        let packet = transport.unread().get(..length).unwrap_or_default().to_vec();
+                        Opening::Session(Box::new(Request { packet, ..*request }))
+                    }
+                    opening => opening,
+                };
                 transport.consume(length);
                 return Ok(opening);
             }
@@ -132,9 +143,10 @@ pub fn read(
                     return Err(Error::new(Condition::ProtocolViolation, message).into());
                 }
                 // Nothing more to be agreed.
-                preface = Preface { answered: u8::MAX, tls: false };
+                preface = Preface { answered: u8::MAX, ..Preface::default() };
                 continue;
             }
+            Said::Response => return Err(Error::internal("a response was taken for a start-up packet").into()),
             Said::TlsRequest(length) => (tls.is_some(), length),
             Said::GssRequest(length) => (false, length),
         };
@@ -142,7 +154,7 @@ pub fn read(
         if is_tls && !transport.unread().is_empty() {
             return Err(unencrypted_data().into());
         }
-        preface = Preface { answered: preface.answered.saturating_add(1), tls: is_tls };
+        preface = Preface { answered: preface.answered.saturating_add(1), tls: is_tls, asked: false };
         transport.output().push(if is_tls { b'S' } else { b'N' });
         if transport.send(interrupted)? == Sent::Interrupted {
             return Err(Failure::Gone);
@@ -220,6 +232,7 @@ impl Request {
             database: startup.database.to_owned(),
             application_name: startup.application_name.unwrap_or_default().to_owned(),
             settings,
+            packet: Vec::new(),
         })
     }
 }
@@ -301,7 +314,7 @@ mod tests {
         assert!(matches!(open_until(b"\0\0", false, soon()).0, Ok(Opening::Slow(Preface { answered: 0, .. }))));
         let bytes = packet(|client| client.ssl_request());
         let (result, answer) = open_until(&bytes, false, soon());
-        assert!(matches!(result, Ok(Opening::Slow(Preface { answered: 1, tls: false }))));
+        assert!(matches!(result, Ok(Opening::Slow(Preface { answered: 1, tls: false, asked: false }))));
         assert_eq!(answer, b"N");
         let whole = packet(|client| client.startup(Version { minor: 0 }, &[("user", "ann")]));
         assert!(matches!(open_until(&whole, false, soon()).0, Ok(Opening::Session(_))));

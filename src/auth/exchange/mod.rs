@@ -157,6 +157,12 @@ impl Exchange {
         }
     }
 
+    /// Whether another exchange, begun in the same way, could take the client's answer: what it was asked for says
+    /// nothing of this one.
+    pub fn can_begin_anew(&self) -> bool {
+        matches!(self.state, State::Cleartext { .. } | State::SaslInitial { .. })
+    }
+
     /// Takes the client's message.
     pub fn step(mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<Step, Refusal> {
         match self.state {
