@@ -640,7 +640,7 @@ fn target_scope(relation: &Relation, table: usize, alias: Option<&str>) -> Scope
         schema: if alias.is_none() { Some(relation.schema.clone()) } else { None },
         columns: from::stored_columns(relation, table),
     };
-    Scope { sources: vec![source], merged: Vec::new() }
+    Scope::of(source)
 }
 
 fn not_null_guard(value: Scalar, relation: &Relation, column: &str) -> Scalar {

@@ -8,6 +8,7 @@ mod coerce;
 mod expression;
 mod from;
 mod function;
+mod quantified;
 mod query;
 mod scope;
 
@@ -249,7 +250,7 @@ pub fn expression_sql(
         let table = binder.next_table();
         let columns = from::stored_columns(relation, table);
         let source = scope::Source { name: relation.name.clone(), schema: Some(relation.schema.clone()), columns };
-        binder.scopes.push(Scope { sources: vec![source], merged: Vec::new() });
+        binder.scopes.push(Scope::of(source));
     }
     let scalar = binder.expression(&parse::expression(text)?)?;
     let scalar = match target {

@@ -386,7 +386,7 @@ impl Binder<'_> {
                 }
                 SelectItem::Wildcard(options) => {
                     self.plain_wildcard(options, item)?;
-                    let all: Vec<Visible> = self.scopes.last().map(Scope::all_columns).unwrap_or_default();
+                    let all: Vec<Visible> = self.scopes.last().map(|scope| scope.columns.clone()).unwrap_or_default();
                     if self.scopes.last().is_none_or(|scope| scope.sources.is_empty()) {
                         let message = "SELECT * with no tables specified is not valid";
                         return Err(self.error_at(Error::new(Condition::SyntaxError, message), start(item)));

@@ -10,8 +10,6 @@ pub struct Visible {
     pub name: String,
     /// What it is.
     pub scalar: Scalar,
-    /// JOIN USING has merged it into another: it is found with its table's name only.
-    pub hidden: bool,
 }
 
 /// A table of FROM under the name it goes by there.
@@ -28,10 +26,11 @@ pub struct Source {
 /// The tables that one query's expressions see.
 #[derive(Debug, Default, Clone)]
 pub struct Scope {
-    /// Tables in order of FROM.
+    /// Tables in order of FROM: what names with a table's name find.
     pub sources: Vec<Source>,
-    /// Columns that JOIN USING made of two.
-    pub merged: Vec<Visible>,
+    /// What `*` stands for and bare names find: the tables' columns, those that JOIN USING made one in front of the
+    /// others of their join.
+    pub columns: Vec<Visible>,
 }
 
 /// What a name came to.
@@ -46,10 +45,7 @@ pub enum Found {
 impl Scope {
     /// The column of that bare name.
     pub fn column(&self, name: &str) -> Result<Found, Error> {
-        let merged = self.merged.iter().filter(|column| column.name == name);
-        let own = self.sources.iter().flat_map(|source| &source.columns);
-        let own = own.filter(|column| column.name == name && !column.hidden);
-        let mut found = merged.chain(own);
+        let mut found = self.columns.iter().filter(|column| column.name == name);
         let Some(first) = found.next() else { return Ok(Found::None) };
         if found.next().is_some() {
             let message = format!("column reference \"{name}\" is ambiguous");
@@ -72,8 +68,21 @@ impl Scope {
         Ok(first)
     }
 
-    /// Adds a table; two of one name are refused.
+    /// A scope of one table.
+    pub fn of(source: Source) -> Self {
+        Self { columns: source.columns.clone(), sources: vec![source] }
+    }
+
+    /// Adds a table and its columns; two of one name are refused.
     pub fn add(&mut self, source: Source) -> Result<(), Error> {
+        let columns = source.columns.clone();
+        self.add_source(source)?;
+        self.columns.extend(columns);
+        Ok(())
+    }
+
+    /// Adds a table, but none of its columns; two of one name are refused.
+    pub fn add_source(&mut self, source: Source) -> Result<(), Error> {
         let twice = self.sources.iter().any(|known| {
             known.name == source.name
                 && (known.schema == source.schema || known.schema.is_none() || source.schema.is_none())
@@ -84,12 +93,6 @@ impl Scope {
         }
         self.sources.push(source);
         Ok(())
-    }
-
-    /// The columns that `*` stands for: merged ones first, then each table's own.
-    pub fn all_columns(&self) -> Vec<Visible> {
-        let own = self.sources.iter().flat_map(|source| &source.columns).filter(|column| !column.hidden);
-        self.merged.iter().chain(own).cloned().collect()
     }
 }
 
