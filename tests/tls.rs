@@ -8,15 +8,12 @@ use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use pgprefork::protocol::client::{self, Backend, ClientEncoder};
 use pgprefork::protocol::{Next, Version};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, SignatureScheme, StreamOwned};
+use rustls::HandshakeKind;
+use support::tls::{client_config, connect};
 use support::{PATIENCE, Server, wait_until};
 
 /// A cluster with a CA, a server's certificate under it, and clients'.
@@ -146,70 +143,6 @@ fn startup(user: &str) -> Vec<u8> {
     bytes
 }
 
-/// Takes any certificate: which one it is, is for clients to judge.
-#[derive(Debug)]
-struct Any(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Any {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-fn client_config(version: &'static rustls::SupportedProtocolVersion) -> Arc<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&[version]).unwrap();
-    let verifier = Arc::new(Any(provider));
-    Arc::new(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
-}
-
-type Stream = StreamOwned<ClientConnection, TcpStream>;
-
-/// A TLS connection, after an SSLRequest.
-fn connect(server: &Server, config: &Arc<ClientConfig>) -> Stream {
-    let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut bytes = Vec::new();
-    ClientEncoder::new(&mut bytes).ssl_request();
-    socket.write_all(&bytes).unwrap();
-    let mut answer = [0];
-    socket.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"S");
-    let connection = ClientConnection::new(Arc::clone(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    let mut stream = StreamOwned::new(connection, socket);
-    stream.conn.complete_io(&mut stream.sock).unwrap();
-    stream
-}
-
 /// Reads up to ReadyForQuery or the end; the process and key, and the SQLSTATE of an error.
 fn read_until_ready(stream: &mut impl Read) -> (Option<(u32, Vec<u8>)>, Option<String>) {
     let (mut received, mut room) = (Vec::new(), [0; 4096]);
@@ -324,7 +257,7 @@ fn a_session_is_resumed_in_another_process() {
         let mut pids = Vec::new();
         let mut kinds = Vec::new();
         for _ in 0..3 {
-            let mut stream = connect(&server, &config);
+            let mut stream = connect(server.port, &config);
             stream.write_all(&startup("postgres")).unwrap();
             let (key, error) = read_until_ready(&mut stream);
             assert_eq!(error, None);
@@ -382,7 +315,7 @@ fn scram_binds_the_channel() {
     let error = ann("password=secret sslmode=disable channel_binding=require").unwrap_err();
     assert!(error.contains("channel binding"), "{error}");
     // A client that could bind the channel, and was told by somebody in between that the server cannot.
-    let mut stream = connect(&server, &client_config(&rustls::version::TLS13));
+    let mut stream = connect(server.port, &client_config(&rustls::version::TLS13));
     let mut bytes = startup("ann");
     ClientEncoder::new(&mut bytes).sasl_initial_response("SCRAM-SHA-256", b"y,,n=,r=abc");
     stream.write_all(&bytes).unwrap();
@@ -394,7 +327,7 @@ fn a_statement_is_cancelled_over_tls() {
     let place = Place::new("trust");
     let server = place.start(&[]);
     let config = client_config(&rustls::version::TLS13);
-    let mut session = connect(&server, &config);
+    let mut session = connect(server.port, &config);
     session.write_all(&startup("postgres")).unwrap();
     let (process, key) = read_until_ready(&mut session).0.unwrap();
     let mut query = Vec::new();
@@ -404,7 +337,7 @@ fn a_statement_is_cancelled_over_tls() {
     wait_until("it sleeps", || server.query(asleep) == "1");
     let mut cancel = Vec::new();
     ClientEncoder::new(&mut cancel).cancel_request(process, &key);
-    connect(&server, &config).write_all(&cancel).unwrap();
+    connect(server.port, &config).write_all(&cancel).unwrap();
     assert_eq!(read_until_ready(&mut session).1.as_deref(), Some("57014"));
 }
 

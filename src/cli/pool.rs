@@ -43,17 +43,17 @@ pub(super) fn as_json(segment: Segment, listen_queue: Option<u32>) -> Value {
 pub(super) fn as_text(segment: Segment, listen_queue: Option<u32>) -> String {
     let (pool, census) = (segment.pool(), segment.census());
     let mut text = format!(
-        "workers: {} idle, {} starting, {} connecting, {} serving\nclients: {} waiting{}, {} parked, {} served, {} refused, {} displaced\n",
+        "workers: {} idle, {} starting, {} connecting, {} serving\nclients: {} waiting{}, {} served, {} refused, {} displaced, {} parked\n",
         census.idle,
         census.starting,
         census.connecting,
         census.serving,
         pool.queued(),
         listen_queue.map_or_else(String::new, |waiting| format!(", {waiting} in the listen queues")),
-        pool.parked(),
         pool.counter(Counter::Sessions),
         pool.counter(Counter::Refused),
         pool.counter(Counter::Displaced),
+        pool.parked(),
     );
     if census.stopped > 0 {
         text += &format!("stopped by a signal: {} workers\n", census.stopped);

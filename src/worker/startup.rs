@@ -4,7 +4,7 @@
 //! packets; who may come in is decided elsewhere.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shm::Owner;
 
@@ -211,8 +211,7 @@ pub fn receive(
     if rest.is_zero() {
         return Err(Failure::TimedOut);
     }
-    transport.set_receive_timeout(Some(rest.max(Duration::from_millis(1))))?;
-    match transport.receive(interrupted)? {
+    match transport.receive_within(rest, interrupted)? {
         Received::Bytes => Ok(()),
         Received::TimedOut => Err(Failure::TimedOut),
         Received::Eof | Received::Interrupted => Err(Failure::Gone),
@@ -243,6 +242,7 @@ mod tests {
     use crate::protocol::client::ClientEncoder;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
+    use std::time::Duration;
 
     fn open(bytes: &[u8], close: bool) -> (Result<Opening, Failure>, Vec<u8>) {
         open_until(bytes, close, None)

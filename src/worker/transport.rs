@@ -139,6 +139,23 @@ impl Transport {
         }
     }
 
+    /// The same, for so long at most. Unlike [`Transport::set_receive_timeout`], this leaves no limit behind.
+    pub fn receive_within(&mut self, limit: Duration, interrupted: &mut dyn FnMut() -> bool) -> io::Result<Received> {
+        let until = Instant::now() + limit;
+        loop {
+            let rest = until.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
+            let readable = PollFd::new(self.socket.as_fd(), PollFlags::POLLIN);
+            match poll(&mut [readable], PollTimeout::try_from(rest).unwrap_or(PollTimeout::MAX)) {
+                // Only a wait of more than a month is cut.
+                Ok(0) => return Ok(Received::TimedOut),
+                Ok(_) => return self.receive(interrupted),
+                Err(Errno::EINTR) if interrupted() => return Ok(Received::Interrupted),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// The same with TLS.
     fn receive_records(&mut self, interrupted: &mut dyn FnMut() -> bool) -> io::Result<Received> {
         let Some(tls) = &mut self.tls else { return Ok(Received::Eof) };
