@@ -6,9 +6,9 @@ use super::Binder;
 use super::expression::start;
 use super::scope::{Scope, Source, Visible};
 use crate::error::{Condition, Error};
-use crate::sql::catalog::{Relation, RelationKind};
+use crate::sql::catalog::{Relation, RelationKind, ViewSource};
 use crate::sql::define::partition;
-use crate::sql::functions::{Emit, guards};
+use crate::sql::functions::{Emit, guards, regexp};
 use crate::sql::ir::{Body, From, JoinKind, Node, OutputColumn, Query, Scalar};
 use crate::sql::types::Type;
 
@@ -134,6 +134,8 @@ impl Binder<'_> {
             }
             let left = take_column(&mut left_columns, name, "left")?;
             let right = take_column(&mut right_columns, name, "right")?;
+            self.note(&left);
+            self.note(&right);
             // As PostgreSQL's buildMergedJoinVar: the common type, of the side that is never made null.
             let type_ = self.common_type("JOIN/USING", &[&left, &right])?;
             let (as_left, as_right) = (self.coerce(left.clone(), type_)?, self.coerce(right.clone(), type_)?);
@@ -246,19 +248,13 @@ impl Binder<'_> {
                     ..column.clone()
                 })
                 .collect();
-            self.add_source(
-                scope,
-                Some(&relation.schema),
-                &relation.name,
-                alias,
-                derived_columns(table, &named),
-                byte,
-            )?;
+            let columns = derived_columns(table, &named);
+            self.add_named(scope, (schema.as_deref(), &relation_name), &relation, alias, columns, byte)?;
             return Ok(From::Derived { table, query: Box::new(bound) });
         }
         let table = self.next_table();
         let columns = stored_columns(&relation, table);
-        self.add_source(scope, Some(&relation.schema), &relation.name, alias, columns, byte)?;
+        self.add_named(scope, (schema.as_deref(), &relation_name), &relation, alias, columns, byte)?;
         let predicate = self.partition_predicate(&relation, table)?;
         Ok(From::Table { table, storage: relation.storage.clone(), predicate })
     }
@@ -298,7 +294,11 @@ impl Binder<'_> {
         name: &str,
         byte: Option<usize>,
     ) -> Result<std::rc::Rc<Relation>, Error> {
-        let Some(relation) = self.environment.catalog.relation(schema, name)? else {
+        let found = match self.seen(schema, name) {
+            Some(source) => self.environment.catalog.relation_by_oid(source.oid)?,
+            None => self.environment.catalog.relation(schema, name)?,
+        };
+        let Some(relation) = found else {
             let shown = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));
             let message = format!("relation \"{shown}\" does not exist");
             return Err(self.error_at(Error::new(Condition::UndefinedTable, message), byte));
@@ -316,9 +316,50 @@ impl Binder<'_> {
                 if !self.relations.contains(&relation.oid) {
                     self.relations.push(relation.oid);
                 }
+                self.note_relation(schema, name, &relation);
             }
         }
         Ok(relation)
+    }
+
+    fn note_relation(&mut self, schema: Option<&str>, name: &str, relation: &Relation) {
+        let known = |source: &ViewSource| source.schema.as_deref() == schema && source.name == name;
+        if self.views == 0 && !self.named.iter().any(known) {
+            self.named.push(ViewSource {
+                schema: schema.map(str::to_owned),
+                name: name.to_owned(),
+                oid: relation.oid,
+                columns: relation.columns.iter().map(|column| column.name.clone()).collect(),
+                used: Vec::new(),
+            });
+        }
+    }
+
+    /// What a name in the view being bound meant when the view was made.
+    fn seen(&self, schema: Option<&str>, name: &str) -> Option<&ViewSource> {
+        self.sources.iter().find(|source| source.schema.as_deref() == schema && source.name == name)
+    }
+
+    /// Adds a table or view: in a view by the names that the view was made with, without columns added since.
+    fn add_named(
+        &mut self,
+        scope: &mut Scope,
+        (schema, name): (Option<&str>, &str),
+        relation: &Relation,
+        alias: Option<&ast::TableAlias>,
+        mut columns: Vec<Visible>,
+        byte: Option<usize>,
+    ) -> Result<(), Error> {
+        let Some(source) = self.seen(schema, name) else {
+            return self.add_source(scope, Some(&relation.schema), &relation.name, alias, columns, byte);
+        };
+        columns.retain_mut(|column| {
+            let Node::Column { origin: Some((_, attribute)), .. } = &column.scalar.node else { return true };
+            let then = usize::try_from(*attribute - 1).ok().and_then(|at| source.columns.get(at));
+            then.inspect(|name| column.name.clone_from(name)).is_some()
+        });
+        let schema = schema.unwrap_or(&relation.schema).to_owned();
+        self.add_source(scope, Some(&schema), name, alias, columns, byte)
     }
 
     fn derived(
@@ -380,13 +421,20 @@ impl Binder<'_> {
         let byte = start(name);
         let function = super::last_name(name);
         if is_set_returning(&function) {
-            let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument))] = arguments else {
-                return Err(self.error_at(Error::unsupported(format!("this form of {function} in FROM")), byte));
-            };
-            let mut array = self.beside(argument, scope)?;
-            if function != "unnest" {
-                array = self.call(&function, vec![array], byte)?;
+            let mut bound = Vec::with_capacity(arguments.len());
+            for argument in arguments {
+                let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument)) = argument else {
+                    return Err(self.error_at(Error::unsupported(format!("this form of {function} in FROM")), byte));
+                };
+                bound.push(self.beside(argument, scope)?);
             }
+            let array = match array_function(&function) {
+                Some(call) => self.call(call, bound, byte)?,
+                None if bound.len() == 1 => bound.remove(0),
+                None => {
+                    return Err(self.error_at(Error::unsupported(format!("this form of {function} in FROM")), byte));
+                }
+            };
             return self.elements(&function, array, ordinality, alias, scope, byte);
         }
         if ordinality {
@@ -454,7 +502,9 @@ impl Binder<'_> {
             _ => alias.map_or(function, |alias| alias.name.value.as_str()),
         };
         let column = |name: &str| Node::Column { table, name: name.to_owned(), not_null: false, origin: None };
-        let value = guards::json_element(Scalar { node: column("value"), type_, typmod: -1 });
+        // The rows of regexp_matches are arrays themselves, which the array holds as text.
+        let row_type = if function == "regexp_matches" { Type::TextArray } else { type_ };
+        let value = guards::json_element(Scalar { node: column("value"), type_: row_type, typmod: -1 });
         let mut columns = vec![Visible { name: label.to_owned(), scalar: value }];
         if ordinality {
             let key = Scalar::new(column("key"), Type::Int8);
@@ -503,9 +553,20 @@ impl Binder<'_> {
     }
 }
 
-/// Functions of one argument that give an array here and rows in SQL.
+/// Functions that give an array here and rows in SQL.
 pub(super) fn is_set_returning(function: &str) -> bool {
-    matches!(function, "unnest" | "pg_partition_ancestors")
+    function == "unnest" || array_function(function).is_some()
+}
+
+/// The function that gives those rows as an array; `unnest` has it as its argument.
+fn array_function(function: &str) -> Option<&'static str> {
+    Some(match function {
+        "pg_partition_ancestors" => "pg_partition_ancestors",
+        "regexp_matches" => regexp::ALL_MATCHES,
+        "regexp_split_to_table" => "regexp_split_to_array",
+        "string_to_table" => "string_to_array",
+        _ => return None,
+    })
 }
 
 /// `SELECT unnest(…)` alone means `SELECT * FROM unnest(…)`.

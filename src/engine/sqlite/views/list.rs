@@ -1,6 +1,6 @@
 //! The list of system views: names, OIDs, columns.
 
-use super::{Rows, View, catalog};
+use super::{Rows, View, catalog, depend};
 
 const fn view(schema: &'static str, name: &'static str, oid: u32, columns: &'static str, rows: Rows) -> View {
     View { schema, name, oid, columns, rows }
@@ -154,7 +154,7 @@ pub(super) const VIEWS: &[View] = &[
         "pg_rewrite",
         2618,
         "oid:oid rulename:name ev_class:oid ev_type:char ev_enabled:char is_instead:bool",
-        Rows::Empty,
+        Rows::Made(depend::pg_rewrite),
     ),
     view(
         "pg_catalog",
@@ -183,7 +183,7 @@ pub(super) const VIEWS: &[View] = &[
         "pg_depend",
         2608,
         "classid:oid objid:oid objsubid:int4 refclassid:oid refobjid:oid refobjsubid:int4 deptype:char",
-        Rows::Empty,
+        Rows::Made(depend::pg_depend),
     ),
     view("pg_catalog", "pg_foreign_table", 3118, "ftrelid:oid ftserver:oid ftoptions:text[]", Rows::Empty),
     view("pg_catalog", "pg_foreign_server", 1417, "oid:oid srvname:name srvowner:oid srvfdw:oid", Rows::Empty),
