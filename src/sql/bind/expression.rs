@@ -412,6 +412,15 @@ impl Binder<'_> {
 
     fn null_test(&mut self, inner: &Expr, negated: bool) -> Result<Scalar, Error> {
         let bound = self.expression(inner)?;
+        if let Node::Row(members) = bound.node {
+            // Each for itself: a row of which some members are NULL is neither.
+            let mut terms = Vec::with_capacity(members.len());
+            for member in members {
+                let argument = Box::new(self.known(member)?);
+                terms.push(Scalar::new(Node::IsNull { argument, negated }, Type::Bool));
+            }
+            return Ok(Scalar::new(Node::And(terms), Type::Bool));
+        }
         let argument = self.known(bound)?;
         Ok(Scalar::new(Node::IsNull { argument: Box::new(argument), negated }, Type::Bool))
     }
@@ -431,6 +440,28 @@ impl Binder<'_> {
     fn distinct(&mut self, left: &Expr, right: &Expr, negated: bool) -> Result<Scalar, Error> {
         let byte = self.operator_byte(left);
         let (left, right) = (self.expression(left)?, self.expression(right)?);
+        self.distinct_scalars(left, right, negated, byte)
+    }
+
+    /// Two rows are distinct where a pair of their members is.
+    fn distinct_scalars(
+        &mut self,
+        left: Scalar,
+        right: Scalar,
+        negated: bool,
+        byte: Option<usize>,
+    ) -> Result<Scalar, Error> {
+        if let (Node::Row(left), Node::Row(right)) = (&left.node, &right.node) {
+            if left.len() != right.len() {
+                let error = Error::new(Condition::SyntaxError, "unequal number of entries in row expressions");
+                return Err(self.error_at(error, byte));
+            }
+            let pairs = left.clone().into_iter().zip(right.clone());
+            let terms = pairs
+                .map(|(left, right)| self.distinct_scalars(left, right, negated, byte))
+                .collect::<Result<_, _>>()?;
+            return Ok(Scalar::new(if negated { Node::And(terms) } else { Node::Or(terms) }, Type::Bool));
+        }
         let (left, right) = self.comparable("=", left, right, byte)?;
         Ok(Scalar::new(Node::IsDistinct { left: Box::new(left), right: Box::new(right), negated }, Type::Bool))
     }

@@ -25,6 +25,10 @@ impl Binder<'_> {
             return Err(self.error_at(Error::unsupported("WITHIN GROUP"), byte));
         }
         let name = super::last_name(&call.name);
+        if matches!(name.as_str(), "mode" | "percentile_cont" | "percentile_disc") {
+            let message = format!("WITHIN GROUP is required for ordered-set aggregate {name}");
+            return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
+        }
         let (list, clauses, distinct) = match &call.args {
             FunctionArguments::None => (&[][..], &[][..], false),
             FunctionArguments::Subquery(query) if name == "array" => return self.array_of_query(query),
@@ -41,6 +45,11 @@ impl Binder<'_> {
             return Ok(special);
         }
         let star = matches!(list, [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]);
+        if !plain && functions::by_name(&name).is_empty() && window_function(&name).is_none() {
+            // That there is no such function comes before what is wrong with the call.
+            let arguments = if star { Vec::new() } else { self.arguments(list, byte)? };
+            self.choose_function(&name, &arguments, byte)?;
+        }
         let is_aggregate = functions::by_name(&name).first().is_some_and(|f| f.kind == FunctionKind::Aggregate);
         if is_aggregate || call.over.is_some() {
             return self.aggregate(call, &name, list, clauses, distinct, star);
@@ -282,7 +291,12 @@ impl Binder<'_> {
         if aggregate.over.is_none() {
             self.aggregates_seen = true;
         }
-        Ok(Scalar::new(Node::Aggregate(Box::new(aggregate)), type_))
+        // The length that a value of character(n) is padded to is not stored with it.
+        let typmod = match aggregate.arguments.first() {
+            Some(first) if type_ == Type::Bpchar => first.typmod,
+            _ => -1,
+        };
+        Ok(Scalar { node: Node::Aggregate(Box::new(aggregate)), type_, typmod })
     }
 
     fn aggregate_parts(
@@ -310,6 +324,13 @@ impl Binder<'_> {
                     return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
                 }
                 let (arguments, result) = self.settle_arguments(function, arguments, &declared)?;
+                if name == "array_agg"
+                    && let Some(argument) = arguments.first()
+                    && (argument.type_.is_array() || argument.type_.array().is_none())
+                {
+                    let what = format!("array_agg over {}", argument.type_.name());
+                    return Err(self.error_at(Error::unsupported(what), byte));
+                }
                 if arguments.iter().any(|argument| matches!(argument.node, Node::Row(_))) {
                     return Err(self.error_at(Error::unsupported("a row as an aggregate's argument"), byte));
                 }
@@ -339,7 +360,35 @@ impl Binder<'_> {
             Some(ast::WindowType::NamedWindow(window)) => Some(self.named_window(window)?),
             None => None,
         };
-        Ok((Aggregate { emit, distinct, star, arguments, order, filter, over }, type_))
+        let mut aggregate = Aggregate { emit, distinct, star, arguments, order, filter, over };
+        self.gather_once(&mut aggregate, byte)?;
+        Ok((aggregate, type_))
+    }
+
+    /// DISTINCT of an aggregate that keeps what it gathers: it sorts by itself, and leaves out what it has.
+    fn gather_once(&self, aggregate: &mut Aggregate, byte: Option<usize>) -> Result<(), Error> {
+        let Emit::Call(call) = aggregate.emit else { return Ok(()) };
+        let (true, Some(once)) = (aggregate.distinct, functions::aggregates::distinct(call)) else { return Ok(()) };
+        let descending = match aggregate.order.as_slice() {
+            [] => false,
+            [Order { key: OrderKey::Expression(key), descending, nulls_first }]
+                if Some(key) == aggregate.arguments.first() && nulls_first == descending =>
+            {
+                *descending
+            }
+            [Order { key: OrderKey::Expression(key), .. }] if Some(key) == aggregate.arguments.first() => {
+                return Err(self.error_at(Error::unsupported("this order of an aggregate with DISTINCT"), byte));
+            }
+            _ => {
+                let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+                return Err(self.error_at(Error::new(Condition::InvalidColumnReference, message), byte));
+            }
+        };
+        aggregate.emit = Emit::Call(once);
+        aggregate.distinct = false;
+        aggregate.order = Vec::new();
+        aggregate.arguments.push(Scalar::integer(i64::from(descending)));
+        Ok(())
     }
 
     fn window_call(

@@ -294,14 +294,17 @@ fn type_of(data_type: &ast::DataType) -> Result<Option<(Type, i32)>, Error> {
             (format!("{before}{after}"), modifiers)
         }
     };
-    if let Some(fields) = name.trim().strip_prefix("interval ") {
+    let name = name.trim();
+    if let Some(fields) = name.strip_prefix("interval ") {
         let mut words = fields.split_whitespace().filter(|word| *word != "to");
         let range = types::interval::range_of(words.next().unwrap_or(""), words.next());
         let precision = modifiers.first().map_or(0xffff, |precision| (*precision).clamp(0, 6) as i32);
         return Ok(range.map(|range| (Type::Interval, range << 16 | precision)));
     }
-    let Some(type_) = types::parse_name(name.trim().trim_matches('"')) else { return Ok(None) };
-    let bare = name.trim() == "bpchar" || type_.is_array();
+    // "char" in quotation marks is a type of its own.
+    let type_ = types::parse_name(name).or_else(|| types::parse_name(name.trim_matches('"')));
+    let Some(type_) = type_ else { return Ok(None) };
+    let bare = name == "bpchar" || type_.is_array();
     let typmod = if bare && modifiers.is_empty() { -1 } else { types::typmod_from_modifiers(type_, &modifiers)? };
     Ok(Some((type_, typmod)))
 }

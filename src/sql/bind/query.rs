@@ -761,7 +761,7 @@ pub(super) fn column_name(expression: &Expr) -> String {
                 _ => "case".to_owned(),
             };
         }
-        Expr::Exists { .. } => "exists",
+        Expr::Exists { negated: false, .. } => "exists",
         Expr::Array(_) => "array",
         Expr::Extract { .. } => "extract",
         Expr::Position { .. } => "position",

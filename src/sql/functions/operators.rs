@@ -6,8 +6,8 @@ use super::arguments::{float, int, numeric, text, truth};
 use super::arithmetic::{self, Operation};
 use super::{Emit, Implementation, Operator, Volatility, dates, pattern};
 use crate::sql::types::Type::{
-    AnyArray, AnyElement, Bool, Bpchar, Bytea, Char, Date, Float4, Float8, Int2, Int4, Int8, Interval, Name, Numeric,
-    Oid, Text, TextArray, Time, Timestamp, Timestamptz, Uuid,
+    AnyArray, AnyElement, Bool, Bpchar, Bytea, Char, Date, Float4, Float8, Inet, Int2, Int4, Int8, Interval, Jsonb,
+    Name, Numeric, Oid, Text, TextArray, Time, Timestamp, Timestamptz, Uuid,
 };
 use crate::sql::types::{Type, Value};
 
@@ -112,6 +112,8 @@ macro_rules! comparison {
             infix($name, Timestamp, Timestamp, Bool, Emit::Infix($sqlite)),
             infix($name, Timestamptz, Timestamptz, Bool, Emit::Infix($sqlite)),
             infix($name, Interval, Interval, Bool, Emit::Collated($sqlite, "pg_interval")),
+            infix($name, Inet, Inet, Bool, Emit::Collated($sqlite, "pg_inet")),
+            infix($name, Jsonb, Jsonb, Bool, Emit::Collated($sqlite, "pg_jsonb")),
             infix($name, AnyArray, AnyArray, Bool, Emit::Infix($sqlite)),
             binary($name, Date, Timestamp, Bool, concat!("pg_date_timestamp_", $suffix), |h, a| {
                 Ok(truth($test(dates::compare(h, a, Date, Timestamp)?)))

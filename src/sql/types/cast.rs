@@ -72,8 +72,8 @@ fn convert(value: Value, from: Type, to: Type, context: &TextContext) -> Result<
         (Value::Text(text), Type::Unknown | Type::Text | Type::Varchar | Type::Bpchar | Type::Name, to) => {
             input(to, -1, text, context)
         }
-        // A boolean is spelled out as text, though its output is one letter.
-        (Value::Int(truth), Type::Bool, to) if is_text(to) => {
+        // A boolean is spelled out as text, though its output is one letter. There is no such cast to name.
+        (Value::Int(truth), Type::Bool, to) if is_text(to) && to != Type::Name => {
             Ok(Value::Text(if *truth != 0 { "true" } else { "false" }.to_owned()))
         }
         (_, _, Type::Text | Type::Varchar | Type::Bpchar | Type::Name) => {
@@ -85,9 +85,18 @@ fn convert(value: Value, from: Type, to: Type, context: &TextContext) -> Result<
             // An OID and an integer of the same width share their bits.
             match (is_oid(from), is_oid(to)) {
                 (true, false) if to == Type::Int4 => Ok(Value::Int(i64::from(*value as u32 as i32))),
-                (false, true) if from == Type::Int4 => Ok(Value::Int(i64::from(*value as i32 as u32))),
+                (false, true) if from != Type::Int8 => Ok(Value::Int(i64::from(*value as i32 as u32))),
                 _ => to_integer(to, Some(*value)),
             }
+        }
+        // A byte; none is the empty string.
+        (Value::Int(0), Type::Int4, Type::Char) => Ok(Value::Text(String::new())),
+        (Value::Int(value), Type::Int4, Type::Char) => match u8::try_from(*value).ok().filter(u8::is_ascii) {
+            Some(byte) => Ok(Value::Text(char::from(byte).to_string())),
+            None => Err(out_of_range(Type::Char)),
+        },
+        (Value::Text(text), Type::Char, Type::Int4) => {
+            Ok(Value::Int(text.bytes().next().map_or(0, |byte| i64::from(byte.cast_signed()))))
         }
         (Value::Int(value), from, Type::Float4) if is_integer(from) => Ok(Value::Float(f64::from(*value as f32))),
         (Value::Int(value), from, Type::Float8) if is_integer(from) => Ok(Value::Float(*value as f64)),
@@ -190,7 +199,7 @@ fn checked(value: i64) -> Result<i64, Error> {
 
 fn from_date(value: i64, from: Type, to: Type, context: &TextContext) -> Result<Value, Error> {
     let zone = &context.time_zone;
-    if to == Type::Time && from != Type::Time && (value == i64::MAX || value == i64::MIN) {
+    if to == Type::Time && matches!(value, i64::MAX | i64::MIN) {
         return Ok(Value::Null);
     }
     Ok(Value::Int(match (from, to) {
