@@ -451,12 +451,8 @@ impl<'a> Binder<'a> {
 
     /// A type as the text names it.
     fn type_of(&self, data_type: &ast::DataType) -> Result<(Type, i32), Error> {
-        type_of(data_type).and_then(|found| {
-            found.ok_or_else(|| {
-                let name = data_type.to_string().to_lowercase();
-                Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist"))
-            })
-        })
+        type_of(data_type)
+            .and_then(|found| found.ok_or_else(|| types::missing_type(&data_type.to_string().to_lowercase())))
     }
 
     /// A view's query, bound as if it stood there.
