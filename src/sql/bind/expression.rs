@@ -9,15 +9,8 @@ use crate::sql::cache::Form;
 use crate::sql::functions::{self, Emit};
 use crate::sql::ir::{Node, Scalar};
 use crate::sql::parse;
+use crate::sql::types::interval::{Interval, range_of};
 use crate::sql::types::{self, Type, Value};
-
-/// An expression without the parentheses around it.
-fn unwrapped(expression: &Expr) -> &Expr {
-    match expression {
-        Expr::Nested(inner) => unwrapped(inner),
-        other => other,
-    }
-}
 
 /// Where a syntax tree starts, in bytes.
 pub(super) fn start(node: &impl Spanned) -> Option<usize> {
@@ -65,6 +58,12 @@ impl Binder<'_> {
             }
             Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type, format: None } => {
                 let (type_, typmod) = self.type_of(data_type)?;
+                if type_ == Type::Interval
+                    && typmod >= 0
+                    && let Some(literal) = self.interval_literal(expr, typmod)?
+                {
+                    return Ok(literal);
+                }
                 let inner = self.expression(expr)?;
                 self.cast(inner, type_, typmod, start(&**expr))
             }
@@ -122,7 +121,9 @@ impl Binder<'_> {
             Expr::GroupingSets(_) => Err(self.refused("GROUPING SETS", expression)),
             Expr::Rollup(_) => Err(self.refused("ROLLUP", expression)),
             Expr::Cube(_) => Err(self.refused("CUBE", expression)),
-            Expr::SimilarTo { .. } => Err(self.refused("SIMILAR TO", expression)),
+            Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+                self.similar(if *negated { "!~" } else { "~" }, expr, pattern, escape_char.as_deref())
+            }
             other => Err(self.refused("this expression", other)),
         }
     }
@@ -227,6 +228,7 @@ impl Binder<'_> {
         match op {
             BinaryOperator::And => self.connective(left, right, "AND"),
             BinaryOperator::Or => self.connective(left, right, "OR"),
+            BinaryOperator::Overlaps => self.overlaps(left, right),
             _ => {
                 let Some(name) = operator_name(op) else {
                     return Err(self.error_at(Error::unsupported(format!("operator {op}")), start(left)));
@@ -236,6 +238,24 @@ impl Binder<'_> {
                 self.compare_or_operate(&name, left, right, byte)
             }
         }
+    }
+
+    fn overlaps(&mut self, left: &Expr, right: &Expr) -> Result<Scalar, Error> {
+        let byte = start(left);
+        let mut arguments = Vec::with_capacity(4);
+        for (side, period) in [("left", left), ("right", right)] {
+            let Expr::Tuple(ends) = period else {
+                return Err(self.error_at(Error::unsupported("OVERLAPS with this operand"), byte));
+            };
+            if ends.len() != 2 {
+                let message = format!("wrong number of parameters on {side} side of OVERLAPS expression");
+                return Err(self.error_at(Error::new(Condition::SyntaxError, message), byte));
+            }
+            for end in ends {
+                arguments.push(self.expression(end)?);
+            }
+        }
+        self.call("overlaps", arguments, byte)
     }
 
     /// An operator; over rows, the comparison of their members.
@@ -340,16 +360,10 @@ impl Binder<'_> {
                 let bound = self.truth(bound, "NOT", byte)?;
                 Ok(Scalar::new(Node::Not(Box::new(bound)), Type::Bool))
             }
-            UnaryOperator::Minus => {
-                let bound = self.expression(inner)?;
-                let byte = self.prefix_byte("-", inner);
-                // Only digits take the sign up, in parentheses too: what was cast to a type has its value already.
-                if matches!(unwrapped(inner), Expr::Value(_)) {
-                    self.negated(bound, byte)
-                } else {
-                    self.operator("-", None, bound, byte)
-                }
-            }
+            UnaryOperator::Minus => match self.negative_number(inner)? {
+                Some(number) => Ok(number),
+                None => self.prefix("-", inner),
+            },
             UnaryOperator::Plus => self.prefix("+", inner),
             UnaryOperator::BitwiseNot => self.prefix("~", inner),
             UnaryOperator::PGAbs => self.prefix("@", inner),
@@ -364,26 +378,42 @@ impl Binder<'_> {
         self.operator(name, None, bound, self.prefix_byte(name, inner))
     }
 
-    /// A minus before digits belongs to them: -2147483648 is an integer.
-    fn negated(&mut self, bound: Scalar, byte: Option<usize>) -> Result<Scalar, Error> {
-        match bound.node {
-            Node::Literal { index, negated: false } if bound.type_ != Type::Unknown => {
-                let mut type_ = bound.type_;
-                if type_ != Type::Int4 && self.literal_text(index) == Some("2147483648") {
-                    self.fix(index);
-                    type_ = Type::Int4;
-                } else if type_ == Type::Numeric && self.literal_text(index) == Some("9223372036854775808") {
-                    self.fix(index);
-                    type_ = Type::Int8;
-                }
-                Ok(Scalar::new(Node::Literal { index, negated: true }, type_))
-            }
-            node => self.operator("-", None, Scalar { node, type_: bound.type_, typmod: bound.typmod }, byte),
+    /// A minus before digits belongs to them: -2147483648 is an integer. It does not before other constants, whose
+    /// text is read by itself: `-'5'::int8` is a minus and a cast.
+    fn negative_number(&mut self, inner: &Expr) -> Result<Option<Scalar>, Error> {
+        let mut digits = inner;
+        while let Expr::Nested(inside) = digits {
+            digits = inside;
         }
+        let Expr::Value(value @ ast::ValueWithSpan { value: ast::Value::Number(text, _), .. }) = digits else {
+            return Ok(None);
+        };
+        let byte = parse::byte_of(value.span.start);
+        let Some((index, form)) = self.lifted(byte) else {
+            return self.number(&format!("-{text}"), byte).map(Some);
+        };
+        let mut type_ = form.type_();
+        if type_ != Type::Int4 && text == "2147483648" {
+            self.fix(index);
+            type_ = Type::Int4;
+        } else if type_ == Type::Numeric && text == "9223372036854775808" {
+            self.fix(index);
+            type_ = Type::Int8;
+        }
+        Ok(Some(Scalar::new(Node::Literal { index, negated: true }, type_)))
     }
 
     fn null_test(&mut self, inner: &Expr, negated: bool) -> Result<Scalar, Error> {
         let bound = self.expression(inner)?;
+        if let Node::Row(members) = bound.node {
+            // Each for itself: a row of which some members are NULL is neither.
+            let mut terms = Vec::with_capacity(members.len());
+            for member in members {
+                let argument = Box::new(self.known(member)?);
+                terms.push(Scalar::new(Node::IsNull { argument, negated }, Type::Bool));
+            }
+            return Ok(Scalar::new(Node::And(terms), Type::Bool));
+        }
         let argument = self.known(bound)?;
         Ok(Scalar::new(Node::IsNull { argument: Box::new(argument), negated }, Type::Bool))
     }
@@ -403,6 +433,28 @@ impl Binder<'_> {
     fn distinct(&mut self, left: &Expr, right: &Expr, negated: bool) -> Result<Scalar, Error> {
         let byte = self.operator_byte(left);
         let (left, right) = (self.expression(left)?, self.expression(right)?);
+        self.distinct_scalars(left, right, negated, byte)
+    }
+
+    /// Two rows are distinct where a pair of their members is.
+    fn distinct_scalars(
+        &mut self,
+        left: Scalar,
+        right: Scalar,
+        negated: bool,
+        byte: Option<usize>,
+    ) -> Result<Scalar, Error> {
+        if let (Node::Row(left), Node::Row(right)) = (&left.node, &right.node) {
+            if left.len() != right.len() {
+                let error = Error::new(Condition::SyntaxError, "unequal number of entries in row expressions");
+                return Err(self.error_at(error, byte));
+            }
+            let pairs = left.clone().into_iter().zip(right.clone());
+            let terms = pairs
+                .map(|(left, right)| self.distinct_scalars(left, right, negated, byte))
+                .collect::<Result<_, _>>()?;
+            return Ok(Scalar::new(if negated { Node::And(terms) } else { Node::Or(terms) }, Type::Bool));
+        }
         let (left, right) = self.comparable("=", left, right, byte)?;
         Ok(Scalar::new(Node::IsDistinct { left: Box::new(left), right: Box::new(right), negated }, Type::Bool))
     }
@@ -445,32 +497,48 @@ impl Binder<'_> {
         self.operator(operator, Some(left), right, byte)
     }
 
-    fn interval(&mut self, interval: &ast::Interval) -> Result<Scalar, Error> {
-        if interval.leading_field.is_some() || interval.last_field.is_some() {
-            return self.interval_of_field(interval);
+    fn similar(&mut self, operator: &str, left: &Expr, pattern: &Expr, escape: Option<&Expr>) -> Result<Scalar, Error> {
+        let byte = self.operator_byte(left);
+        let left = self.expression(left)?;
+        let mut arguments = vec![self.expression(pattern)?];
+        if let Some(escape) = escape {
+            arguments.push(self.expression(escape)?);
         }
-        let inner = self.expression(&interval.value)?;
-        self.cast(inner, Type::Interval, -1, start(&*interval.value))
+        let right = self.call("similar_to_escape", arguments, byte)?;
+        self.operator(operator, Some(left), right, byte)
     }
 
-    /// `INTERVAL '2' HOUR`: a bare number is of that field, and what is finer is left out.
-    fn interval_of_field(&mut self, interval: &ast::Interval) -> Result<Scalar, Error> {
-        let field = interval.leading_field.as_ref().map(|field| field.to_string().to_lowercase()).unwrap_or_default();
-        let plain = interval.last_field.is_none()
-            && interval.leading_precision.is_none()
-            && interval.fractional_seconds_precision.is_none();
-        let unit = ["year", "month", "day", "hour", "minute", "second"].into_iter().find(|unit| *unit == field);
-        let Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) = &*interval.value
-        else {
-            return Err(self.refused("INTERVAL with a field", &*interval.value));
+    fn interval(&mut self, interval: &ast::Interval) -> Result<Scalar, Error> {
+        let byte = start(&*interval.value);
+        let Some(first) = &interval.leading_field else {
+            let inner = self.expression(&interval.value)?;
+            return self.cast(inner, Type::Interval, -1, byte);
         };
-        match unit.filter(|_| plain && text.trim().parse::<i64>().is_ok()) {
-            Some(unit) => {
-                let written = Scalar::new(Node::Untyped(format!("{} {unit}", text.trim())), Type::Unknown);
-                self.cast(written, Type::Interval, -1, start(&*interval.value))
-            }
-            None => Err(self.refused("INTERVAL with a field, but for a whole number of it", &*interval.value)),
+        let name = |field: &ast::DateTimeField| field.to_string().to_lowercase();
+        let last = interval.last_field.as_ref().map(name);
+        let Some(range) = range_of(&name(first), last.as_deref()) else {
+            return Err(self.refused("INTERVAL with this field", &*interval.value));
+        };
+        let seconds = name(first) == "second";
+        let precision = if seconds { interval.leading_precision } else { interval.fractional_seconds_precision };
+        let typmod = range << 16 | precision.map_or(0xffff, |precision| precision.min(6) as i32);
+        match self.interval_literal(&interval.value, typmod)? {
+            Some(literal) => Ok(literal),
+            None => Err(self.refused("INTERVAL with a field", &*interval.value)),
         }
+    }
+
+    /// A quoted interval whose modifier says what a bare number in it counts; `None` for anything else.
+    fn interval_literal(&mut self, value: &Expr, typmod: i32) -> Result<Option<Scalar>, Error> {
+        let Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) = value else {
+            return Ok(None);
+        };
+        self.reads_settings = true;
+        let style = self.environment.text_context.interval_style;
+        let interval = Interval::parse_styled(text, style, typmod)
+            .and_then(|interval| interval.apply_typmod(typmod).to_value())
+            .map_err(|error| self.error_at(error, start(value)))?;
+        Ok(Some(Scalar { node: Node::Constant(interval), type_: Type::Interval, typmod }))
     }
 
     fn case(

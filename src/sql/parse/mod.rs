@@ -6,6 +6,7 @@
 
 mod cursor;
 mod dialect;
+mod rewrite;
 mod utility;
 
 use sqlparser::ast;
@@ -97,6 +98,7 @@ fn with_parser<T>(
 ) -> Result<T, Error> {
     let dialect = dialect::Grammar;
     let translated = tokens.iter().map(|token| translate(text, *token)).collect::<Result<Vec<_>, _>>()?;
+    let translated = rewrite::rewrite(text, translated)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(translated);
     let parsed = parse(&mut parser).map_err(|error| syntax_error(text, tokens, &error))?;
     let next = parser.peek_token();
@@ -117,6 +119,9 @@ fn near(text: &str, tokens: &[Token], byte: Option<usize>) -> Error {
     match token {
         Some(token) => {
             let found = token.text(text);
+            if token.kind == Kind::Word && found.eq_ignore_ascii_case("exclude") {
+                return Error::unsupported("EXCLUDE in a window's frame").position(lex::position(text, token.start));
+            }
             lex::syntax_error(text, token.start, format!("syntax error at or near \"{found}\""))
         }
         None => lex::syntax_error(text, text.len(), "syntax error at end of input"),

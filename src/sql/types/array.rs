@@ -110,6 +110,12 @@ pub const COLLATIONS: &[(&str, &[Type], Compare)] = &[
     ),
 ];
 
+/// The order of two arrays of that type; `None` for other types.
+pub fn compare_as(array: Type, a: &str, b: &str) -> Option<Ordering> {
+    let element = array.element().filter(|_| array.is_array())?;
+    COLLATIONS.iter().find(|(_, elements, _)| elements.contains(&element)).map(|(_, _, compare)| compare(a, b))
+}
+
 /// The order of arrays: element by element, NULL after all others, the shorter before the longer (`array_cmp`).
 fn compare(a: &str, b: &str, element: fn(&str, &str) -> Ordering) -> Ordering {
     let (Ok(left), Ok(right)) = (elements(a), elements(b)) else { return a.cmp(b) };

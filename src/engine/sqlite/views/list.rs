@@ -239,6 +239,13 @@ pub(super) const VIEWS: &[View] = &[
     ),
     view(
         "pg_catalog",
+        "pg_stat_ssl",
+        0,
+        "pid:int4 ssl:bool version:text cipher:text bits:int4 client_dn:text client_serial:numeric issuer_dn:text",
+        Rows::State,
+    ),
+    view(
+        "pg_catalog",
         "pg_locks",
         0,
         "locktype:text database:oid relation:oid page:int4 tuple:int2 virtualxid:text transactionid:xid classid:oid objid:oid objsubid:int2 virtualtransaction:text pid:int4 mode:text granted:bool fastpath:bool waitstart:timestamptz",
@@ -276,7 +283,7 @@ pub(super) const VIEWS: &[View] = &[
         "pgprefork",
         "pool",
         0,
-        "model:text idle:int4 busy:int4 starting:int4 queued:int4 min_spare:int4 max_sessions:int4 forks:int8 recycled:int8 crashed:int8",
+        "model:text idle:int4 busy:int4 starting:int4 queued:int4 parked:int4 displaced:int8 min_spare:int4 max_sessions:int4 forks:int8 recycled:int8 crashed:int8",
         Rows::State,
     ),
     // What each phase measures, and what the kernel does not tell about accept_queue: `shm::SetupPhase`.
