@@ -17,6 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 pub mod load;
+pub mod postgresql;
 
 /// How long anything may take before the test says what it waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);

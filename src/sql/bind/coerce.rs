@@ -301,7 +301,14 @@ impl Binder<'_> {
             let oids: Vec<_> = arguments.iter().map(|argument| argument.type_.oid()).collect();
             arguments.extend(oids.into_iter().map(|oid| Scalar::integer(i64::from(oid))));
         }
-        Ok(Scalar::call(operator.emit, arguments, operator.result))
+        // Which order it is for an array, its type says.
+        let collation =
+            arguments.first().filter(|first| first.type_.is_array()).and_then(|first| first.type_.collation());
+        let emit = match (operator.emit, collation) {
+            (Emit::Infix(symbol), Some(collation)) => Emit::Collated(symbol, collation),
+            (emit, _) => emit,
+        };
+        Ok(Scalar::call(emit, arguments, operator.result))
     }
 
     /// An argument as its declared type; what takes any type takes an unknown literal as text.

@@ -296,7 +296,7 @@ impl Binder<'_> {
     }
 
     /// The byte of the operator that follows an operand.
-    fn operator_byte(&self, left: &Expr) -> Option<usize> {
+    pub(super) fn operator_byte(&self, left: &Expr) -> Option<usize> {
         let end = parse::byte_of(left.span().end)?;
         let rest = self.text.get(end..)?;
         let blank = rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() || c == ')').len();
@@ -419,49 +419,6 @@ impl Binder<'_> {
         }
     }
 
-    fn in_list(&mut self, left: &Expr, list: &[Expr], negated: bool) -> Result<Scalar, Error> {
-        let byte = self.operator_byte(left);
-        let argument = self.expression(left)?;
-        let items = list.iter().map(|item| self.expression(item)).collect::<Result<Vec<_>, _>>()?;
-        if matches!(argument.node, Node::Row(_)) {
-            return self.row_in_list(argument, items, negated, byte);
-        }
-        let common = {
-            let all: Vec<&Scalar> = std::iter::once(&argument).chain(&items).collect();
-            self.common_type("IN", &all)
-        };
-        let Ok(common) = common else {
-            // No common type: each comparison by itself, which names the operator that is missing.
-            let mut terms = Vec::new();
-            for item in items {
-                terms.push(self.operator("=", Some(argument.clone()), item, byte)?);
-            }
-            let any = Scalar::new(Node::Or(terms), Type::Bool);
-            return Ok(if negated { Scalar::new(Node::Not(Box::new(any)), Type::Bool) } else { any });
-        };
-        let argument = Box::new(self.coerce(argument, common)?);
-        let mut coerced = Vec::with_capacity(items.len());
-        for item in items {
-            coerced.push(self.coerce(item, common)?);
-        }
-        Ok(Scalar::new(Node::InList { argument, list: coerced, negated }, Type::Bool))
-    }
-
-    fn row_in_list(
-        &mut self,
-        row: Scalar,
-        items: Vec<Scalar>,
-        negated: bool,
-        byte: Option<usize>,
-    ) -> Result<Scalar, Error> {
-        let mut terms = Vec::with_capacity(items.len());
-        for item in items {
-            terms.push(self.compare_or_operate("=", row.clone(), item, byte)?);
-        }
-        let any = Scalar::new(Node::Or(terms), Type::Bool);
-        Ok(if negated { Scalar::new(Node::Not(Box::new(any)), Type::Bool) } else { any })
-    }
-
     fn between(&mut self, inner: &Expr, low: &Expr, high: &Expr, negated: bool) -> Result<Scalar, Error> {
         let byte = self.operator_byte(inner);
         let (value, low, high) = (self.expression(inner)?, self.expression(low)?, self.expression(high)?);
@@ -555,76 +512,7 @@ impl Binder<'_> {
         Ok(Scalar { node: Node::Subquery(Box::new(query)), type_, typmod })
     }
 
-    pub(super) fn in_query(
-        &mut self,
-        left: &Expr,
-        query: &ast::Query,
-        operator: &str,
-        negated: bool,
-    ) -> Result<Scalar, Error> {
-        let byte = self.operator_byte(left);
-        let bound = self.expression(left)?;
-        let mut query = self.subquery(query)?;
-        let arguments = match bound.node {
-            Node::Row(items) => items,
-            node => vec![Scalar { node, type_: bound.type_, typmod: bound.typmod }],
-        };
-        if arguments.len() != query.columns.len() {
-            let few = query.columns.len() < arguments.len();
-            let message = if few { "subquery has too few columns" } else { "subquery has too many columns" };
-            return Err(self.error_at(Error::new(Condition::SyntaxError, message), byte));
-        }
-        let mut coerced = Vec::with_capacity(arguments.len());
-        let mut wanted = Vec::with_capacity(arguments.len());
-        for (argument, column) in arguments.into_iter().zip(&query.columns) {
-            let right = Scalar { node: Node::Default, type_: column.type_, typmod: column.typmod };
-            let (left, right) = self.comparable(operator, argument, right, byte)?;
-            coerced.push(left);
-            wanted.push(right.type_);
-        }
-        self.coerce_query(&mut query, &wanted)?;
-        Ok(Scalar::new(Node::InQuery { arguments: coerced, query: Box::new(query), negated }, Type::Bool))
-    }
-
-    fn any(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr, all: bool) -> Result<Scalar, Error> {
-        let name = operator_name(op).unwrap_or_default();
-        match (right, name.as_str(), all) {
-            (Expr::Subquery(query), "=", false) => return self.in_query(left, query, "=", false),
-            (Expr::Subquery(query), "<>", true) => return self.in_query(left, query, "=", true),
-            (Expr::Subquery(_), ..) => return Err(self.refused("ANY or ALL of a subquery with this operator", right)),
-            _ => {}
-        }
-        let right_unnested = match right {
-            Expr::Nested(inner) => inner,
-            other => other,
-        };
-        if let Expr::Array(array) = right_unnested {
-            return match (name.as_str(), all) {
-                ("=", false) => self.in_list(left, &array.elem, false),
-                ("<>", true) => self.in_list(left, &array.elem, true),
-                _ => Err(self.refused("ANY or ALL with this operator", right)),
-            };
-        }
-        let byte = self.operator_byte(left);
-        let (needle, mut array) = (self.expression(left)?, self.expression(right)?);
-        if !matches!((name.as_str(), all), ("=", false) | ("<>", true)) {
-            return Err(self.refused("ANY or ALL of an array with this operator", right));
-        }
-        let mut needle = self.known(needle)?;
-        if array.type_ == Type::Unknown {
-            let wanted = needle.type_.array().unwrap_or(Type::TextArray);
-            array = self.coerce(array, wanted)?;
-        } else if let Some(element) = array.type_.element()
-            && element != needle.type_
-            && functions::can_coerce(needle.type_, element, types::CastKind::Implicit)
-        {
-            needle = self.coerce(needle, element)?;
-        }
-        let found = self.call("array_position", vec![array, needle], byte)?;
-        Ok(Scalar::new(Node::IsNull { argument: Box::new(found), negated: !all }, Type::Bool))
-    }
-
-    fn array(&mut self, elements: &[Expr]) -> Result<Scalar, Error> {
+    pub(super) fn array(&mut self, elements: &[Expr]) -> Result<Scalar, Error> {
         let items = elements.iter().map(|element| self.expression(element)).collect::<Result<Vec<_>, _>>()?;
         let type_ = {
             let all: Vec<&Scalar> = items.iter().collect();
@@ -730,7 +618,7 @@ fn number_type(digits: &str) -> Type {
 }
 
 /// The operator's symbol; `None` for those of other dialects.
-fn operator_name(op: &BinaryOperator) -> Option<String> {
+pub(super) fn operator_name(op: &BinaryOperator) -> Option<String> {
     let name = match op {
         BinaryOperator::Plus => "+",
         BinaryOperator::Minus => "-",

@@ -8,7 +8,7 @@ mod coerce;
 mod expression;
 mod from;
 mod function;
-mod join;
+mod quantified;
 mod query;
 mod scope;
 mod volatile;

@@ -60,7 +60,8 @@ pub(super) const TABLE: &[Function] = &[
     }),
     Function::call("sign", &[Float8], Float8, "pg_dsign", |_, a| {
         let value = float(a, 0)?;
-        Ok(float_to_value(if value == 0.0 || value.is_nan() { value } else { value.signum() }))
+        // As PostgreSQL's dsign: what is neither above nor below 0, NaN too, has none.
+        Ok(float_to_value(if value == 0.0 || value.is_nan() { 0.0 } else { value.signum() }))
     }),
     Function::call("sign", &[NumericType], NumericType, "pg_numeric_sign", |_, a| {
         Ok(numeric(a, 0)?.signum().map_or(Numeric::NaN, |sign| Numeric::from_int(i64::from(sign))).to_value())

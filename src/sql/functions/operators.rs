@@ -393,11 +393,29 @@ const ABS: &[Operator] = &[
     prefix("@", Int2, Emit::Call("pg_int2abs"), Some(|_, a| arithmetic::checked(Int2, int(a, 0)?.checked_abs()))),
     prefix("@", Int4, Emit::Call("pg_int4abs"), Some(|_, a| arithmetic::checked(Int4, int(a, 0)?.checked_abs()))),
     prefix("@", Int8, Emit::Call("pg_int8abs"), Some(|_, a| arithmetic::checked(Int8, int(a, 0)?.checked_abs()))),
-    prefix("@", Float8, Emit::Native("abs"), None),
+    prefix(
+        "@",
+        Float4,
+        Emit::Call("pg_floatabs"),
+        Some(|_, a| Ok(crate::sql::types::float_to_value(float(a, 0)?.abs()))),
+    ),
+    prefix(
+        "@",
+        Float8,
+        Emit::Call("pg_floatabs"),
+        Some(|_, a| Ok(crate::sql::types::float_to_value(float(a, 0)?.abs()))),
+    ),
     prefix("@", Numeric, Emit::Call("pg_numeric_abs"), Some(|_, a| Ok(numeric(a, 0)?.abs().to_value()))),
 ];
 
 const ROOT: &[Operator] = &[prefix("|/", Float8, Emit::Call("pg_dsqrt"), Some(|_, a| super::math::sqrt(float(a, 0)?)))];
+
+const CUBE_ROOT: &[Operator] = &[prefix(
+    "||/",
+    Float8,
+    Emit::Call("pg_dcbrt"),
+    Some(|_, a| Ok(crate::sql::types::float_to_value(float(a, 0)?.cbrt()))),
+)];
 
 const TABLES: &[&[Operator]] = &[
     EQ,
@@ -429,4 +447,5 @@ const TABLES: &[&[Operator]] = &[
     STARTS_WITH,
     ABS,
     ROOT,
+    CUBE_ROOT,
 ];
