@@ -44,6 +44,7 @@ fn unguarded(value: &Scalar) -> &Scalar {
 mod tests;
 mod walk;
 mod window;
+mod with;
 
 use std::rc::Rc;
 
