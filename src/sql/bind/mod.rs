@@ -8,9 +8,11 @@ mod coerce;
 mod expression;
 mod from;
 mod function;
+mod join;
 mod quantified;
 mod query;
 mod scope;
+mod volatile;
 
 /// The columns of a single row that is inserted, as far as their values are bound as they are.
 fn bound_row(change: &Change, lifted: &[Lifted]) -> Vec<(String, Bind)> {
@@ -42,6 +44,7 @@ fn unguarded(value: &Scalar) -> &Scalar {
 #[cfg(test)]
 mod tests;
 mod walk;
+mod window;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -202,14 +205,20 @@ fn change_with(
     literals: &mut Literals,
 ) -> Result<Bound, Error> {
     let mut binder = Binder::new(*environment, text, declared, Some(literals))?;
-    let ctes = binder.with(with)?;
+    let mut ctes = binder.with(with)?;
     // The table that is changed comes first among the relations, before those that WITH reads.
     let read = std::mem::take(&mut binder.relations);
     let (tag, change) = match change {
-        ast::Statement::Insert(insert) => (Tag::Insert, Change::Insert(ir::Insert { ctes, ..binder.insert(insert)? })),
-        ast::Statement::Update(update) => (Tag::Update, Change::Update(ir::Update { ctes, ..binder.update(update)? })),
-        ast::Statement::Delete(delete) => (Tag::Delete, Change::Delete(ir::Delete { ctes, ..binder.delete(delete)? })),
+        ast::Statement::Insert(insert) => (Tag::Insert, Change::Insert(binder.insert(insert)?)),
+        ast::Statement::Update(update) => (Tag::Update, Change::Update(binder.update(update)?)),
+        ast::Statement::Delete(delete) => (Tag::Delete, Change::Delete(binder.delete(delete)?)),
         _ => return Err(Error::unsupported("this statement after WITH")),
+    };
+    binder.keep_results(&mut ctes);
+    let change = match change {
+        Change::Insert(insert) => Change::Insert(ir::Insert { ctes, ..insert }),
+        Change::Update(update) => Change::Update(ir::Update { ctes, ..update }),
+        Change::Delete(delete) => Change::Delete(ir::Delete { ctes, ..delete }),
     };
     for oid in read {
         if !binder.relations.contains(&oid) {
@@ -312,7 +321,6 @@ fn type_of(data_type: &ast::DataType) -> Result<Option<(Type, i32)>, Error> {
             (format!("{before}{after}"), modifiers)
         }
     };
-    // "char" in quotation marks is a type of its own.
     let name = name.trim();
     if let Some(fields) = name.strip_prefix("interval ") {
         let mut words = fields.split_whitespace().filter(|word| *word != "to");
@@ -320,6 +328,7 @@ fn type_of(data_type: &ast::DataType) -> Result<Option<(Type, i32)>, Error> {
         let precision = modifiers.first().map_or(0xffff, |precision| (*precision).clamp(0, 6) as i32);
         return Ok(range.map(|range| (Type::Interval, range << 16 | precision)));
     }
+    // "char" in quotation marks is a type of its own.
     let type_ = types::parse_name(name).or_else(|| types::parse_name(name.trim_matches('"')));
     let Some(type_) = type_ else { return Ok(None) };
     let bare = name == "bpchar" || type_.is_array();
@@ -332,6 +341,8 @@ struct CteEntry {
     name: String,
     number: usize,
     columns: Vec<OutputColumn>,
+    /// How often it has been named.
+    references: usize,
 }
 
 /// One statement being bound.
@@ -460,11 +471,6 @@ impl<'a> Binder<'a> {
         Some(lex::position(&self.text, start))
     }
 
-    fn literal_text(&self, index: usize) -> Option<&str> {
-        let literals = self.literals.as_ref()?;
-        Some(literals.items.get(index)?.token.text(&self.text))
-    }
-
     fn fix(&mut self, index: usize) {
         if let Some(literals) = &mut self.literals {
             literals.fix(index);
@@ -494,12 +500,8 @@ impl<'a> Binder<'a> {
 
     /// A type as the text names it.
     fn type_of(&self, data_type: &ast::DataType) -> Result<(Type, i32), Error> {
-        type_of(data_type).and_then(|found| {
-            found.ok_or_else(|| {
-                let name = data_type.to_string().to_lowercase();
-                Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist"))
-            })
-        })
+        type_of(data_type)
+            .and_then(|found| found.ok_or_else(|| types::missing_type(&data_type.to_string().to_lowercase())))
     }
 
     /// A view's query, bound as if it stood there.
@@ -582,11 +584,17 @@ impl<'a> Binder<'a> {
         let mut bound = self.bound(tag, columns, Access::Write, emitter);
         bound.query.row = row;
         bound.query.row_is_whole = row_is_whole;
+        bound.query.watched = match change {
+            Change::Insert(ir::Insert { storage, conflict: Some(ir::Conflict { update: Some(_), .. }), .. }) => {
+                Some(storage.clone())
+            }
+            _ => None,
+        };
         Ok(bound)
     }
 
     fn bound(self, tag: Tag, columns: Vec<Column>, access: Access, emitter: Emitter) -> Bound {
-        let Emitter { sql, binds, lifted, functions, .. } = emitter;
+        let Emitter { sql, binds, lifted, functions, computed, .. } = emitter;
         let writes = functions.iter().any(|call| matches!(*call, "pg_catalog_nextval" | "pg_catalog_setval"));
         let access = if writes { Access::Write } else { access };
         let parameters = self.parameters.iter().map(|type_| type_.unwrap_or(Type::Text)).collect();
@@ -598,6 +606,8 @@ impl<'a> Binder<'a> {
             relations: self.relations,
             row: Vec::new(),
             row_is_whole: false,
+            watched: None,
+            computed,
             functions,
             virtual_tables: self.virtual_tables,
         };
