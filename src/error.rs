@@ -35,6 +35,7 @@ conditions! {
     CardinalityViolation = "21000",
     StringDataRightTruncation = "22001",
     NullValueNotAllowed = "22004",
+    InvalidPrecedingOrFollowingSize = "22013",
     NumericValueOutOfRange = "22003",
     DatetimeFieldOverflow = "22008",
     InvalidDatetimeFormat = "22007",

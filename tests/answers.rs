@@ -3,6 +3,8 @@
 //! Each case is a series of statements for one session of psql and what the last of them answers, unaligned; an
 //! error is its SQLSTATE and message.
 
+#[path = "answers/queries.rs"]
+mod queries;
 mod support;
 
 use std::io::{Read, Write};
@@ -278,10 +280,7 @@ fn windows_intervals_and_rows() {
             "select sum(x::numeric) over (order by x), string_agg(x::text, ',') over (order by x) from generate_series(1, 3) x",
             "1,1|3,1,2|6,1,2,3",
         ),
-        (
-            "select sum(x) over (order by x rows 1 preceding) from generate_series(1, 3) x",
-            "0A000: a frame whose start moves, with this aggregate is not supported",
-        ),
+        ("select sum(x) over (order by x rows 1 preceding) from generate_series(1, 3) x", "1|3|5"),
         ("select interval '1' day, interval '2' hour, interval '-3' month", "1 day,02:00:00,-3 mons"),
         ("select row(1, 2) < row(1, 3), (1, 2) >= (1, 2), (2, 1) > (1, 5), (1, 2, 3) < (1, 2, 3)", "t,t,t,f"),
         ("select (1, null::int) < (2, null), ((1, null::int) < (1, 2)) is null", "t,t"),

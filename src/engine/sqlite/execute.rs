@@ -61,7 +61,7 @@ impl Cursor {
         let count = if limit == 0 { u64::MAX } else { limit };
         let rows = self.rows.read(self.next, count, sink)?;
         self.next += rows;
-        Ok(Completion { rows, complete: self.next >= self.rows.len() })
+        Ok(Completion { rows, complete: self.next >= self.rows.len(), skipped: false })
     }
 }
 
@@ -80,16 +80,23 @@ impl RowSink for Keep<'_> {
 struct Values<'a> {
     parameters: &'a [Value],
     literals: &'a [Value],
+    /// What was computed for the query before it runs.
+    computed: SmallVec<[Value; 2]>,
     session: &'a Arc<Session>,
 }
 
-impl Values<'_> {
+impl<'a> Values<'a> {
+    fn new(parameters: &'a [Value], literals: &'a [Value], session: &'a Arc<Session>) -> Self {
+        Self { parameters, literals, computed: SmallVec::new(), session }
+    }
+
     fn bind(&self, statement: &mut Statement<'_>, binds: &[Bind]) -> rusqlite::Result<()> {
         for (index, bind) in binds.iter().enumerate() {
             let datum = match bind {
                 Bind::Null => Datum::Null,
                 Bind::Parameter(number) => self.parameters.get(*number).map_or(Datum::Null, Value::as_datum),
                 Bind::Literal(number) => self.literals.get(*number).map_or(Datum::Null, Value::as_datum),
+                Bind::Computed(number) => self.computed.get(*number).map_or(Datum::Null, Value::as_datum),
                 Bind::TransactionTimestamp => Datum::Int(self.session.transaction_timestamp()),
                 Bind::StatementTimestamp => Datum::Int(self.session.statement_timestamp()),
             };
@@ -159,16 +166,16 @@ impl Sqlite {
             (query, &current.literals)
         };
         let session = Arc::clone(&self.session);
-        let values = Values { parameters, literals, session: &session };
+        let mut values = Values::new(parameters, literals, &session);
         let database = self.database()?;
         let counts_rows = matches!(plan.tag, Tag::Select) || !plan.columns.is_empty();
-        let result = database.step(query, &values, limit, sink);
+        let result = database.step(query, &mut values, limit, sink);
         match result {
             Ok((rows, rest)) => {
                 let changed = if counts_rows { rows } else { database.store.connection().changes() };
                 database.finish(&session)?;
                 let complete = rest.is_none();
-                Ok((Completion { rows: changed, complete }, rest.map(Cursor::new)))
+                Ok((Completion { rows: changed, complete, skipped: false }, rest.map(Cursor::new)))
             }
             Err(error) => {
                 database.failed();
@@ -183,8 +190,8 @@ impl Sqlite {
         let session = Arc::clone(&self.session);
         let database = self.database()?;
         database.provide(query, &session)?;
-        let values = Values { parameters: &[], literals: &prepared.planned.literals, session: &session };
-        database.step(query, &values, 0, &mut Keep(&mut Rows::default()))?;
+        let mut values = Values::new(&[], &prepared.planned.literals, &session);
+        database.step(query, &mut values, 0, &mut Keep(&mut Rows::default()))?;
         Ok(database.store.connection().changes())
     }
 
@@ -198,9 +205,9 @@ impl Sqlite {
         self.refresh()?;
         self.before(query, &Tag::Copy)?;
         let session = Arc::clone(&self.session);
-        let values = Values { parameters: &[], literals: &prepared.planned.literals, session: &session };
+        let mut values = Values::new(&[], &prepared.planned.literals, &session);
         let database = self.database()?;
-        match database.step(query, &values, 0, sink) {
+        match database.step(query, &mut values, 0, sink) {
             Ok((rows, _)) => {
                 database.finish(&session)?;
                 Ok(rows)
@@ -234,7 +241,7 @@ impl Sqlite {
         };
         let session = Arc::clone(&self.session);
         let database = self.database()?;
-        let values = Values { parameters: row, literals: &[], session: &session };
+        let values = Values::new(row, &[], &session);
         let inserted = database.prepared(&query.sql, &session).and_then(|mut statement| {
             values.bind(&mut statement, &query.binds)?;
             statement.raw_execute()
@@ -359,13 +366,23 @@ impl Database {
     fn step(
         &self,
         query: &Query,
-        values: &Values<'_>,
+        values: &mut Values<'_>,
         limit: u64,
         sink: &mut dyn RowSink,
     ) -> Result<(u64, Option<Rows>), Error> {
         let store = &self.store;
         let synchronous = values.session.synchronous_commit();
         let stepped = (|| {
+            for computed in &query.computed {
+                let mut statement = self.prepared(&computed.sql, values.session)?;
+                values.bind(&mut statement, &computed.binds)?;
+                let value = match statement.raw_query().next()? {
+                    Some(row) => data_of(row, 1)?.first().map_or(Value::Null, |datum| datum.to_value()),
+                    None => Value::Null,
+                };
+                values.computed.push(value);
+            }
+            let _changed = query.watched.as_deref().map(functions::ChangedRows::note);
             let mut statement = self.prepared(&query.sql, values.session)?;
             values.bind(&mut statement, &query.binds)?;
             let columns = statement.column_count();

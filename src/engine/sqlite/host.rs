@@ -34,6 +34,10 @@ impl Host for Session {
         self.segment().slot(self.owner().slot).pid()
     }
 
+    fn has_changed(&self, row: i64) -> bool {
+        super::functions::has_changed(row)
+    }
+
     fn transaction_timestamp(&self) -> i64 {
         Session::transaction_timestamp(self)
     }

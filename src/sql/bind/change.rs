@@ -371,7 +371,7 @@ impl Binder<'_> {
                     }
                 };
                 self.scopes.pop();
-                Some((assignments, filter))
+                Some((assignments, Some(first_change(relation, filter))))
             }
         };
         if !target.is_empty() {
@@ -631,6 +631,19 @@ impl Binder<'_> {
             offset: None,
             columns: described,
         })
+    }
+}
+
+/// The condition of DO UPDATE, after the check that the row has not been changed before.
+fn first_change(relation: &Relation, filter: Option<Scalar>) -> Scalar {
+    let names = ["_rowid_", "rowid", "oid"];
+    let free = |name: &&str| !relation.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    let row = names.into_iter().find(free).unwrap_or("_rowid_");
+    let row = Scalar::new(Node::Sql(row.to_owned()), Type::Int8);
+    let check = Scalar::call(Emit::Call(guards::FIRST_CHANGE), vec![row], Type::Bool);
+    match filter {
+        None => check,
+        Some(filter) => Scalar::new(Node::And(vec![check, filter]), Type::Bool),
     }
 }
 

@@ -12,14 +12,6 @@ use crate::sql::parse;
 use crate::sql::types::interval::{Interval, range_of};
 use crate::sql::types::{self, Type, Value};
 
-/// An expression without the parentheses around it.
-fn unwrapped(expression: &Expr) -> &Expr {
-    match expression {
-        Expr::Nested(inner) => unwrapped(inner),
-        other => other,
-    }
-}
-
 /// Where a syntax tree starts, in bytes.
 pub(super) fn start(node: &impl Spanned) -> Option<usize> {
     parse::byte_of(node.span().start)
@@ -371,16 +363,10 @@ impl Binder<'_> {
                 let bound = self.truth(bound, "NOT", byte)?;
                 Ok(Scalar::new(Node::Not(Box::new(bound)), Type::Bool))
             }
-            UnaryOperator::Minus => {
-                let bound = self.expression(inner)?;
-                let byte = self.prefix_byte("-", inner);
-                // Only digits take the sign up, in parentheses too: what was cast to a type has its value already.
-                if matches!(unwrapped(inner), Expr::Value(_)) {
-                    self.negated(bound, byte)
-                } else {
-                    self.operator("-", None, bound, byte)
-                }
-            }
+            UnaryOperator::Minus => match self.negative_number(inner)? {
+                Some(number) => Ok(number),
+                None => self.prefix("-", inner),
+            },
             UnaryOperator::Plus => self.prefix("+", inner),
             UnaryOperator::BitwiseNot => self.prefix("~", inner),
             UnaryOperator::PGAbs => self.prefix("@", inner),
@@ -395,22 +381,29 @@ impl Binder<'_> {
         self.operator(name, None, bound, self.prefix_byte(name, inner))
     }
 
-    /// A minus before digits belongs to them: -2147483648 is an integer.
-    fn negated(&mut self, bound: Scalar, byte: Option<usize>) -> Result<Scalar, Error> {
-        match bound.node {
-            Node::Literal { index, negated: false } if bound.type_ != Type::Unknown => {
-                let mut type_ = bound.type_;
-                if type_ != Type::Int4 && self.literal_text(index) == Some("2147483648") {
-                    self.fix(index);
-                    type_ = Type::Int4;
-                } else if type_ == Type::Numeric && self.literal_text(index) == Some("9223372036854775808") {
-                    self.fix(index);
-                    type_ = Type::Int8;
-                }
-                Ok(Scalar::new(Node::Literal { index, negated: true }, type_))
-            }
-            node => self.operator("-", None, Scalar { node, type_: bound.type_, typmod: bound.typmod }, byte),
+    /// A minus before digits belongs to them: -2147483648 is an integer. It does not before other constants, whose
+    /// text is read by itself: `-'5'::int8` is a minus and a cast.
+    fn negative_number(&mut self, inner: &Expr) -> Result<Option<Scalar>, Error> {
+        let mut digits = inner;
+        while let Expr::Nested(inside) = digits {
+            digits = inside;
         }
+        let Expr::Value(value @ ast::ValueWithSpan { value: ast::Value::Number(text, _), .. }) = digits else {
+            return Ok(None);
+        };
+        let byte = parse::byte_of(value.span.start);
+        let Some((index, form)) = self.lifted(byte) else {
+            return self.number(&format!("-{text}"), byte).map(Some);
+        };
+        let mut type_ = form.type_();
+        if type_ != Type::Int4 && text == "2147483648" {
+            self.fix(index);
+            type_ = Type::Int4;
+        } else if type_ == Type::Numeric && text == "9223372036854775808" {
+            self.fix(index);
+            type_ = Type::Int8;
+        }
+        Ok(Some(Scalar::new(Node::Literal { index, negated: true }, type_)))
     }
 
     fn null_test(&mut self, inner: &Expr, negated: bool) -> Result<Scalar, Error> {

@@ -7,7 +7,7 @@ use super::coerce::choose;
 use super::expression::start;
 use crate::error::{Condition, Error};
 use crate::sql::functions::{self, Emit, Function, FunctionKind};
-use crate::sql::ir::{Aggregate, Body, Frame, FrameBound, Node, Order, OrderKey, OutputColumn, Query, Scalar, Window};
+use crate::sql::ir::{Aggregate, Body, Node, Order, OrderKey, OutputColumn, Query, Scalar};
 use crate::sql::types::{Type, Value};
 
 /// GREATEST and LEAST of so many are a CASE, whose size doubles with each.
@@ -435,60 +435,6 @@ impl Binder<'_> {
             Some(ast::OrderBySort::Using(_)) => return Err(self.refused("ORDER BY … USING", &key.expr)),
         };
         Ok((descending, key.options.nulls_first.unwrap_or(descending)))
-    }
-
-    fn window(&mut self, spec: &ast::WindowSpec) -> Result<Window, Error> {
-        let mut window = match &spec.window_name {
-            Some(name) => self.named_window(name)?,
-            None => Window::default(),
-        };
-        for key in &spec.partition_by {
-            let bound = self.expression(key)?;
-            let key = self.known(bound)?;
-            window.partition.push(key);
-        }
-        if !spec.order_by.is_empty() {
-            window.order = self.order_keys(&spec.order_by)?;
-        }
-        if let Some(frame) = &spec.window_frame {
-            let units = match frame.units {
-                ast::WindowFrameUnits::Rows => "ROWS",
-                ast::WindowFrameUnits::Range => "RANGE",
-                ast::WindowFrameUnits::Groups => "GROUPS",
-            };
-            let start = self.frame_bound(&frame.start_bound)?;
-            let end = frame.end_bound.as_ref().map(|bound| self.frame_bound(bound)).transpose()?;
-            window.frame = Some(Frame { units, start, end });
-        }
-        Ok(window)
-    }
-
-    fn named_window(&mut self, name: &ast::Ident) -> Result<Window, Error> {
-        let known = self.windows.iter().rev().find(|(known, _)| *known == name.value).map(|(_, window)| window.clone());
-        known.ok_or_else(|| {
-            let message = format!("window \"{}\" does not exist", name.value);
-            self.error_at(Error::new(Condition::UndefinedObject, message), crate::sql::parse::byte_of(name.span.start))
-        })
-    }
-
-    /// WINDOW name AS (…): known to the rest of the SELECT.
-    pub(super) fn define_window(&mut self, name: &str, spec: &ast::WindowSpec) -> Result<(), Error> {
-        let window = self.window(spec)?;
-        self.windows.push((name.to_owned(), window));
-        Ok(())
-    }
-
-    fn frame_bound(&mut self, bound: &ast::WindowFrameBound) -> Result<FrameBound, Error> {
-        let mut offset = |offset: &Option<Box<Expr>>| -> Result<Option<Scalar>, Error> {
-            let Some(offset) = offset else { return Ok(None) };
-            let bound = self.expression(offset)?;
-            self.coerce(bound, Type::Int8).map(Some)
-        };
-        Ok(match bound {
-            ast::WindowFrameBound::CurrentRow => FrameBound::CurrentRow,
-            ast::WindowFrameBound::Preceding(distance) => FrameBound::Preceding(offset(distance)?),
-            ast::WindowFrameBound::Following(distance) => FrameBound::Following(offset(distance)?),
-        })
     }
 
     pub(super) fn check_aggregate_allowed(&self, byte: Option<usize>) -> Result<(), Error> {

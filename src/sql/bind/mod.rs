@@ -8,9 +8,11 @@ mod coerce;
 mod expression;
 mod from;
 mod function;
+mod join;
 mod quantified;
 mod query;
 mod scope;
+mod volatile;
 
 /// The columns of a single row that is inserted, as far as their values are bound as they are.
 fn bound_row(change: &Change, lifted: &[Lifted]) -> Vec<(String, Bind)> {
@@ -42,13 +44,15 @@ fn unguarded(value: &Scalar) -> &Scalar {
 #[cfg(test)]
 mod tests;
 mod walk;
+mod window;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use sqlparser::ast::{self, ObjectNamePart, Spanned};
 
 use super::cache::{Form, Literal};
-use super::catalog::{Catalog, Relation, RelationKind};
+use super::catalog::{Catalog, Relation, RelationKind, ViewSource};
 use super::emit::{Emitter, Lifted};
 use super::functions::{Emit, guards};
 use super::ir::{self, Change, Node, OutputColumn, Scalar, Window};
@@ -201,14 +205,20 @@ fn change_with(
     literals: &mut Literals,
 ) -> Result<Bound, Error> {
     let mut binder = Binder::new(*environment, text, declared, Some(literals))?;
-    let ctes = binder.with(with)?;
+    let mut ctes = binder.with(with)?;
     // The table that is changed comes first among the relations, before those that WITH reads.
     let read = std::mem::take(&mut binder.relations);
     let (tag, change) = match change {
-        ast::Statement::Insert(insert) => (Tag::Insert, Change::Insert(ir::Insert { ctes, ..binder.insert(insert)? })),
-        ast::Statement::Update(update) => (Tag::Update, Change::Update(ir::Update { ctes, ..binder.update(update)? })),
-        ast::Statement::Delete(delete) => (Tag::Delete, Change::Delete(ir::Delete { ctes, ..binder.delete(delete)? })),
+        ast::Statement::Insert(insert) => (Tag::Insert, Change::Insert(binder.insert(insert)?)),
+        ast::Statement::Update(update) => (Tag::Update, Change::Update(binder.update(update)?)),
+        ast::Statement::Delete(delete) => (Tag::Delete, Change::Delete(binder.delete(delete)?)),
         _ => return Err(Error::unsupported("this statement after WITH")),
+    };
+    binder.keep_results(&mut ctes);
+    let change = match change {
+        Change::Insert(insert) => Change::Insert(ir::Insert { ctes, ..insert }),
+        Change::Update(update) => Change::Update(ir::Update { ctes, ..update }),
+        Change::Delete(delete) => Change::Delete(ir::Delete { ctes, ..delete }),
     };
     for oid in read {
         if !binder.relations.contains(&oid) {
@@ -274,6 +284,23 @@ pub fn query_columns(environment: &Environment<'_>, text: &str) -> Result<Vec<Co
     Ok(binder.columns(&bound.columns))
 }
 
+/// The same for a view's, with the relations that it names and the columns of them that it reads.
+pub fn view_query(environment: &Environment<'_>, text: &str) -> Result<(Vec<Column>, Vec<ViewSource>), Error> {
+    let mut binder = Binder::new(*environment, text, &[], None)?;
+    binder.allow_parameters = false;
+    let parsed = parse::query(text, &parse::tokens(text)?)?;
+    let bound = binder.query(&parsed)?;
+    let columns = binder.columns(&bound.columns);
+    let read = binder.read.take();
+    for source in &mut binder.named {
+        let used = read.iter().filter(|(oid, _)| *oid == source.oid);
+        source.used = used.filter_map(|(_, attribute)| usize::try_from(attribute - 1).ok()).collect();
+        source.used.sort_unstable();
+        source.used.dedup();
+    }
+    Ok((columns, binder.named))
+}
+
 /// The last part of a name: its schema says nothing more once it is known to be there.
 fn last_name(name: &ast::ObjectName) -> String {
     match name.0.last() {
@@ -314,6 +341,8 @@ struct CteEntry {
     name: String,
     number: usize,
     columns: Vec<OutputColumn>,
+    /// How often it has been named.
+    references: usize,
 }
 
 /// One statement being bound.
@@ -349,6 +378,14 @@ struct Binder<'a> {
     returning_names: Vec<String>,
     /// See [`Bound::reads_settings`].
     reads_settings: bool,
+    /// While a view is bound: what its names meant when it was made.
+    sources: Vec<ViewSource>,
+    /// Views around what is being bound.
+    views: usize,
+    /// Relations that the statement names outside of views.
+    named: Vec<ViewSource>,
+    /// Columns that were read outside of views, as origins.
+    read: RefCell<Vec<(u32, i16)>>,
 }
 
 impl<'a> Binder<'a> {
@@ -387,6 +424,10 @@ impl<'a> Binder<'a> {
             cte_number: 0,
             returning_names: Vec::new(),
             reads_settings: false,
+            sources: Vec::new(),
+            views: 0,
+            named: Vec::new(),
+            read: RefCell::default(),
         })
     }
 
@@ -404,9 +445,22 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// A column reference, with nothing to note but that it was found.
+    /// A column reference, noted as read.
     fn noted(&self, scalar: Scalar, _byte: Option<usize>) -> Scalar {
+        self.note(&scalar);
         scalar
+    }
+
+    /// Notes a column as read, unless a view reads it.
+    fn note(&self, scalar: &Scalar) {
+        let Node::Column { origin: Some(origin), .. } = &scalar.node else { return };
+        // The relation was noted before; what was named in a view was not.
+        if self.views == 0 && self.named.iter().any(|source| source.oid == origin.0) {
+            let mut read = self.read.borrow_mut();
+            if read.last() != Some(origin) {
+                read.push(*origin);
+            }
+        }
     }
 
     /// The position of a literal, for errors about its value.
@@ -415,11 +469,6 @@ impl<'a> Binder<'a> {
         let literals = self.literals.as_ref()?;
         let start = literals.items.get(*index)?.token.start;
         Some(lex::position(&self.text, start))
-    }
-
-    fn literal_text(&self, index: usize) -> Option<&str> {
-        let literals = self.literals.as_ref()?;
-        Some(literals.items.get(index)?.token.text(&self.text))
     }
 
     fn fix(&mut self, index: usize) {
@@ -469,7 +518,11 @@ impl<'a> Binder<'a> {
         let parameters = std::mem::replace(&mut self.allow_parameters, false);
         let scopes = std::mem::take(&mut self.scopes);
         let ctes = std::mem::take(&mut self.ctes);
+        let sources = std::mem::replace(&mut self.sources, relation.depends.sources.clone());
+        self.views += 1;
         let bound = self.query(&parsed);
+        self.views -= 1;
+        self.sources = sources;
         self.text = text_outside;
         self.literals = literals;
         self.allow_parameters = parameters;
@@ -531,11 +584,17 @@ impl<'a> Binder<'a> {
         let mut bound = self.bound(tag, columns, Access::Write, emitter);
         bound.query.row = row;
         bound.query.row_is_whole = row_is_whole;
+        bound.query.watched = match change {
+            Change::Insert(ir::Insert { storage, conflict: Some(ir::Conflict { update: Some(_), .. }), .. }) => {
+                Some(storage.clone())
+            }
+            _ => None,
+        };
         Ok(bound)
     }
 
     fn bound(self, tag: Tag, columns: Vec<Column>, access: Access, emitter: Emitter) -> Bound {
-        let Emitter { sql, binds, lifted, functions, .. } = emitter;
+        let Emitter { sql, binds, lifted, functions, computed, .. } = emitter;
         let writes = functions.iter().any(|call| matches!(*call, "pg_catalog_nextval" | "pg_catalog_setval"));
         let access = if writes { Access::Write } else { access };
         let parameters = self.parameters.iter().map(|type_| type_.unwrap_or(Type::Text)).collect();
@@ -547,6 +606,8 @@ impl<'a> Binder<'a> {
             relations: self.relations,
             row: Vec::new(),
             row_is_whole: false,
+            watched: None,
+            computed,
             functions,
             virtual_tables: self.virtual_tables,
         };

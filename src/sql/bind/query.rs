@@ -40,11 +40,12 @@ impl Binder<'_> {
             return Err(self.refused("this clause of a query", query));
         }
         let known = self.ctes.len();
-        let ctes = match &query.with {
+        let mut ctes = match &query.with {
             Some(with) => self.with(with)?,
             None => Vec::new(),
         };
         let mut bound = self.body_with_order(&query.body, query.order_by.as_ref())?;
+        self.keep_results(&mut ctes);
         self.ctes.truncate(known);
         bound.ctes = ctes;
         self.limits(query, &mut bound)?;
@@ -54,7 +55,7 @@ impl Binder<'_> {
             }
             self.locks = true;
         }
-        Ok(bound)
+        Ok(self.defer_volatile(bound))
     }
 
     pub(super) fn with(&mut self, with: &ast::With) -> Result<Vec<Cte>, Error> {
@@ -75,7 +76,7 @@ impl Binder<'_> {
                 self.subquery(&table.query)?
             };
             let columns = renamed(&query.columns, &names);
-            self.ctes.push(CteEntry { name, number, columns });
+            self.ctes.push(CteEntry { name, number, columns, references: 0 });
             ctes.push(Cte { number, recursive: with.recursive, materialized, query });
         }
         Ok(ctes)
@@ -90,7 +91,7 @@ impl Binder<'_> {
         let seed = self.body_with_order(left, None)?;
         self.tables = tables;
         let columns = renamed(&seed.columns, names);
-        self.ctes.push(CteEntry { name: name.to_owned(), number, columns });
+        self.ctes.push(CteEntry { name: name.to_owned(), number, columns, references: 0 });
         let bound = self.subquery(query);
         self.ctes.pop();
         bound
@@ -292,7 +293,7 @@ impl Binder<'_> {
         };
         for ast::NamedWindowDefinition(name, definition) in &select.named_window {
             match definition {
-                ast::NamedWindowExpr::WindowSpec(spec) => self.define_window(&name.value, spec)?,
+                ast::NamedWindowExpr::WindowSpec(spec) => self.define_window(name, spec, windows)?,
                 ast::NamedWindowExpr::NamedWindow(_) => {
                     return Err(Error::unsupported("a window named after a window"));
                 }
@@ -391,6 +392,7 @@ impl Binder<'_> {
                         let message = "SELECT * with no tables specified is not valid";
                         return Err(self.error_at(Error::new(Condition::SyntaxError, message), start(item)));
                     }
+                    all.iter().for_each(|column| self.note(&column.scalar));
                     all.into_iter().for_each(|column| push(column.scalar, column.name));
                 }
                 SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
@@ -407,6 +409,7 @@ impl Binder<'_> {
                         let message = format!("missing FROM-clause entry for table \"{table}\"");
                         return Err(self.error_at(Error::new(Condition::UndefinedTable, message), start(item)));
                     };
+                    own.iter().for_each(|column| self.note(&column.scalar));
                     own.into_iter().for_each(|column| push(column.scalar, column.name));
                 }
                 other => return Err(self.refused("this item of a select list", other)),

@@ -1,6 +1,6 @@
 //! Functions that only the planner calls: they check what PostgreSQL checks and SQLite does not.
 
-use super::{Emit, Host, Registration};
+use super::{Emit, Host, Registration, frame};
 use crate::error::{Condition, Error};
 use crate::sql::ir::Scalar;
 use crate::sql::types::{Datum, Type, Value, array};
@@ -32,6 +32,16 @@ pub const LIMIT: &str = "pg_limit";
 /// `pg_offset(n)`: n, 0 for NULL, or 2201X for a negative one.
 pub const OFFSET: &str = "pg_offset";
 
+/// `pg_first_change(row)`: true, or 21000 if the statement has inserted or updated that row already.
+pub const FIRST_CHANGE: &str = "pg_first_change";
+
+/// `pg_frame_offset(offset, "starting" or "ending", type of the frame's key)`: the distance in what [`FRAME_KEY`] counts
+/// in, or 22004 for NULL and 22013 for a negative one. The type is 0 for ROWS and GROUPS.
+pub const FRAME_OFFSET: &str = "pg_frame_offset";
+
+/// `pg_frame_key(value, type)`: a number that grows with the value, for RANGE frames with an offset.
+pub const FRAME_KEY: &str = "pg_frame_key";
+
 /// `pg_transaction_timestamp()`: now(), where an expression is stored and nothing can be bound.
 pub const TRANSACTION_TIMESTAMP: &str = "pg_transaction_timestamp";
 
@@ -49,11 +59,16 @@ pub fn registration(call: &str) -> Option<Registration> {
         IN_PARTITION => in_partition,
         LIMIT => limit,
         OFFSET => offset,
+        FIRST_CHANGE => first_change,
+        FRAME_OFFSET => frame::offset,
+        FRAME_KEY => frame::key,
         TRANSACTION_TIMESTAMP => transaction_timestamp,
         STATEMENT_TIMESTAMP => statement_timestamp,
         _ => return None,
     };
-    Some(Registration { implementation, strict: false, deterministic: false })
+    // SQLite takes a frame's distance from a function only if that gives the same each time.
+    let deterministic = matches!(call, FRAME_OFFSET | FRAME_KEY);
+    Some(Registration { implementation, strict: false, deterministic })
 }
 
 fn text<'a>(arguments: &[Datum<'a>], at: usize) -> &'a str {
@@ -94,6 +109,18 @@ fn one_row(_: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
             let message = "more than one row returned by a subquery used as an expression";
             Err(Error::new(Condition::CardinalityViolation, message))
         }
+    }
+}
+
+fn first_change(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+    match arguments {
+        [Datum::Int(row)] if host.has_changed(*row) => {
+            let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
+            Err(Error::new(Condition::CardinalityViolation, message).hint(
+                "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
+            ))
+        }
+        _ => Ok(Value::Int(1)),
     }
 }
 

@@ -119,6 +119,9 @@ fn near(text: &str, tokens: &[Token], byte: Option<usize>) -> Error {
     match token {
         Some(token) => {
             let found = token.text(text);
+            if token.kind == Kind::Word && found.eq_ignore_ascii_case("exclude") {
+                return Error::unsupported("EXCLUDE in a window's frame").position(lex::position(text, token.start));
+            }
             lex::syntax_error(text, token.start, format!("syntax error at or near \"{found}\""))
         }
         None => lex::syntax_error(text, text.len(), "syntax error at end of input"),

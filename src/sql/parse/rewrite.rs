@@ -69,8 +69,7 @@ fn is_quantified_values(tokens: &[TokenWithSpan], at: usize) -> bool {
 
 /// `USING (a, b) AS name` begins there.
 fn is_join_alias(tokens: &[TokenWithSpan], at: usize) -> bool {
-    if keyword(tokens, at) != Some(Keyword::USING)
-        || !tokens.get(at + 1).is_some_and(|next| next.token == Token::LParen)
+    if keyword(tokens, at) != Some(Keyword::USING) || tokens.get(at + 1).is_none_or(|next| next.token != Token::LParen)
     {
         return false;
     }
