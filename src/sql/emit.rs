@@ -634,6 +634,13 @@ impl Emitter {
                 self.push(")");
                 self.as_alias(*table);
             }
+            From::List { table, list, width } => {
+                self.sql.push_str(&list_table(*width));
+                self.push("(");
+                self.bind(Bind::List(*list));
+                self.push(")");
+                self.as_alias(*table);
+            }
             From::Join { kind, left, right, on } => {
                 self.from(left);
                 self.push(match kind {
@@ -707,6 +714,14 @@ impl Emitter {
         self.as_alias(table);
     }
 }
+
+/// The table function that yields a list's rows of that many values, whose argument is `Bind::List`.
+pub fn list_table(width: usize) -> String {
+    format!("{LIST_TABLE}{width}")
+}
+
+/// What names of those table functions begin with.
+pub const LIST_TABLE: &str = "pgp_rows_";
 
 /// The number that stands for the row that ON CONFLICT could not insert.
 pub const EXCLUDED: usize = usize::MAX;

@@ -52,7 +52,7 @@ pub fn describe(
         ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => {
             Error::new(Condition::DataCorrupted, format!("invalid page in database file \"{file}\": {message}"))
         }
-        ffi::SQLITE_NOMEM => Error::new(Condition::OutOfMemory, "out of memory"),
+        ffi::SQLITE_NOMEM => crate::work::refused(),
         ffi::SQLITE_CANTOPEN => Error::new(Condition::IoError, format!("could not open file \"{file}\": {message}")),
         ffi::SQLITE_READONLY => {
             Error::new(Condition::ReadOnlySqlTransaction, format!("cannot write to file \"{file}\""))

@@ -314,7 +314,7 @@ impl Binder<'_> {
 }
 
 /// Digits of one numeric type that read as the same value in another.
-fn reads_alike(from: Type, to: Type) -> bool {
+pub(super) fn reads_alike(from: Type, to: Type) -> bool {
     use Type::{Float4, Float8, Int2, Int4, Int8, Numeric, Oid};
     match from {
         Int4 => matches!(to, Int2 | Int8 | Float4 | Float8 | Numeric | Oid),

@@ -154,7 +154,7 @@ impl Binder<'_> {
         Ok(Scalar::new(Node::Constant(value), type_))
     }
 
-    fn parameter(&mut self, name: &str, byte: Option<usize>) -> Result<Scalar, Error> {
+    pub(super) fn parameter(&mut self, name: &str, byte: Option<usize>) -> Result<Scalar, Error> {
         let undefined = || Error::new(Condition::UndefinedParameter, format!("there is no parameter {name}"));
         let number =
             name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()).filter(|number| *number > 0);
@@ -416,6 +416,11 @@ impl Binder<'_> {
     fn in_list(&mut self, left: &Expr, list: &[Expr], negated: bool) -> Result<Scalar, Error> {
         let byte = self.operator_byte(left);
         let argument = self.expression(left)?;
+        if let [only] = list
+            && let Some(list) = self.list_at(only)
+        {
+            return self.in_long_list(argument, &list, negated);
+        }
         let items = list.iter().map(|item| self.expression(item)).collect::<Result<Vec<_>, _>>()?;
         if matches!(argument.node, Node::Row(_)) {
             return self.row_in_list(argument, items, negated, byte);
@@ -619,6 +624,11 @@ impl Binder<'_> {
     }
 
     fn array(&mut self, elements: &[Expr]) -> Result<Scalar, Error> {
+        if let [only] = elements
+            && let Some(list) = self.list_at(only)
+        {
+            return self.array_of_list(&list);
+        }
         let items = elements.iter().map(|element| self.expression(element)).collect::<Result<Vec<_>, _>>()?;
         let type_ = {
             let all: Vec<&Scalar> = items.iter().collect();

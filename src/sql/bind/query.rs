@@ -143,6 +143,12 @@ impl Binder<'_> {
     }
 
     fn values(&mut self, values: &ast::Values) -> Result<(Body, Vec<OutputColumn>), Error> {
+        if let [row] = values.rows.as_slice()
+            && let [only] = row.content.as_slice()
+            && let Some(list) = self.list_at(only)
+        {
+            return self.list_values(&list);
+        }
         let mut rows = Vec::with_capacity(values.rows.len());
         for row in &values.rows {
             let bound = row.iter().map(|item| self.expression(item)).collect::<Result<Vec<_>, _>>()?;

@@ -6,6 +6,7 @@
 
 mod cursor;
 mod dialect;
+mod lists;
 mod utility;
 
 use sqlparser::ast;
@@ -13,6 +14,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token as AstToken, TokenWithSpan};
 
 pub use cursor::Cursor;
+pub use lists::{Element, MARK, PlainList};
 pub use utility::{CopySource, CopyStatement, CopyValue, Explain, Utility};
 
 use super::define::{self, Definition};
@@ -31,8 +33,8 @@ const CHAIN_TOKENS_MAX: usize = 6_000;
 pub enum Statement {
     /// Nothing but white space and comments.
     Empty,
-    /// Queries and data changes.
-    Sql(Box<ast::Statement>),
+    /// Queries and data changes; long lists of plain values are kept beside the tree.
+    Sql(Box<ast::Statement>, Vec<PlainList>),
     /// Statements with a parser of their own.
     Utility(Utility),
     /// Changes of a catalog, and maintenance.
@@ -54,7 +56,18 @@ pub fn parse(text: &str) -> Result<Statement, Error> {
     {
         return Ok(Statement::Utility(utility));
     }
-    Ok(Statement::Sql(Box::new(sql(text, &tokens)?)))
+    // An error is that of the whole text, lists and all.
+    if let Some((reduced, lists)) = lists::reduce(text, &tokens)
+        && let Ok(tree) = sql(text, &reduced)
+    {
+        return Ok(Statement::Sql(Box::new(tree), lists));
+    }
+    Ok(Statement::Sql(Box::new(sql(text, &tokens)?), Vec::new()))
+}
+
+/// Parses a query or data change with every element of its lists in the tree.
+pub fn whole(text: &str) -> Result<ast::Statement, Error> {
+    sql(text, &tokens(text)?)
 }
 
 /// Parses a query or data change, or an error at the token that is wrong.
@@ -166,6 +179,7 @@ fn translate(text: &str, token: Token) -> Result<TokenWithSpan, Error> {
         Kind::BitString => AstToken::SingleQuotedByteStringLiteral(source.to_owned()),
         Kind::HexString => AstToken::HexStringLiteral(source.to_owned()),
         Kind::Parameter => AstToken::Placeholder(source.to_owned()),
+        Kind::List => AstToken::Placeholder(MARK.to_owned()),
         Kind::Operator => operator(source),
         Kind::Punctuation => match source {
             "(" => AstToken::LParen,
