@@ -5,13 +5,15 @@
 
 mod change;
 
+use std::collections::HashMap;
+
 use super::functions::{Emit, guards};
 use super::ir::*;
 use super::plan::Bind;
 use super::types::{Type, Value};
 
 /// A literal that the SQL takes as a bind: which one, and the type that the plan wants it in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lifted {
     /// Its number among the statement's literals.
     pub index: usize,
@@ -30,6 +32,8 @@ pub struct Emitter {
     pub binds: Vec<Bind>,
     /// What `Bind::Literal` numbers.
     pub lifted: Vec<Lifted>,
+    bind_numbers: HashMap<Bind, usize>,
+    lifted_numbers: HashMap<Lifted, usize>,
     /// Functions of ours that the SQL calls.
     pub functions: Vec<&'static str>,
     /// Columns are written with their table's alias.
@@ -70,26 +74,20 @@ impl Emitter {
     }
 
     fn bind(&mut self, bind: Bind) {
-        let number = match self.binds.iter().position(|known| *known == bind) {
-            Some(at) => at + 1,
-            None => {
-                self.binds.push(bind);
-                self.binds.len()
-            }
-        };
+        let number = *self.bind_numbers.entry(bind).or_insert_with_key(|bind| {
+            self.binds.push(bind.clone());
+            self.binds.len()
+        });
         self.sql.push('?');
         self.sql.push_str(&number.to_string());
     }
 
     fn literal(&mut self, index: usize, negated: bool, type_: Type) {
         let wanted = Lifted { index, negated, type_ };
-        let number = match self.lifted.iter().position(|known| *known == wanted) {
-            Some(at) => at,
-            None => {
-                self.lifted.push(wanted);
-                self.lifted.len() - 1
-            }
-        };
+        let number = *self.lifted_numbers.entry(wanted).or_insert_with_key(|wanted| {
+            self.lifted.push(wanted.clone());
+            self.lifted.len() - 1
+        });
         self.bind(Bind::Literal(number));
     }
 

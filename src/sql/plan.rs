@@ -105,7 +105,7 @@ pub enum Access {
 }
 
 /// Where a bound value comes from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Bind {
     /// NULL: in the row of an INSERT only, for it is written into the SQL.
     Null,

@@ -2,6 +2,7 @@
 //!
 //! Owns the cache. Reads the catalog it is handed; runs nothing.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -60,11 +61,18 @@ impl Planner {
     pub fn split(&mut self, text: &str) -> Result<Vec<(Range<usize>, Raw)>, Error> {
         let mut statements = Vec::with_capacity(1);
         let mut lexer = Lexer::new(text);
+        // Of many statements of one shape, the syntax of one is looked at.
+        let mut seen = HashSet::new();
         loop {
             let mut shape = Shape::default();
             let ended = shape.read(&mut lexer, text)?;
             if !shape.key.is_empty() {
-                statements.push((ended.start..ended.end, self.recognise(text, ended.start..ended.end, shape)?));
+                let known = seen.contains(shape.key.as_str());
+                if !known && shape.is_kept() {
+                    seen.insert(shape.key.clone());
+                }
+                let place = ended.start..ended.end;
+                statements.push((place.clone(), self.recognise(text, place, shape, known)?));
             }
             if !ended.more {
                 break;
@@ -77,12 +85,12 @@ impl Planner {
         Ok(statements)
     }
 
-    fn recognise(&self, text: &str, place: Range<usize>, mut shape: Shape) -> Result<Raw, Error> {
+    fn recognise(&self, text: &str, place: Range<usize>, mut shape: Shape, known: bool) -> Result<Raw, Error> {
         for literal in &mut shape.literals {
             literal.token.start -= place.start;
             literal.token.end -= place.start;
         }
-        let parsed = if self.cache.knows(&shape) {
+        let parsed = if known || self.cache.knows(&shape) {
             None
         } else {
             let own = text.get(place.clone()).unwrap_or("");

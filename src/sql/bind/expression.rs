@@ -10,11 +10,15 @@ use crate::sql::functions::{self, Emit};
 use crate::sql::ir::{Node, Scalar};
 use crate::sql::parse;
 use crate::sql::types::{self, Type, Value};
+use crate::work;
 
 /// Where a syntax tree starts, in bytes.
 pub(super) fn start(node: &impl Spanned) -> Option<usize> {
     parse::byte_of(node.span().start)
 }
+
+/// Operators of a chain at the most: as deep as SQLite follows an expression (SQLITE_MAX_EXPR_DEPTH).
+const OPERATIONS_MAX: usize = 1000;
 
 impl Binder<'_> {
     /// An expression of any type; unknown literals stay unknown.
@@ -23,6 +27,7 @@ impl Binder<'_> {
         if self.depth > 400 {
             return Err(parse::too_deep());
         }
+        work::tick()?;
         let bound = self.expression_inner(expression);
         self.depth -= 1;
         bound
@@ -219,15 +224,35 @@ impl Binder<'_> {
         match op {
             BinaryOperator::And => self.connective(left, right, "AND"),
             BinaryOperator::Or => self.connective(left, right, "OR"),
-            _ => {
-                let Some(name) = operator_name(op) else {
-                    return Err(self.error_at(Error::unsupported(format!("operator {op}")), start(left)));
-                };
-                let byte = self.operator_byte(left);
-                let (left, right) = (self.expression(left)?, self.expression(right)?);
-                self.compare_or_operate(&name, left, right, byte)
-            }
+            _ => self.operations(left, op, right),
         }
+    }
+
+    /// A chain of operators, which is as deep on its left as it is long.
+    fn operations(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Scalar, Error> {
+        let mut chain = vec![(left, op, right)];
+        let mut first = left;
+        while let Expr::BinaryOp { left, op, right } = first
+            && !matches!(op, BinaryOperator::And | BinaryOperator::Or)
+        {
+            chain.push((left, op, right));
+            first = left;
+        }
+        // SQLite follows no deeper.
+        if chain.len() > OPERATIONS_MAX {
+            return Err(parse::too_deep());
+        }
+        let mut bound = self.expression(first)?;
+        for (left, op, right) in chain.into_iter().rev() {
+            work::tick()?;
+            let Some(name) = operator_name(op) else {
+                return Err(self.error_at(Error::unsupported(format!("operator {op}")), start(left)));
+            };
+            let byte = self.operator_byte(left);
+            let right = self.expression(right)?;
+            bound = self.compare_or_operate(&name, bound, right, byte)?;
+        }
+        Ok(bound)
     }
 
     /// An operator; over rows, the comparison of their members.

@@ -423,12 +423,10 @@ impl<'a> Binder<'a> {
         scalar
     }
 
-    /// The position of a literal, for errors about its value.
-    fn position_of(&self, scalar: &Scalar) -> Option<usize> {
+    /// The byte where a literal stands, for errors about its value.
+    fn byte_of(&self, scalar: &Scalar) -> Option<usize> {
         let Node::Literal { index, .. } = &scalar.node else { return None };
-        let literals = self.literals.as_ref()?;
-        let start = literals.items.get(*index)?.token.start;
-        Some(lex::position(&self.text, start))
+        Some(self.literals.as_ref()?.items.get(*index)?.token.start)
     }
 
     fn literal_text(&self, index: usize) -> Option<&str> {
