@@ -67,6 +67,7 @@ pub fn describe(
 fn limit(message: &str) -> Option<Error> {
     const LIMITS: &[(&str, Condition, &str)] = &[
         ("Expression tree is too large", Condition::StatementTooComplex, "stack depth limit exceeded"),
+        ("Recursion limit", Condition::StatementTooComplex, "stack depth limit exceeded"),
         ("parser stack overflow", Condition::StatementTooComplex, "stack depth limit exceeded"),
         ("nested too deep", Condition::StatementTooComplex, "stack depth limit exceeded"),
         ("too many levels of trigger recursion", Condition::StatementTooComplex, "stack depth limit exceeded"),
