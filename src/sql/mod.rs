@@ -17,4 +17,5 @@ pub mod literals;
 pub mod parse;
 pub mod plan;
 pub mod planner;
+pub mod regex;
 pub mod types;

@@ -23,13 +23,14 @@ pub struct Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn count(size: usize) {
+/// `size` bytes were given for a request of `asked`.
+fn count(size: usize, asked: usize) {
     // The thread may be at its end, where nobody asks any more.
     let _ = LIVE.try_with(|live| {
         let now = live.get().wrapping_add(size.cast_signed());
         live.set(now);
         if now > LIMIT.get() && EXCEEDED.get() == 0 {
-            EXCEEDED.set(size);
+            EXCEEDED.set(asked);
         }
     });
 }
@@ -46,13 +47,13 @@ fn discount(size: usize) {
 // SAFETY: every call goes to the system's allocator with the arguments that it came with.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(taken(layout.size()));
+        count(taken(layout.size()), layout.size());
         // SAFETY: the caller's promise about the layout is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(taken(layout.size()));
+        count(taken(layout.size()), layout.size());
         // SAFETY: the caller's promise about the layout is passed on.
         unsafe { System.alloc_zeroed(layout) }
     }
@@ -65,7 +66,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         discount(taken(layout.size()));
-        count(taken(size));
+        count(taken(size), size);
         // SAFETY: the pointer came from the system's allocator with this layout.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -102,7 +103,7 @@ pub fn allocate(size: usize) -> *mut c_void {
     }
     // SAFETY: malloc takes any size.
     let pointer = unsafe { libc::malloc(size) };
-    count(usable(pointer));
+    count(usable(pointer), size);
     pointer
 }
 
@@ -132,7 +133,7 @@ pub unsafe fn reallocate(pointer: *mut c_void, size: usize) -> *mut c_void {
     let moved = unsafe { libc::realloc(pointer, size) };
     if !moved.is_null() {
         discount(before);
-        count(usable(moved));
+        count(usable(moved), size);
     }
     moved
 }

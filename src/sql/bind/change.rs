@@ -401,7 +401,7 @@ impl Binder<'_> {
                     }
                 };
                 self.scopes.pop();
-                Some((assignments, filter))
+                Some((assignments, Some(first_change(relation, filter))))
             }
         };
         if !target.is_empty() {
@@ -664,13 +664,26 @@ impl Binder<'_> {
     }
 }
 
+/// The condition of DO UPDATE, after the check that the row has not been changed before.
+fn first_change(relation: &Relation, filter: Option<Scalar>) -> Scalar {
+    let names = ["_rowid_", "rowid", "oid"];
+    let free = |name: &&str| !relation.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    let row = names.into_iter().find(free).unwrap_or("_rowid_");
+    let row = Scalar::new(Node::Sql(row.to_owned()), Type::Int8);
+    let check = Scalar::call(Emit::Call(guards::FIRST_CHANGE), vec![row], Type::Bool);
+    match filter {
+        None => check,
+        Some(filter) => Scalar::new(Node::And(vec![check, filter]), Type::Bool),
+    }
+}
+
 fn target_scope(relation: &Relation, table: usize, alias: Option<&str>) -> Scope {
     let source = Source {
         name: alias.unwrap_or(&relation.name).to_owned(),
         schema: if alias.is_none() { Some(relation.schema.clone()) } else { None },
         columns: from::stored_columns(relation, table),
     };
-    Scope { sources: vec![source], merged: Vec::new() }
+    Scope::of(source)
 }
 
 fn not_null_guard(value: Scalar, relation: &Relation, column: &str) -> Scalar {

@@ -7,13 +7,13 @@ use crate::sql::functions::{self, Emit, casts};
 use crate::sql::ir::{Node, Scalar};
 use crate::sql::types::{self, CastKind, Type, Value};
 
-/// Whether a declared argument takes every type as it is.
-/// Whether text is read as that type by DateStyle, TimeZone or the clock.
+/// Whether text is read as that type by DateStyle, IntervalStyle, TimeZone or the clock.
 fn reads_settings(type_: Type) -> bool {
-    use Type::{Date, DateArray, Timestamp, TimestampArray, Timestamptz, TimestamptzArray};
-    matches!(type_, Date | Timestamp | Timestamptz | DateArray | TimestampArray | TimestamptzArray)
+    use Type::{Date, DateArray, Interval, Time, Timestamp, TimestampArray, Timestamptz, TimestamptzArray};
+    matches!(type_, Date | Time | Interval | Timestamp | Timestamptz | DateArray | TimestampArray | TimestamptzArray)
 }
 
+/// Whether a declared argument takes every type as it is.
 fn is_polymorphic(type_: Type) -> bool {
     matches!(type_, Type::Any | Type::AnyElement | Type::AnyArray)
 }
@@ -301,7 +301,14 @@ impl Binder<'_> {
             let oids: Vec<_> = arguments.iter().map(|argument| argument.type_.oid()).collect();
             arguments.extend(oids.into_iter().map(|oid| Scalar::integer(i64::from(oid))));
         }
-        Ok(Scalar::call(operator.emit, arguments, operator.result))
+        // Which order it is for an array, its type says.
+        let collation =
+            arguments.first().filter(|first| first.type_.is_array()).and_then(|first| first.type_.collation());
+        let emit = match (operator.emit, collation) {
+            (Emit::Infix(symbol), Some(collation)) => Emit::Collated(symbol, collation),
+            (emit, _) => emit,
+        };
+        Ok(Scalar::call(emit, arguments, operator.result))
     }
 
     /// An argument as its declared type; what takes any type takes an unknown literal as text.

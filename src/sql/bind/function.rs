@@ -7,7 +7,7 @@ use super::coerce::choose;
 use super::expression::start;
 use crate::error::{Condition, Error};
 use crate::sql::functions::{self, Emit, Function, FunctionKind};
-use crate::sql::ir::{Aggregate, Body, Frame, FrameBound, Node, Order, OrderKey, OutputColumn, Query, Scalar, Window};
+use crate::sql::ir::{Aggregate, Body, Node, Order, OrderKey, OutputColumn, Query, Scalar};
 use crate::sql::types::{Type, Value};
 
 /// GREATEST and LEAST of so many are a CASE, whose size doubles with each.
@@ -25,6 +25,10 @@ impl Binder<'_> {
             return Err(self.error_at(Error::unsupported("WITHIN GROUP"), byte));
         }
         let name = super::last_name(&call.name);
+        if matches!(name.as_str(), "mode" | "percentile_cont" | "percentile_disc") {
+            let message = format!("WITHIN GROUP is required for ordered-set aggregate {name}");
+            return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
+        }
         let (list, clauses, distinct) = match &call.args {
             FunctionArguments::None => (&[][..], &[][..], false),
             FunctionArguments::Subquery(query) if name == "array" => return self.array_of_query(query),
@@ -41,6 +45,11 @@ impl Binder<'_> {
             return Ok(special);
         }
         let star = matches!(list, [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]);
+        if !plain && functions::by_name(&name).is_empty() && window_function(&name).is_none() {
+            // That there is no such function comes before what is wrong with the call.
+            let arguments = if star { Vec::new() } else { self.arguments(list, byte)? };
+            self.choose_function(&name, &arguments, byte)?;
+        }
         let is_aggregate = functions::by_name(&name).first().is_some_and(|f| f.kind == FunctionKind::Aggregate);
         if is_aggregate || call.over.is_some() {
             return self.aggregate(call, &name, list, clauses, distinct, star);
@@ -49,8 +58,35 @@ impl Binder<'_> {
             let message = format!("DISTINCT, ORDER BY or FILTER specified, but {name} is not an aggregate function");
             return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
         }
-        let arguments = self.arguments(list, byte)?;
+        let arguments =
+            if name == "make_interval" { self.interval_arguments(list, byte)? } else { self.arguments(list, byte)? };
         self.call(&name, arguments, byte)
+    }
+
+    /// make_interval() is the one function here whose arguments have names and may be left out.
+    fn interval_arguments(&mut self, list: &[FunctionArg], byte: Option<usize>) -> Result<Vec<Scalar>, Error> {
+        const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+        let unknown = || Error::new(Condition::UndefinedFunction, "function make_interval does not exist");
+        let mut given: [Option<Scalar>; 7] = Default::default();
+        for (at, argument) in list.iter().enumerate() {
+            let (at, expression) = match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => (Some(at), expression),
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expression), .. } => {
+                    (NAMES.iter().position(|known| *known == name.value), expression)
+                }
+                FunctionArg::ExprNamed {
+                    name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(expression), ..
+                } => (NAMES.iter().position(|known| *known == name.value), expression),
+                _ => (None, &Expr::Value(ast::Value::Null.with_empty_span())),
+            };
+            let place = at.and_then(|at| given.get_mut(at)).ok_or_else(|| self.error_at(unknown(), byte))?;
+            if place.is_some() {
+                return Err(self.error_at(unknown(), byte));
+            }
+            *place = Some(self.expression(expression)?);
+        }
+        let zero = || Scalar::new(Node::Constant(Value::Int(0)), Type::Int4);
+        Ok(given.into_iter().map(|argument| argument.unwrap_or_else(zero)).collect())
     }
 
     fn arguments(&mut self, list: &[FunctionArg], byte: Option<usize>) -> Result<Vec<Scalar>, Error> {
@@ -255,7 +291,12 @@ impl Binder<'_> {
         if aggregate.over.is_none() {
             self.aggregates_seen = true;
         }
-        Ok(Scalar::new(Node::Aggregate(Box::new(aggregate)), type_))
+        // The length that a value of character(n) is padded to is not stored with it.
+        let typmod = match aggregate.arguments.first() {
+            Some(first) if type_ == Type::Bpchar => first.typmod,
+            _ => -1,
+        };
+        Ok(Scalar { node: Node::Aggregate(Box::new(aggregate)), type_, typmod })
     }
 
     fn aggregate_parts(
@@ -283,6 +324,13 @@ impl Binder<'_> {
                     return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
                 }
                 let (arguments, result) = self.settle_arguments(function, arguments, &declared)?;
+                if name == "array_agg"
+                    && let Some(argument) = arguments.first()
+                    && (argument.type_.is_array() || argument.type_.array().is_none())
+                {
+                    let what = format!("array_agg over {}", argument.type_.name());
+                    return Err(self.error_at(Error::unsupported(what), byte));
+                }
                 if arguments.iter().any(|argument| matches!(argument.node, Node::Row(_))) {
                     return Err(self.error_at(Error::unsupported("a row as an aggregate's argument"), byte));
                 }
@@ -312,7 +360,35 @@ impl Binder<'_> {
             Some(ast::WindowType::NamedWindow(window)) => Some(self.named_window(window)?),
             None => None,
         };
-        Ok((Aggregate { emit, distinct, star, arguments, order, filter, over }, type_))
+        let mut aggregate = Aggregate { emit, distinct, star, arguments, order, filter, over };
+        self.gather_once(&mut aggregate, byte)?;
+        Ok((aggregate, type_))
+    }
+
+    /// DISTINCT of an aggregate that keeps what it gathers: it sorts by itself, and leaves out what it has.
+    fn gather_once(&self, aggregate: &mut Aggregate, byte: Option<usize>) -> Result<(), Error> {
+        let Emit::Call(call) = aggregate.emit else { return Ok(()) };
+        let (true, Some(once)) = (aggregate.distinct, functions::aggregates::distinct(call)) else { return Ok(()) };
+        let descending = match aggregate.order.as_slice() {
+            [] => false,
+            [Order { key: OrderKey::Expression(key), descending, nulls_first }]
+                if Some(key) == aggregate.arguments.first() && nulls_first == descending =>
+            {
+                *descending
+            }
+            [Order { key: OrderKey::Expression(key), .. }] if Some(key) == aggregate.arguments.first() => {
+                return Err(self.error_at(Error::unsupported("this order of an aggregate with DISTINCT"), byte));
+            }
+            _ => {
+                let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+                return Err(self.error_at(Error::new(Condition::InvalidColumnReference, message), byte));
+            }
+        };
+        aggregate.emit = Emit::Call(once);
+        aggregate.distinct = false;
+        aggregate.order = Vec::new();
+        aggregate.arguments.push(Scalar::integer(i64::from(descending)));
+        Ok(())
     }
 
     fn window_call(
@@ -355,60 +431,6 @@ impl Binder<'_> {
             Some(ast::OrderBySort::Using(_)) => return Err(self.refused("ORDER BY … USING", &key.expr)),
         };
         Ok((descending, key.options.nulls_first.unwrap_or(descending)))
-    }
-
-    fn window(&mut self, spec: &ast::WindowSpec) -> Result<Window, Error> {
-        let mut window = match &spec.window_name {
-            Some(name) => self.named_window(name)?,
-            None => Window::default(),
-        };
-        for key in &spec.partition_by {
-            let bound = self.expression(key)?;
-            let key = self.known(bound)?;
-            window.partition.push(key);
-        }
-        if !spec.order_by.is_empty() {
-            window.order = self.order_keys(&spec.order_by)?;
-        }
-        if let Some(frame) = &spec.window_frame {
-            let units = match frame.units {
-                ast::WindowFrameUnits::Rows => "ROWS",
-                ast::WindowFrameUnits::Range => "RANGE",
-                ast::WindowFrameUnits::Groups => "GROUPS",
-            };
-            let start = self.frame_bound(&frame.start_bound)?;
-            let end = frame.end_bound.as_ref().map(|bound| self.frame_bound(bound)).transpose()?;
-            window.frame = Some(Frame { units, start, end });
-        }
-        Ok(window)
-    }
-
-    fn named_window(&mut self, name: &ast::Ident) -> Result<Window, Error> {
-        let known = self.windows.iter().rev().find(|(known, _)| *known == name.value).map(|(_, window)| window.clone());
-        known.ok_or_else(|| {
-            let message = format!("window \"{}\" does not exist", name.value);
-            self.error_at(Error::new(Condition::UndefinedObject, message), crate::sql::parse::byte_of(name.span.start))
-        })
-    }
-
-    /// WINDOW name AS (…): known to the rest of the SELECT.
-    pub(super) fn define_window(&mut self, name: &str, spec: &ast::WindowSpec) -> Result<(), Error> {
-        let window = self.window(spec)?;
-        self.windows.push((name.to_owned(), window));
-        Ok(())
-    }
-
-    fn frame_bound(&mut self, bound: &ast::WindowFrameBound) -> Result<FrameBound, Error> {
-        let mut offset = |offset: &Option<Box<Expr>>| -> Result<Option<Scalar>, Error> {
-            let Some(offset) = offset else { return Ok(None) };
-            let bound = self.expression(offset)?;
-            self.coerce(bound, Type::Int8).map(Some)
-        };
-        Ok(match bound {
-            ast::WindowFrameBound::CurrentRow => FrameBound::CurrentRow,
-            ast::WindowFrameBound::Preceding(distance) => FrameBound::Preceding(offset(distance)?),
-            ast::WindowFrameBound::Following(distance) => FrameBound::Following(offset(distance)?),
-        })
     }
 
     pub(super) fn check_aggregate_allowed(&self, byte: Option<usize>) -> Result<(), Error> {
@@ -480,6 +502,9 @@ fn written(name: &str, types: &[Type]) -> String {
 }
 
 fn no_function(name: &str, types: &[Type]) -> Error {
+    if functions::by_name(name).is_empty() && functions::known::is_known(name) {
+        return Error::unsupported(format!("function {}", written(name, types)));
+    }
     Error::new(Condition::UndefinedFunction, format!("function {} does not exist", written(name, types)))
         .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
 }

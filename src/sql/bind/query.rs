@@ -43,11 +43,12 @@ impl Binder<'_> {
             return Err(self.refused("this clause of a query", query));
         }
         let known = self.ctes.len();
-        let ctes = match &query.with {
+        let mut ctes = match &query.with {
             Some(with) => self.with(with)?,
             None => Vec::new(),
         };
         let mut bound = self.body_with_order(&query.body, query.order_by.as_ref())?;
+        self.keep_results(&mut ctes);
         self.ctes.truncate(known);
         bound.ctes = ctes;
         self.limits(query, &mut bound)?;
@@ -57,7 +58,7 @@ impl Binder<'_> {
             }
             self.locks = true;
         }
-        Ok(bound)
+        Ok(self.defer_volatile(bound))
     }
 
     pub(super) fn with(&mut self, with: &ast::With) -> Result<Vec<Cte>, Error> {
@@ -78,7 +79,7 @@ impl Binder<'_> {
                 self.subquery(&table.query)?
             };
             let columns = renamed(&query.columns, &names);
-            self.ctes.push(CteEntry { name, number, columns });
+            self.ctes.push(CteEntry { name, number, columns, references: 0 });
             ctes.push(Cte { number, recursive: with.recursive, materialized, query });
         }
         Ok(ctes)
@@ -93,7 +94,7 @@ impl Binder<'_> {
         let seed = self.body_with_order(left, None)?;
         self.tables = tables;
         let columns = renamed(&seed.columns, names);
-        self.ctes.push(CteEntry { name: name.to_owned(), number, columns });
+        self.ctes.push(CteEntry { name: name.to_owned(), number, columns, references: 0 });
         let bound = self.subquery(query);
         self.ctes.pop();
         bound
@@ -314,7 +315,7 @@ impl Binder<'_> {
         };
         for ast::NamedWindowDefinition(name, definition) in &select.named_window {
             match definition {
-                ast::NamedWindowExpr::WindowSpec(spec) => self.define_window(&name.value, spec)?,
+                ast::NamedWindowExpr::WindowSpec(spec) => self.define_window(name, spec, windows)?,
                 ast::NamedWindowExpr::NamedWindow(_) => {
                     return Err(Error::unsupported("a window named after a window"));
                 }
@@ -412,11 +413,12 @@ impl Binder<'_> {
                 }
                 SelectItem::Wildcard(options) => {
                     self.plain_wildcard(options, item)?;
-                    let all: Vec<Visible> = self.scopes.last().map(Scope::all_columns).unwrap_or_default();
+                    let all: Vec<Visible> = self.scopes.last().map(|scope| scope.columns.clone()).unwrap_or_default();
                     if self.scopes.last().is_none_or(|scope| scope.sources.is_empty()) {
                         let message = "SELECT * with no tables specified is not valid";
                         return Err(self.error_at(Error::new(Condition::SyntaxError, message), start(item)));
                     }
+                    all.iter().for_each(|column| self.note(&column.scalar));
                     all.into_iter().for_each(|column| push(column.scalar, column.name));
                 }
                 SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
@@ -433,6 +435,7 @@ impl Binder<'_> {
                         let message = format!("missing FROM-clause entry for table \"{table}\"");
                         return Err(self.error_at(Error::new(Condition::UndefinedTable, message), start(item)));
                     };
+                    own.iter().for_each(|column| self.note(&column.scalar));
                     own.into_iter().for_each(|column| push(column.scalar, column.name));
                 }
                 other => return Err(self.refused("this item of a select list", other)),
@@ -786,7 +789,7 @@ pub(super) fn column_name(expression: &Expr) -> String {
                 _ => "case".to_owned(),
             };
         }
-        Expr::Exists { .. } => "exists",
+        Expr::Exists { negated: false, .. } => "exists",
         Expr::Array(_) => "array",
         Expr::Extract { .. } => "extract",
         Expr::Position { .. } => "position",
@@ -795,6 +798,7 @@ pub(super) fn column_name(expression: &Expr) -> String {
         Expr::Ceil { .. } => "ceil",
         Expr::Floor { .. } => "floor",
         Expr::Interval(_) => "interval",
+        Expr::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => "overlaps",
         Expr::AtTimeZone { .. } => "timezone",
         Expr::Trim { trim_where: Some(ast::TrimWhereField::Leading), .. } => "ltrim",
         Expr::Trim { trim_where: Some(ast::TrimWhereField::Trailing), .. } => "rtrim",

@@ -8,6 +8,7 @@ mod cursor;
 mod depth;
 mod dialect;
 mod lists;
+mod rewrite;
 mod utility;
 
 use sqlparser::ast;
@@ -118,6 +119,7 @@ fn with_parser<T>(
         work::tick()?;
         translated.push(translate(text, *token)?);
     }
+    let translated = rewrite::rewrite(text, translated)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(translated);
     let parsed = parse(&mut parser);
     if let Some(stopped) = dialect.take_stopped() {
@@ -142,6 +144,9 @@ fn near(text: &str, tokens: &[Token], byte: Option<usize>) -> Error {
     match token {
         Some(token) => {
             let found = token.text(text);
+            if token.kind == Kind::Word && found.eq_ignore_ascii_case("exclude") {
+                return Error::unsupported("EXCLUDE in a window's frame").position(lex::position(text, token.start));
+            }
             lex::syntax_error(text, token.start, format!("syntax error at or near \"{found}\""))
         }
         None => lex::syntax_error(text, text.len(), "syntax error at end of input"),

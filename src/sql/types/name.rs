@@ -1,6 +1,7 @@
 //! Type names: aliases that SQL accepts, names as `format_type` shows them, and type modifiers.
 
 use super::Type;
+use super::interval::{FULL_RANGE, range_name};
 use crate::error::{Condition, Error};
 
 /// The type that a name stands for: SQL's spelling ("double precision", "timestamp with time zone") or the
@@ -48,8 +49,10 @@ pub fn format_type(type_: Type, typmod: i32) -> String {
             type_.name().replacen(" without", &format!("({typmod}) without"), 1)
         }
         Type::Timestamptz if typmod >= 0 => format!("timestamp({typmod}) with time zone"),
-        Type::Interval if (0..=6).contains(&(typmod & 0xffff)) && typmod >= 0 => {
-            format!("interval({})", typmod & 0xffff)
+        Type::Interval if typmod >= 0 => {
+            let (range, precision) = (typmod >> 16 & FULL_RANGE, typmod & 0xffff);
+            let precision = if precision <= 6 { format!("({precision})") } else { String::new() };
+            format!("interval{}{precision}", range_name(range))
         }
         _ => type_.name().to_owned(),
     }
