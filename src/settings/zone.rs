@@ -67,7 +67,7 @@ fn fixed(east_s: i64) -> Option<TimeZone> {
     Offset::from_seconds(i32::try_from(east_s).ok()?).ok().map(TimeZone::fixed)
 }
 
-/// "STDoffset[DST[offset][,rule]]".
+/// `STDoffset[DST[offset][,rule]]`.
 fn posix(text: &str) -> Option<TimeZone> {
     let (standard, rest) = abbreviation(text)?;
     let (west, rest) = offset(rest)?;
@@ -109,7 +109,7 @@ fn abbreviation(text: &str) -> Option<(&str, &str)> {
     Some(text.split_at(end))
 }
 
-/// "[+-]hours[:minutes[:seconds]]" in seconds.
+/// `[+-]hours[:minutes[:seconds]]` in seconds.
 fn offset(text: &str) -> Option<(i64, &str)> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

@@ -100,7 +100,10 @@ impl Binder<'_> {
                 self.call("timezone", vec![zone, time], start(&**timestamp))
             }
             Expr::Extract { field, expr, .. } => {
-                let field = Scalar::new(Node::Constant(Value::Text(field.to_string().to_lowercase())), Type::Text);
+                let field = Scalar::new(
+                    Node::Constant(Value::Text(field.to_string().trim_matches(['\'', '"']).to_lowercase())),
+                    Type::Text,
+                );
                 let value = self.expression(expr)?;
                 self.call("extract", vec![field, value], start(&**expr))
             }

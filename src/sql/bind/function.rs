@@ -104,7 +104,9 @@ impl Binder<'_> {
     pub(super) fn named_value(&mut self, name: &str) -> Result<Option<Scalar>, Error> {
         match name {
             "current_user" | "session_user" | "user" | "current_role" | "current_catalog" | "current_schema"
-            | "current_date" | "current_timestamp" | "localtimestamp" => self.special_form(name, &[], None),
+            | "current_date" | "current_timestamp" | "localtimestamp" | "localtime" => {
+                self.special_form(name, &[], None)
+            }
             _ => Ok(None),
         }
     }
@@ -115,18 +117,20 @@ impl Binder<'_> {
             ("row", 1..) => Scalar::new(Node::Row(self.arguments(list, byte)?), Type::Record),
             ("now" | "transaction_timestamp" | "current_timestamp", 0) => now(),
             ("statement_timestamp", 0) => Scalar::new(Node::Timestamp { statement: true }, Type::Timestamptz),
-            ("current_timestamp", 1) => {
-                // A precision of six or more changes nothing; less is refused rather than ignored.
-                return match list {
-                    [FunctionArg::Unnamed(FunctionArgExpr::Expr(precision))] if precision.to_string() == "6" => {
-                        Ok(Some(now()))
-                    }
-                    _ => Err(self.error_at(Error::unsupported("CURRENT_TIMESTAMP with a precision"), byte)),
+            ("current_timestamp" | "localtimestamp" | "localtime", 1) => {
+                let [FunctionArg::Unnamed(FunctionArgExpr::Expr(precision))] = list else { return Ok(None) };
+                let Ok(digits) = precision.to_string().parse::<i32>() else { return Ok(None) };
+                let type_ = match name {
+                    "current_timestamp" => Type::Timestamptz,
+                    "localtimestamp" => Type::Timestamp,
+                    _ => Type::Time,
                 };
+                self.cast(now(), type_, digits.clamp(0, 6), byte)?
             }
             ("localtimestamp", 0) => self.cast(now(), Type::Timestamp, -1, byte)?,
+            ("localtime", 0) => self.cast(now(), Type::Time, -1, byte)?,
             ("current_date", 0) => self.cast(now(), Type::Date, -1, byte)?,
-            ("current_time" | "localtime", _) => {
+            ("current_time", _) => {
                 return Err(self.error_at(Error::unsupported(name.to_uppercase()), byte));
             }
             ("user" | "current_role", 0) => self.call("current_user", Vec::new(), byte)?,

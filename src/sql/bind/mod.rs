@@ -342,7 +342,6 @@ fn type_of(data_type: &ast::DataType) -> Result<Option<(Type, i32)>, Error> {
             (format!("{before}{after}"), modifiers)
         }
     };
-    // "char" in quotation marks is a type of its own.
     let name = name.trim();
     if let Some(fields) = name.strip_prefix("interval ") {
         let mut words = fields.split_whitespace().filter(|word| *word != "to");
@@ -350,6 +349,7 @@ fn type_of(data_type: &ast::DataType) -> Result<Option<(Type, i32)>, Error> {
         let precision = modifiers.first().map_or(0xffff, |precision| (*precision).clamp(0, 6) as i32);
         return Ok(range.map(|range| (Type::Interval, range << 16 | precision)));
     }
+    // "char" in quotation marks is a type of its own.
     let type_ = types::parse_name(name).or_else(|| types::parse_name(name.trim_matches('"')));
     let Some(type_) = type_ else { return Ok(None) };
     let bare = name == "bpchar" || type_.is_array();
@@ -522,12 +522,8 @@ impl<'a> Binder<'a> {
 
     /// A type as the text names it.
     fn type_of(&self, data_type: &ast::DataType) -> Result<(Type, i32), Error> {
-        type_of(data_type).and_then(|found| {
-            found.ok_or_else(|| {
-                let name = data_type.to_string().to_lowercase();
-                Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist"))
-            })
-        })
+        type_of(data_type)
+            .and_then(|found| found.ok_or_else(|| types::missing_type(&data_type.to_string().to_lowercase())))
     }
 
     /// A view's query, bound as if it stood there.

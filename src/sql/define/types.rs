@@ -5,8 +5,8 @@ use sqlparser::tokenizer::Token;
 use super::Generated;
 use super::cursor::Cursor;
 use crate::error::{Condition, Error};
-use crate::sql::types::Type;
 use crate::sql::types::interval::{FULL_RANGE, range_of};
+use crate::sql::types::{Type, missing_type};
 
 /// A column's type as written.
 pub(super) struct WrittenType {
@@ -80,8 +80,7 @@ pub(super) fn written_type(cursor: &mut Cursor<'_>) -> Result<WrittenType, Error
 
 /// Reads modifiers and array brackets after a type's name.
 fn sized(cursor: &mut Cursor<'_>, name: &str, position: usize, standard_char: bool) -> Result<WrittenType, Error> {
-    let missing =
-        || Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist")).position(position);
+    let missing = || missing_type(name).position(position);
     let mut type_ = type_by_name(name).ok_or_else(missing)?;
     let range = if type_ == Type::Interval { interval_fields(cursor)? } else { None };
     let modifiers = if cursor.peek_open() {

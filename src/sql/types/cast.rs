@@ -199,7 +199,7 @@ fn checked(value: i64) -> Result<i64, Error> {
 
 fn from_date(value: i64, from: Type, to: Type, context: &TextContext) -> Result<Value, Error> {
     let zone = &context.time_zone;
-    if to == Type::Time && from != Type::Time && (value == i64::MAX || value == i64::MIN) {
+    if to == Type::Time && matches!(value, i64::MAX | i64::MIN) {
         return Ok(Value::Null);
     }
     Ok(Value::Int(match (from, to) {

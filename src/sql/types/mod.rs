@@ -28,7 +28,7 @@ pub use convert::{input, invalid_utf8, output, receive, send, send_with_typmod};
 pub use datum::{Datum, Value};
 pub use float::{from_datum as float_from_datum, to_value as float_to_value};
 pub use integer::{range as integer_range, write_int};
-pub use name::{format_type, parse_name, typmod_from_modifiers};
+pub use name::{format_type, missing_type, parse_name, typmod_from_modifiers};
 
 /// The order of two values of a type, neither of which is NULL, in their stored form.
 pub fn compare(type_: Type, a: &Value, b: &Value) -> std::cmp::Ordering {

@@ -32,6 +32,53 @@ pub fn parse_name(name: &str) -> Option<Type> {
     })
 }
 
+/// The error for a type that there is not: by name (0A000) if PostgreSQL has it, else 42704.
+pub fn missing_type(name: &str) -> Error {
+    const MISSING: &[&str] = &[
+        "bit",
+        "bit varying",
+        "box",
+        "cid",
+        "cidr",
+        "circle",
+        "daterange",
+        "int4range",
+        "int8range",
+        "jsonpath",
+        "line",
+        "lseg",
+        "macaddr",
+        "macaddr8",
+        "money",
+        "numrange",
+        "path",
+        "pg_lsn",
+        "point",
+        "polygon",
+        "refcursor",
+        "regcollation",
+        "regconfig",
+        "regdictionary",
+        "regoper",
+        "regoperator",
+        "regprocedure",
+        "tid",
+        "time with time zone",
+        "timetz",
+        "tsquery",
+        "tsrange",
+        "tstzrange",
+        "tsvector",
+        "varbit",
+        "xid8",
+        "xml",
+    ];
+    if MISSING.contains(&name.strip_suffix("[]").unwrap_or(name)) {
+        return Error::unsupported(format!("type {name}"));
+    }
+    Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist"))
+}
+
 /// The name with its modifier, as `format_type(oid, typmod)` shows it. A typmod of -1 shows none.
 pub fn format_type(type_: Type, typmod: i32) -> String {
     if let Some(element) = type_.element().filter(|_| type_.is_array()) {

@@ -540,7 +540,7 @@ fn settle(mut fields: Fields, text: &str) -> Result<Read, Error> {
             let length = days_from_civil(bounded + 1, 1, 1) - first;
             // A day beyond the year's end is left for the check below.
             let (found_month, found_day) =
-                if (1..=length).contains(&fields.day_of_year) { (found.1, found.2) } else { (13, 1) };
+                if (1..=length).contains(&fields.day_of_year) { (found.1, found.2) } else { (13, 99) };
             month = if month <= 1 { found_month } else { month };
             day = if day <= 1 { found_day } else { day };
         }

@@ -81,11 +81,7 @@ impl Reader<'_> {
                 self.skip();
             }
             // With FM, separators are not looked for.
-            "," | "G" if !self.layout.fill => {
-                if self.next() == Some(',') {
-                    self.skip();
-                }
-            }
+            "," | "G" if !self.layout.fill && self.next() == Some(',') => self.skip(),
             "L" => self.skip_other(1),
             "TH" if !self.layout.decimal && self.sign != '-' => self.skip_other(2),
             "MI" => self.mark(&['-']),

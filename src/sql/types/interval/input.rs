@@ -283,7 +283,7 @@ fn quantity(text: &str, unit: Unit) -> Result<(i64, f64, Unit), Refusal> {
     Ok((whole, if negative { -fraction } else { fraction }, unit))
 }
 
-/// "hours:minutes[:seconds]", or "minutes:seconds" where the fields or a fraction say so.
+/// `hours:minutes[:seconds]`, or `minutes:seconds` where the fields or a fraction say so.
 fn time(text: &str, range: i32) -> Result<i64, Refusal> {
     let number = |text: &str| -> Result<i64, Refusal> {
         if text.is_empty() { Ok(0) } else { text.parse().map_err(|_| Refusal::FieldRange) }
