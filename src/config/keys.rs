@@ -247,6 +247,8 @@ section! {
         page_cache: ByteSize = ByteSize::from_bytes(8 << 20),
         /// How much of a database file is mapped; 0 reads it through the page cache only.
         mmap: ByteSize = ByteSize::default(),
+        /// Memory that one session may take for its statements, prepared statements and cursors; beyond it, 53200.
+        session_memory: ByteSize = ByteSize::from_bytes(256 << 20),
         /// Time between checkpoints.
         checkpoint_interval: Span = Span::from_secs(60),
         /// A WAL of this size asks for a checkpoint.

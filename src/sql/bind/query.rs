@@ -2,7 +2,6 @@
 
 use sqlparser::ast::{self, Expr, SelectItem, SetExpr};
 
-use super::coerce::at;
 use super::expression::start;
 use super::scope::{Scope, Visible};
 use super::{Binder, walk};
@@ -11,6 +10,10 @@ use crate::sql::functions::{Emit, guards};
 use crate::sql::ir::{Aggregate, Body, From, Node, Order, OrderKey, OutputColumn, Query, Scalar, Select, SetOperator};
 use crate::sql::parse;
 use crate::sql::types::{self, Type, Value};
+use crate::work;
+
+/// Expressions of a select list at the most (PostgreSQL's MaxTupleAttributeNumber).
+const OUTPUTS_MAX: usize = 1664;
 
 impl Binder<'_> {
     /// A query inside another: it sees the scopes around it, and its aggregates are its own.
@@ -86,9 +89,7 @@ impl Binder<'_> {
                 Ok((if simple { query.body } else { Body::Nested(Box::new(query)) }, columns))
             }
             SetExpr::Values(values) => self.values(values),
-            SetExpr::SetOperation { op, set_quantifier, left, right } => {
-                self.set_operation(*op, *set_quantifier, left, right)
-            }
+            SetExpr::SetOperation { .. } => self.set_operations(body),
             SetExpr::Table(table) => {
                 let names = [table.schema_name.as_ref(), table.table_name.as_ref()];
                 let text: Vec<String> =
@@ -103,6 +104,12 @@ impl Binder<'_> {
     }
 
     fn values(&mut self, values: &ast::Values) -> Result<(Body, Vec<OutputColumn>), Error> {
+        if let [row] = values.rows.as_slice()
+            && let [only] = row.content.as_slice()
+            && let Some(list) = self.list_at(only)
+        {
+            return self.list_values(&list);
+        }
         let mut rows = Vec::with_capacity(values.rows.len());
         for row in &values.rows {
             let bound = row.iter().map(|item| self.expression(item)).collect::<Result<Vec<_>, _>>()?;
@@ -135,11 +142,27 @@ impl Binder<'_> {
         Ok((Body::Values(rows), columns))
     }
 
+    /// A chain of set operations, which is as deep on its left as it is long.
+    fn set_operations(&mut self, body: &SetExpr) -> Result<(Body, Vec<OutputColumn>), Error> {
+        let mut chain = Vec::new();
+        let mut first = body;
+        while let SetExpr::SetOperation { op, set_quantifier, left, right } = first {
+            chain.push((*op, *set_quantifier, &**left, &**right));
+            first = left;
+        }
+        let mut bound = self.body_keeping_unknowns(first)?;
+        for (op, quantifier, left, right) in chain.into_iter().rev() {
+            work::tick()?;
+            bound = self.set_operation(op, quantifier, (left, bound), right)?;
+        }
+        Ok(bound)
+    }
+
     fn set_operation(
         &mut self,
         op: ast::SetOperator,
         quantifier: ast::SetQuantifier,
-        left: &SetExpr,
+        (left, (mut left_body, left_columns)): (&SetExpr, (Body, Vec<OutputColumn>)),
         right: &SetExpr,
     ) -> Result<(Body, Vec<OutputColumn>), Error> {
         let (operator, word) = match op {
@@ -160,7 +183,6 @@ impl Binder<'_> {
         if self.depth > 400 {
             return Err(parse::too_deep());
         }
-        let (mut left_body, left_columns) = self.body_keeping_unknowns(left)?;
         let (mut right_body, right_columns) = self.body_keeping_unknowns(right)?;
         self.depth -= 4;
         if left_columns.len() != right_columns.len() {
@@ -329,6 +351,10 @@ impl Binder<'_> {
         items: &[SelectItem],
         keep_unknowns: bool,
     ) -> Result<(Vec<Scalar>, Vec<OutputColumn>), Error> {
+        if items.len() > OUTPUTS_MAX {
+            let message = format!("target lists can have at most {OUTPUTS_MAX} entries");
+            return Err(Error::new(Condition::TooManyColumns, message));
+        }
         let (mut outputs, mut columns) = (Vec::new(), Vec::new());
         let mut push = |scalar: Scalar, name: String| {
             let (origin, not_null) = match &scalar.node {
@@ -597,8 +623,7 @@ impl Binder<'_> {
             let message = format!("argument of {clause} must be type bigint, not type {}", bound.type_.name());
             return Err(self.error_at(Error::new(Condition::DatatypeMismatch, message), start(count)));
         }
-        let position = self.position_of(&bound);
-        let bound = self.coerce(bound, Type::Int8).map_err(|error| at(error, position))?;
+        let bound = self.coerce(bound, Type::Int8)?;
         if matches!(&bound.node, Node::Literal { negated: false, .. }) {
             return Ok(bound);
         }
