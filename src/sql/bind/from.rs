@@ -368,7 +368,9 @@ impl Binder<'_> {
             _ => alias.map_or(function, |alias| alias.name.value.as_str()),
         };
         let column = |name: &str| Node::Column { table, name: name.to_owned(), not_null: false, origin: None };
-        let value = Scalar { node: column("value"), type_, typmod: -1 };
+        // The rows of regexp_matches are arrays themselves, which the array holds as text.
+        let row_type = if function == "regexp_matches" { Type::TextArray } else { type_ };
+        let value = Scalar { node: column("value"), type_: row_type, typmod: -1 };
         let mut columns = vec![Visible { name: label.to_owned(), scalar: value }];
         if ordinality {
             let key = Scalar::new(column("key"), Type::Int8);
