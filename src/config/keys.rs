@@ -160,8 +160,11 @@ section! {
         /// Workers that clients on their way to a session may hold before those who take longest are ended in favour of
         /// newcomers; not set: half of `pool.max_sessions`; 0 is no limit.
         max_unauthenticated: Option<u32> = None,
-        /// The same, from one address.
+        /// The same, from one address, as a ceiling above which they are refused; 0 is none.
         max_unauthenticated_per_address: u32 = 0,
+        /// How long a client waits to be told that its authentication failed; twice as long for each further failure from
+        /// its address within a minute, up to 16 times. 0 is not at all, as for clients on this machine.
+        failure_delay: Span = Span::from_millis(250),
     }
 }
 

@@ -8,7 +8,6 @@ mod coerce;
 mod expression;
 mod from;
 mod function;
-mod join;
 mod quantified;
 mod query;
 mod scope;
@@ -45,6 +44,7 @@ fn unguarded(value: &Scalar) -> &Scalar {
 mod tests;
 mod walk;
 mod window;
+mod with;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -12,6 +12,9 @@ fn malformed(text: &str) -> Error {
 /// The elements of an array's text form, still as text; `None` stands for NULL.
 pub fn elements(text: &str) -> Result<Vec<Option<String>>, Error> {
     let invalid = || malformed(text);
+    if text.trim_start().starts_with('[') {
+        return Err(Error::unsupported("an array with bounds of its own"));
+    }
     let body = text.trim().strip_prefix('{').and_then(|body| body.strip_suffix('}')).ok_or_else(invalid)?;
     let mut found = Vec::new();
     if body.trim().is_empty() {
