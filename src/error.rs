@@ -49,6 +49,7 @@ conditions! {
     InvalidRowCountInResultOffsetClause = "2201X",
     CharacterNotInRepertoire = "22021",
     InvalidParameterValue = "22023",
+    InvalidUseOfEscapeCharacter = "2200C",
     InvalidRegularExpression = "2201B",
     InvalidEscapeSequence = "22025",
     InvalidTextRepresentation = "22P02",

@@ -306,6 +306,7 @@ fn nobody_gets_in_with_damaged_responses() {
             mock_secret: &[1; 32],
             now_us: 0,
             peer_user: &|| Err("nobody".into()),
+            server_end_point: None,
         };
         let user = random.pick(&["ann", "ghost"]);
         let mut from_server = Vec::new();

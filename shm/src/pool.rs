@@ -94,6 +94,10 @@ pub enum Counter {
     Queued,
     /// Clients whose wait in the queue ended without a worker.
     QueueTimeouts,
+    /// Clients that a worker gave to the doorman, because they had not said enough to be served.
+    Parked,
+    /// Clients on their way to a session that were ended in favour of others.
+    Displaced,
     /// Sessions that got to ReadyForQuery.
     Sessions,
     /// Authentication failures.
@@ -114,7 +118,7 @@ pub enum Counter {
 
 impl Counter {
     /// All counters in the order of their codes.
-    pub const ALL: [Counter; 15] = [
+    pub const ALL: [Counter; 17] = [
         Counter::Forks,
         Counter::ForkFailures,
         Counter::Accepts,
@@ -122,6 +126,8 @@ impl Counter {
         Counter::Refused,
         Counter::Queued,
         Counter::QueueTimeouts,
+        Counter::Parked,
+        Counter::Displaced,
         Counter::Sessions,
         Counter::AuthenticationFailures,
         Counter::AuthenticationTimeouts,
@@ -142,6 +148,8 @@ impl Counter {
             Counter::Refused => "refused",
             Counter::Queued => "queued",
             Counter::QueueTimeouts => "queue_timeouts",
+            Counter::Parked => "parked",
+            Counter::Displaced => "displaced",
             Counter::Sessions => "sessions",
             Counter::AuthenticationFailures => "authentication_failures",
             Counter::AuthenticationTimeouts => "authentication_timeouts",
@@ -173,7 +181,7 @@ pub struct Pool {
     postmaster: AtomicU32,
     session_limit: AtomicU32,
     starts_fail: AtomicU32,
-    unused: AtomicU32,
+    parked: AtomicU32,
     started_us: AtomicU64,
     roles_version: AtomicU64,
     catalog_version: AtomicU64,
@@ -225,6 +233,16 @@ impl Pool {
     /// Clients waiting in the doorman's queue; set by the doorman alone.
     pub fn set_queued(&self, clients: u32) {
         self.queued.store(clients.min(i32::MAX.cast_unsigned()).cast_signed(), SeqCst);
+    }
+
+    /// Clients that wait with the doorman because they have not said enough to be served; set by the doorman alone.
+    pub fn set_parked(&self, clients: u32) {
+        self.parked.store(clients, Relaxed);
+    }
+
+    /// See [`Pool::set_parked`].
+    pub fn parked(&self) -> u32 {
+        self.parked.load(Relaxed)
     }
 
     /// Clients waiting in the doorman's queue.

@@ -54,6 +54,7 @@ impl Segment {
                 report.led_syncs.push(database.index());
             }
         }
+        self.ticket_keys().reap(dead);
         report.cancel_key = self.reap_cancel_key(dead);
         report.torn_activity = slot.activity().repair();
         report.state = self.free_slot(dead);

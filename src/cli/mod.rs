@@ -11,6 +11,7 @@ mod control;
 mod init;
 mod log;
 mod pool;
+mod self_signed;
 mod serve;
 
 #[derive(Debug, Parser)]
@@ -98,6 +99,9 @@ struct InitArguments {
     /// User to give the cluster to, when run by root
     #[arg(long)]
     user: Option<String>,
+    /// Make a self-signed certificate, to try TLS with
+    #[arg(long)]
+    tls_self_signed: bool,
 }
 
 #[derive(Debug, Args)]

@@ -9,9 +9,8 @@ use super::{Child, Postmaster, Server};
 use crate::config::EngineKind;
 use crate::error::{Condition, Error};
 use crate::system::fork::{Side, exit_now, fork};
-use crate::system::listener::Peer;
 use crate::system::{Pid, descriptor, parent, pass, signal};
-use crate::worker::Inheritance;
+use crate::worker::{Accepted, Inheritance};
 use crate::{background, doorman, worker};
 
 /// What the new process does.
@@ -19,7 +18,7 @@ pub(super) enum Body {
     /// Accepts clients.
     Worker,
     /// Serves one client that was accepted already.
-    Session(OwnedFd, Peer),
+    Session(Box<Accepted>),
     /// Takes clients in when no worker can.
     Doorman,
     /// Moves the WAL into the database files.
@@ -74,8 +73,8 @@ impl Postmaster {
             }
             Err(error) => {
                 segment.reap(owner);
-                if let Body::Session(client, _) = &body {
-                    turn_away(client, &error);
+                if let Body::Session(accepted) = &body {
+                    turn_away(&accepted.client, &error);
                 }
                 Err(SpawnError::Fork(error))
             }
@@ -166,8 +165,8 @@ fn enter(server: &Server, owner: Owner, body: Body) -> ! {
             Some(listener) => background::exporter::run(server.context.segment, owner, listener),
             None => exit_now(SETUP_FAILED),
         },
-        Body::Session(client, peer) => {
-            worker::run(&server.context, owner, Inheritance { client: Some((client, peer)), ..Inheritance::default() })
+        Body::Session(client) => {
+            worker::run(&server.context, owner, Inheritance { client: Some(*client), ..Inheritance::default() })
         }
     }
 }
@@ -177,17 +176,22 @@ fn become_child(server: &Server, body: &Body) -> io::Result<()> {
     keep.push(server.lock.descriptor());
     let listeners = server.context.listeners.iter().map(|listener| listener.as_raw_fd());
     match body {
-        Body::Worker => keep.extend(listeners.chain([server.context.queue.1.as_raw_fd()])),
+        Body::Worker => {
+            let (queue, parking) = (&server.context.queue, &server.context.parking);
+            keep.extend(listeners.chain([queue.1.as_raw_fd(), parking.0.as_raw_fd()]));
+        }
         Body::Doorman => {
             let queue = &server.context.queue;
-            keep.extend(listeners.chain([queue.0.as_raw_fd(), queue.1.as_raw_fd()]));
+            let parking = server.context.parking.1.as_raw_fd();
+            keep.extend(listeners.chain([queue.0.as_raw_fd(), queue.1.as_raw_fd(), parking]));
         }
         Body::Checkpointer => {}
         Body::Exporter => keep.extend(server.context.metrics.as_ref().map(AsRawFd::as_raw_fd)),
         Body::Template(orders) => {
-            keep.extend(listeners.chain([server.context.queue.1.as_raw_fd(), orders.as_raw_fd()]));
+            let (queue, parking) = (&server.context.queue, &server.context.parking);
+            keep.extend(listeners.chain([queue.1.as_raw_fd(), parking.0.as_raw_fd(), orders.as_raw_fd()]));
         }
-        Body::Session(client, _) => keep.push(client.as_raw_fd()),
+        Body::Session(accepted) => keep.push(accepted.client.as_raw_fd()),
     }
     descriptor::close_all_except(&keep)?;
     signal::reset_handlers()?;

@@ -328,7 +328,9 @@ impl Emitter {
         if aggregate.star {
             self.push("*");
         }
-        if aggregate.distinct {
+        // SQLite's own min and max go by their argument's collation.
+        let has_order = matches!(aggregate.emit, Emit::Native("min" | "max"));
+        if aggregate.distinct || has_order {
             self.separated(", ", &aggregate.arguments, |emitter, argument| emitter.collated(argument));
         } else {
             self.list(&aggregate.arguments);

@@ -15,4 +15,5 @@ pub mod lex;
 pub mod parse;
 pub mod plan;
 pub mod planner;
+pub mod regex;
 pub mod types;

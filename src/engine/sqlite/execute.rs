@@ -61,7 +61,7 @@ impl Cursor {
         let count = if limit == 0 { u64::MAX } else { limit };
         let rows = self.rows.read(self.next, count, sink)?;
         self.next += rows;
-        Ok(Completion { rows, complete: self.next >= self.rows.len() })
+        Ok(Completion { rows, complete: self.next >= self.rows.len(), skipped: false })
     }
 }
 
@@ -175,7 +175,7 @@ impl Sqlite {
                 let changed = if counts_rows { rows } else { database.store.connection().changes() };
                 database.finish(&session)?;
                 let complete = rest.is_none();
-                Ok((Completion { rows: changed, complete }, rest.map(Cursor::new)))
+                Ok((Completion { rows: changed, complete, skipped: false }, rest.map(Cursor::new)))
             }
             Err(error) => {
                 database.failed();

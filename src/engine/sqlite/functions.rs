@@ -18,7 +18,7 @@ use super::session::Session;
 use crate::error::{Condition, Error};
 use crate::sql::functions::aggregates::{Aggregate, State};
 use crate::sql::functions::{MOVING, Registration, registration};
-use crate::sql::types::{Datum, Value, array, interval, numeric};
+use crate::sql::types::{Datum, Value, array, inet, interval, json, numeric};
 
 thread_local! {
     /// The error of the function that stopped the statement under way.
@@ -113,6 +113,8 @@ impl Registry {
 pub fn register_at_open(connection: &Connection) -> Result<()> {
     connection.create_collation("pg_numeric", numeric::compare)?;
     connection.create_collation("pg_interval", interval::compare)?;
+    connection.create_collation("pg_inet", inet::compare)?;
+    connection.create_collation("pg_jsonb", json::compare)?;
     for (name, _, compare) in array::COLLATIONS {
         connection.create_collation(*name, *compare)?;
     }

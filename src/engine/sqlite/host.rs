@@ -75,6 +75,10 @@ impl Host for Session {
         Session::sleep(self, seconds)
     }
 
+    fn check_interrupts(&self) -> Result<(), Error> {
+        self.check().map_or(Ok(()), Err)
+    }
+
     /// As in PostgreSQL: superusers may signal everybody's session, everybody else their own role's (roles are not
     /// looked up by membership here), and only superusers a superuser's.
     fn signal_backend(&self, pid: i32, terminate: bool) -> Result<bool, Error> {

@@ -7,13 +7,13 @@ use crate::sql::functions::{self, Emit, casts};
 use crate::sql::ir::{Node, Scalar};
 use crate::sql::types::{self, CastKind, Type, Value};
 
-/// Whether a declared argument takes every type as it is.
-/// Whether text is read as that type by DateStyle, TimeZone or the clock.
+/// Whether text is read as that type by DateStyle, IntervalStyle, TimeZone or the clock.
 fn reads_settings(type_: Type) -> bool {
-    use Type::{Date, DateArray, Timestamp, TimestampArray, Timestamptz, TimestamptzArray};
-    matches!(type_, Date | Timestamp | Timestamptz | DateArray | TimestampArray | TimestamptzArray)
+    use Type::{Date, DateArray, Interval, Time, Timestamp, TimestampArray, Timestamptz, TimestamptzArray};
+    matches!(type_, Date | Time | Interval | Timestamp | Timestamptz | DateArray | TimestampArray | TimestamptzArray)
 }
 
+/// Whether a declared argument takes every type as it is.
 fn is_polymorphic(type_: Type) -> bool {
     matches!(type_, Type::Any | Type::AnyElement | Type::AnyArray)
 }

@@ -9,6 +9,7 @@ use crate::sql::cache::Form;
 use crate::sql::functions::{self, Emit};
 use crate::sql::ir::{Node, Scalar};
 use crate::sql::parse;
+use crate::sql::types::interval::{Interval, range_of};
 use crate::sql::types::{self, Type, Value};
 
 /// Where a syntax tree starts, in bytes.
@@ -57,6 +58,12 @@ impl Binder<'_> {
             }
             Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type, format: None } => {
                 let (type_, typmod) = self.type_of(data_type)?;
+                if type_ == Type::Interval
+                    && typmod >= 0
+                    && let Some(literal) = self.interval_literal(expr, typmod)?
+                {
+                    return Ok(literal);
+                }
                 let inner = self.expression(expr)?;
                 self.cast(inner, type_, typmod, start(&**expr))
             }
@@ -88,7 +95,10 @@ impl Binder<'_> {
                 self.call("timezone", vec![zone, time], start(&**timestamp))
             }
             Expr::Extract { field, expr, .. } => {
-                let field = Scalar::new(Node::Constant(Value::Text(field.to_string().to_lowercase())), Type::Text);
+                let field = Scalar::new(
+                    Node::Constant(Value::Text(field.to_string().trim_matches(['\'', '"']).to_lowercase())),
+                    Type::Text,
+                );
                 let value = self.expression(expr)?;
                 self.call("extract", vec![field, value], start(&**expr))
             }
@@ -114,7 +124,9 @@ impl Binder<'_> {
             Expr::GroupingSets(_) => Err(self.refused("GROUPING SETS", expression)),
             Expr::Rollup(_) => Err(self.refused("ROLLUP", expression)),
             Expr::Cube(_) => Err(self.refused("CUBE", expression)),
-            Expr::SimilarTo { .. } => Err(self.refused("SIMILAR TO", expression)),
+            Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+                self.similar(if *negated { "!~" } else { "~" }, expr, pattern, escape_char.as_deref())
+            }
             other => Err(self.refused("this expression", other)),
         }
     }
@@ -219,6 +231,7 @@ impl Binder<'_> {
         match op {
             BinaryOperator::And => self.connective(left, right, "AND"),
             BinaryOperator::Or => self.connective(left, right, "OR"),
+            BinaryOperator::Overlaps => self.overlaps(left, right),
             _ => {
                 let Some(name) = operator_name(op) else {
                     return Err(self.error_at(Error::unsupported(format!("operator {op}")), start(left)));
@@ -228,6 +241,24 @@ impl Binder<'_> {
                 self.compare_or_operate(&name, left, right, byte)
             }
         }
+    }
+
+    fn overlaps(&mut self, left: &Expr, right: &Expr) -> Result<Scalar, Error> {
+        let byte = start(left);
+        let mut arguments = Vec::with_capacity(4);
+        for (side, period) in [("left", left), ("right", right)] {
+            let Expr::Tuple(ends) = period else {
+                return Err(self.error_at(Error::unsupported("OVERLAPS with this operand"), byte));
+            };
+            if ends.len() != 2 {
+                let message = format!("wrong number of parameters on {side} side of OVERLAPS expression");
+                return Err(self.error_at(Error::new(Condition::SyntaxError, message), byte));
+            }
+            for end in ends {
+                arguments.push(self.expression(end)?);
+            }
+        }
+        self.call("overlaps", arguments, byte)
     }
 
     /// An operator; over rows, the comparison of their members.
@@ -377,6 +408,15 @@ impl Binder<'_> {
 
     fn null_test(&mut self, inner: &Expr, negated: bool) -> Result<Scalar, Error> {
         let bound = self.expression(inner)?;
+        if let Node::Row(members) = bound.node {
+            // Each for itself: a row of which some members are NULL is neither.
+            let mut terms = Vec::with_capacity(members.len());
+            for member in members {
+                let argument = Box::new(self.known(member)?);
+                terms.push(Scalar::new(Node::IsNull { argument, negated }, Type::Bool));
+            }
+            return Ok(Scalar::new(Node::And(terms), Type::Bool));
+        }
         let argument = self.known(bound)?;
         Ok(Scalar::new(Node::IsNull { argument: Box::new(argument), negated }, Type::Bool))
     }
@@ -396,6 +436,28 @@ impl Binder<'_> {
     fn distinct(&mut self, left: &Expr, right: &Expr, negated: bool) -> Result<Scalar, Error> {
         let byte = self.operator_byte(left);
         let (left, right) = (self.expression(left)?, self.expression(right)?);
+        self.distinct_scalars(left, right, negated, byte)
+    }
+
+    /// Two rows are distinct where a pair of their members is.
+    fn distinct_scalars(
+        &mut self,
+        left: Scalar,
+        right: Scalar,
+        negated: bool,
+        byte: Option<usize>,
+    ) -> Result<Scalar, Error> {
+        if let (Node::Row(left), Node::Row(right)) = (&left.node, &right.node) {
+            if left.len() != right.len() {
+                let error = Error::new(Condition::SyntaxError, "unequal number of entries in row expressions");
+                return Err(self.error_at(error, byte));
+            }
+            let pairs = left.clone().into_iter().zip(right.clone());
+            let terms = pairs
+                .map(|(left, right)| self.distinct_scalars(left, right, negated, byte))
+                .collect::<Result<_, _>>()?;
+            return Ok(Scalar::new(if negated { Node::And(terms) } else { Node::Or(terms) }, Type::Bool));
+        }
         let (left, right) = self.comparable("=", left, right, byte)?;
         Ok(Scalar::new(Node::IsDistinct { left: Box::new(left), right: Box::new(right), negated }, Type::Bool))
     }
@@ -438,32 +500,48 @@ impl Binder<'_> {
         self.operator(operator, Some(left), right, byte)
     }
 
-    fn interval(&mut self, interval: &ast::Interval) -> Result<Scalar, Error> {
-        if interval.leading_field.is_some() || interval.last_field.is_some() {
-            return self.interval_of_field(interval);
+    fn similar(&mut self, operator: &str, left: &Expr, pattern: &Expr, escape: Option<&Expr>) -> Result<Scalar, Error> {
+        let byte = self.operator_byte(left);
+        let left = self.expression(left)?;
+        let mut arguments = vec![self.expression(pattern)?];
+        if let Some(escape) = escape {
+            arguments.push(self.expression(escape)?);
         }
-        let inner = self.expression(&interval.value)?;
-        self.cast(inner, Type::Interval, -1, start(&*interval.value))
+        let right = self.call("similar_to_escape", arguments, byte)?;
+        self.operator(operator, Some(left), right, byte)
     }
 
-    /// `INTERVAL '2' HOUR`: a bare number is of that field, and what is finer is left out.
-    fn interval_of_field(&mut self, interval: &ast::Interval) -> Result<Scalar, Error> {
-        let field = interval.leading_field.as_ref().map(|field| field.to_string().to_lowercase()).unwrap_or_default();
-        let plain = interval.last_field.is_none()
-            && interval.leading_precision.is_none()
-            && interval.fractional_seconds_precision.is_none();
-        let unit = ["year", "month", "day", "hour", "minute", "second"].into_iter().find(|unit| *unit == field);
-        let Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) = &*interval.value
-        else {
-            return Err(self.refused("INTERVAL with a field", &*interval.value));
+    fn interval(&mut self, interval: &ast::Interval) -> Result<Scalar, Error> {
+        let byte = start(&*interval.value);
+        let Some(first) = &interval.leading_field else {
+            let inner = self.expression(&interval.value)?;
+            return self.cast(inner, Type::Interval, -1, byte);
         };
-        match unit.filter(|_| plain && text.trim().parse::<i64>().is_ok()) {
-            Some(unit) => {
-                let written = Scalar::new(Node::Untyped(format!("{} {unit}", text.trim())), Type::Unknown);
-                self.cast(written, Type::Interval, -1, start(&*interval.value))
-            }
-            None => Err(self.refused("INTERVAL with a field, but for a whole number of it", &*interval.value)),
+        let name = |field: &ast::DateTimeField| field.to_string().to_lowercase();
+        let last = interval.last_field.as_ref().map(name);
+        let Some(range) = range_of(&name(first), last.as_deref()) else {
+            return Err(self.refused("INTERVAL with this field", &*interval.value));
+        };
+        let seconds = name(first) == "second";
+        let precision = if seconds { interval.leading_precision } else { interval.fractional_seconds_precision };
+        let typmod = range << 16 | precision.map_or(0xffff, |precision| precision.min(6) as i32);
+        match self.interval_literal(&interval.value, typmod)? {
+            Some(literal) => Ok(literal),
+            None => Err(self.refused("INTERVAL with a field", &*interval.value)),
         }
+    }
+
+    /// A quoted interval whose modifier says what a bare number in it counts; `None` for anything else.
+    fn interval_literal(&mut self, value: &Expr, typmod: i32) -> Result<Option<Scalar>, Error> {
+        let Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) = value else {
+            return Ok(None);
+        };
+        self.reads_settings = true;
+        let style = self.environment.text_context.interval_style;
+        let interval = Interval::parse_styled(text, style, typmod)
+            .and_then(|interval| interval.apply_typmod(typmod).to_value())
+            .map_err(|error| self.error_at(error, start(value)))?;
+        Ok(Some(Scalar { node: Node::Constant(interval), type_: Type::Interval, typmod }))
     }
 
     fn case(

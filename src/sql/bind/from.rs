@@ -1,14 +1,14 @@
 //! FROM: tables, views, subqueries, functions and joins, and what their columns are called.
 
-use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor};
+use sqlparser::ast::{self, TableFactor};
 
 use super::Binder;
 use super::expression::start;
 use super::scope::{Scope, Source, Visible};
 use crate::error::{Condition, Error};
-use crate::sql::catalog::{Relation, RelationKind};
+use crate::sql::catalog::{Relation, RelationKind, ViewSource};
 use crate::sql::define::partition;
-use crate::sql::functions::{Emit, guards};
+use crate::sql::functions::{Emit, guards, regexp};
 use crate::sql::ir::{Body, From, JoinKind, Node, OutputColumn, Query, Scalar};
 use crate::sql::types::Type;
 
@@ -30,153 +30,7 @@ impl Binder<'_> {
         Ok(whole)
     }
 
-    /// A table and what is joined to it. `None`: nothing is left of it but columns (an inlined subquery).
-    fn joined(&mut self, table: &ast::TableWithJoins, scope: &mut Scope) -> Result<Option<From>, Error> {
-        let first = Place::end_of(scope);
-        let mut left = self.factor(&table.relation, scope)?;
-        for join in &table.joins {
-            if join.global {
-                return Err(self.refused("GLOBAL JOIN", &join.relation));
-            }
-            let (kind, constraint) = match &join.join_operator {
-                JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (JoinKind::Inner, constraint),
-                JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinKind::Left, constraint),
-                JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinKind::Right, constraint),
-                JoinOperator::FullOuter(constraint) => (JoinKind::Full, constraint),
-                JoinOperator::CrossJoin(constraint) => (JoinKind::Inner, constraint),
-                _ => return Err(self.refused("this kind of join", &join.relation)),
-            };
-            let middle = Place::end_of(scope);
-            let right = self.factor(&join.relation, scope)?;
-            if matches!(kind, JoinKind::Right | JoinKind::Full) {
-                outer_side(
-                    &mut scope.sources[first.source..middle.source],
-                    &mut scope.columns[first.column..middle.column],
-                );
-            }
-            if matches!(kind, JoinKind::Left | JoinKind::Full) {
-                outer_side(&mut scope.sources[middle.source..], &mut scope.columns[middle.column..]);
-            }
-            let on = self.join_condition(constraint, kind, scope, first, middle)?;
-            left = match (left, right) {
-                (Some(left), Some(right)) => {
-                    Some(From::Join { kind, left: Box::new(left), right: Box::new(right), on })
-                }
-                (only, None) | (None, only) => {
-                    if kind != JoinKind::Inner || on.is_some() {
-                        return Err(self.refused("a join with this LATERAL subquery", &join.relation));
-                    }
-                    only
-                }
-            };
-        }
-        Ok(left)
-    }
-
-    fn join_condition(
-        &mut self,
-        constraint: &JoinConstraint,
-        kind: JoinKind,
-        scope: &mut Scope,
-        first: Place,
-        middle: Place,
-    ) -> Result<Option<Scalar>, Error> {
-        match constraint {
-            JoinConstraint::None => Ok(None),
-            JoinConstraint::On(condition) => {
-                // ON sees the two sides of its own join only.
-                let visible = Scope {
-                    sources: scope.sources[first.source..].to_vec(),
-                    columns: scope.columns[first.column..].to_vec(),
-                };
-                self.scopes.push(visible);
-                let refused = self.aggregates_refused.replace("aggregate functions are not allowed in JOIN conditions");
-                let bound = self.expression(condition);
-                let bound = bound.and_then(|bound| self.truth(bound, "JOIN/ON", start(condition)));
-                self.aggregates_refused = refused;
-                self.scopes.pop();
-                bound.map(Some)
-            }
-            JoinConstraint::Using(names) => {
-                let names: Vec<String> = names.iter().map(super::last_name).collect();
-                self.merge(&names, kind, scope, first, middle)
-            }
-            JoinConstraint::Natural => {
-                let right = &scope.columns[middle.column..];
-                let both = |column: &&Visible| right.iter().any(|other| other.name == column.name);
-                let mut names: Vec<String> = Vec::new();
-                for column in scope.columns[first.column..middle.column].iter().filter(both) {
-                    if !names.contains(&column.name) {
-                        names.push(column.name.clone());
-                    }
-                }
-                self.merge(&names, kind, scope, first, middle)
-            }
-        }
-    }
-
-    /// USING: equal columns of both sides become one, in front of the others (`transformFromClauseItem`).
-    fn merge(
-        &mut self,
-        names: &[String],
-        kind: JoinKind,
-        scope: &mut Scope,
-        first: Place,
-        middle: Place,
-    ) -> Result<Option<Scalar>, Error> {
-        let mut right_columns = scope.columns.split_off(middle.column);
-        let mut left_columns = scope.columns.split_off(first.column);
-        let mut terms = Vec::new();
-        for (at, name) in names.iter().enumerate() {
-            if names[..at].contains(name) {
-                let message = format!("column name \"{name}\" appears more than once in USING clause");
-                return Err(Error::new(Condition::DuplicateColumn, message));
-            }
-            let left = take_column(&mut left_columns, name, "left")?;
-            let right = take_column(&mut right_columns, name, "right")?;
-            // As PostgreSQL's buildMergedJoinVar: the common type, of the side that is never made null.
-            let type_ = self.common_type("JOIN/USING", &[&left, &right])?;
-            let (as_left, as_right) = (self.coerce(left.clone(), type_)?, self.coerce(right.clone(), type_)?);
-            let merged = match kind {
-                JoinKind::Inner if as_left != left && as_right == right => as_right,
-                JoinKind::Inner | JoinKind::Left => as_left,
-                JoinKind::Right => as_right,
-                JoinKind::Full => Scalar::call(Emit::Native("coalesce"), vec![as_left, as_right], type_),
-            };
-            terms.push(self.operator("=", Some(left), right, None)?);
-            scope.columns.push(Visible { name: name.clone(), scalar: merged });
-        }
-        scope.columns.append(&mut left_columns);
-        scope.columns.append(&mut right_columns);
-        Ok(match terms.len() {
-            0 => None,
-            1 => terms.pop(),
-            _ => Some(Scalar::new(Node::And(terms), Type::Bool)),
-        })
-    }
-
-    /// A join in parentheses. With an alias, nothing of it is seen but its columns, under that name.
-    fn nested(
-        &mut self,
-        join: &ast::TableWithJoins,
-        alias: Option<&ast::TableAlias>,
-        scope: &mut Scope,
-        byte: Option<usize>,
-    ) -> Result<Option<From>, Error> {
-        let mut inner = Scope::default();
-        let from = self.joined(join, &mut inner)?;
-        if let Some(alias) = alias {
-            self.add_source(scope, None, &alias.name.value, Some(alias), inner.columns, byte)?;
-            return Ok(from);
-        }
-        for source in inner.sources {
-            scope.add_source(source).map_err(|error| self.error_at(error, byte))?;
-        }
-        scope.columns.extend(inner.columns);
-        Ok(from)
-    }
-
-    fn factor(&mut self, factor: &TableFactor, scope: &mut Scope) -> Result<Option<From>, Error> {
+    pub(super) fn factor(&mut self, factor: &TableFactor, scope: &mut Scope) -> Result<Option<From>, Error> {
         match factor {
             TableFactor::Table {
                 name,
@@ -202,8 +56,21 @@ impl Binder<'_> {
             TableFactor::Function { lateral: _, name, args, with_ordinality, alias } => {
                 self.table_function(name, args, *with_ordinality, alias.as_ref(), scope).map(Some)
             }
-            TableFactor::NestedJoin { table_with_joins, alias } => {
-                self.nested(table_with_joins, alias.as_ref(), scope, start(factor))
+            TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                let mut inner = Scope::default();
+                let from = self.joined(table_with_joins, &mut inner)?;
+                for source in inner.sources {
+                    scope.add(source).map_err(|error| self.error_at(error, start(factor)))?;
+                }
+                scope.columns.extend(inner.columns);
+                Ok(from)
+            }
+            // The alias hides the tables inside.
+            TableFactor::NestedJoin { table_with_joins, alias: Some(alias) } => {
+                let mut inner = Scope::default();
+                let from = self.joined(table_with_joins, &mut inner)?;
+                self.add_source(scope, None, &alias.name.value, Some(alias), inner.columns, start(factor))?;
+                Ok(from)
             }
             TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality, .. } => {
                 let [array] = array_exprs.as_slice() else {
@@ -247,19 +114,13 @@ impl Binder<'_> {
                     ..column.clone()
                 })
                 .collect();
-            self.add_source(
-                scope,
-                Some(&relation.schema),
-                &relation.name,
-                alias,
-                derived_columns(table, &named),
-                byte,
-            )?;
+            let columns = derived_columns(table, &named);
+            self.add_named(scope, (schema.as_deref(), &relation_name), &relation, alias, columns, byte)?;
             return Ok(From::Derived { table, query: Box::new(bound) });
         }
         let table = self.next_table();
         let columns = stored_columns(&relation, table);
-        self.add_source(scope, Some(&relation.schema), &relation.name, alias, columns, byte)?;
+        self.add_named(scope, (schema.as_deref(), &relation_name), &relation, alias, columns, byte)?;
         let predicate = self.partition_predicate(&relation, table)?;
         Ok(From::Table { table, storage: relation.storage.clone(), predicate })
     }
@@ -299,7 +160,11 @@ impl Binder<'_> {
         name: &str,
         byte: Option<usize>,
     ) -> Result<std::rc::Rc<Relation>, Error> {
-        let Some(relation) = self.environment.catalog.relation(schema, name)? else {
+        let found = match self.seen(schema, name) {
+            Some(source) => self.environment.catalog.relation_by_oid(source.oid)?,
+            None => self.environment.catalog.relation(schema, name)?,
+        };
+        let Some(relation) = found else {
             let shown = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));
             let message = format!("relation \"{shown}\" does not exist");
             return Err(self.error_at(Error::new(Condition::UndefinedTable, message), byte));
@@ -317,9 +182,50 @@ impl Binder<'_> {
                 if !self.relations.contains(&relation.oid) {
                     self.relations.push(relation.oid);
                 }
+                self.note_relation(schema, name, &relation);
             }
         }
         Ok(relation)
+    }
+
+    fn note_relation(&mut self, schema: Option<&str>, name: &str, relation: &Relation) {
+        let known = |source: &ViewSource| source.schema.as_deref() == schema && source.name == name;
+        if self.views == 0 && !self.named.iter().any(known) {
+            self.named.push(ViewSource {
+                schema: schema.map(str::to_owned),
+                name: name.to_owned(),
+                oid: relation.oid,
+                columns: relation.columns.iter().map(|column| column.name.clone()).collect(),
+                used: Vec::new(),
+            });
+        }
+    }
+
+    /// What a name in the view being bound meant when the view was made.
+    fn seen(&self, schema: Option<&str>, name: &str) -> Option<&ViewSource> {
+        self.sources.iter().find(|source| source.schema.as_deref() == schema && source.name == name)
+    }
+
+    /// Adds a table or view: in a view by the names that the view was made with, without columns added since.
+    fn add_named(
+        &mut self,
+        scope: &mut Scope,
+        (schema, name): (Option<&str>, &str),
+        relation: &Relation,
+        alias: Option<&ast::TableAlias>,
+        mut columns: Vec<Visible>,
+        byte: Option<usize>,
+    ) -> Result<(), Error> {
+        let Some(source) = self.seen(schema, name) else {
+            return self.add_source(scope, Some(&relation.schema), &relation.name, alias, columns, byte);
+        };
+        columns.retain_mut(|column| {
+            let Node::Column { origin: Some((_, attribute)), .. } = &column.scalar.node else { return true };
+            let then = usize::try_from(*attribute - 1).ok().and_then(|at| source.columns.get(at));
+            then.inspect(|name| column.name.clone_from(name)).is_some()
+        });
+        let schema = schema.unwrap_or(&relation.schema).to_owned();
+        self.add_source(scope, Some(&schema), name, alias, columns, byte)
     }
 
     fn derived(
@@ -381,13 +287,20 @@ impl Binder<'_> {
         let byte = start(name);
         let function = super::last_name(name);
         if is_set_returning(&function) {
-            let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument))] = arguments else {
-                return Err(self.error_at(Error::unsupported(format!("this form of {function} in FROM")), byte));
-            };
-            let mut array = self.beside(argument, scope)?;
-            if function != "unnest" {
-                array = self.call(&function, vec![array], byte)?;
+            let mut bound = Vec::with_capacity(arguments.len());
+            for argument in arguments {
+                let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument)) = argument else {
+                    return Err(self.error_at(Error::unsupported(format!("this form of {function} in FROM")), byte));
+                };
+                bound.push(self.beside(argument, scope)?);
             }
+            let array = match array_function(&function) {
+                Some(call) => self.call(call, bound, byte)?,
+                None if bound.len() == 1 => bound.remove(0),
+                None => {
+                    return Err(self.error_at(Error::unsupported(format!("this form of {function} in FROM")), byte));
+                }
+            };
             return self.elements(&function, array, ordinality, alias, scope, byte);
         }
         if ordinality {
@@ -455,7 +368,9 @@ impl Binder<'_> {
             _ => alias.map_or(function, |alias| alias.name.value.as_str()),
         };
         let column = |name: &str| Node::Column { table, name: name.to_owned(), not_null: false, origin: None };
-        let value = guards::json_element(Scalar { node: column("value"), type_, typmod: -1 });
+        // The rows of regexp_matches are arrays themselves, which the array holds as text.
+        let row_type = if function == "regexp_matches" { Type::TextArray } else { type_ };
+        let value = guards::json_element(Scalar { node: column("value"), type_: row_type, typmod: -1 });
         let mut columns = vec![Visible { name: label.to_owned(), scalar: value }];
         if ordinality {
             let key = Scalar::new(column("key"), Type::Int8);
@@ -500,13 +415,25 @@ impl Binder<'_> {
             }
         }
         source.columns = columns;
+        scope.columns.extend(source.columns.iter().cloned());
         scope.add(source).map_err(|error| self.error_at(error, byte))
     }
 }
 
-/// Functions of one argument that give an array here and rows in SQL.
+/// Functions that give an array here and rows in SQL.
 pub(super) fn is_set_returning(function: &str) -> bool {
-    matches!(function, "unnest" | "pg_partition_ancestors")
+    function == "unnest" || array_function(function).is_some()
+}
+
+/// The function that gives those rows as an array; `unnest` has it as its argument.
+fn array_function(function: &str) -> Option<&'static str> {
+    Some(match function {
+        "pg_partition_ancestors" => "pg_partition_ancestors",
+        "regexp_matches" => regexp::ALL_MATCHES,
+        "regexp_split_to_table" => "regexp_split_to_array",
+        "string_to_table" => "string_to_array",
+        _ => return None,
+    })
 }
 
 /// `SELECT unnest(…)` alone means `SELECT * FROM unnest(…)`.
@@ -573,42 +500,4 @@ fn derived_columns(table: usize, columns: &[OutputColumn]) -> Vec<Visible> {
             },
         })
         .collect()
-}
-
-/// Where a part of FROM begins in its scope.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    source: usize,
-    column: usize,
-}
-
-impl Place {
-    fn end_of(scope: &Scope) -> Self {
-        Self { source: scope.sources.len(), column: scope.columns.len() }
-    }
-}
-
-/// Columns of the side that an outer join fills with NULLs.
-fn outer_side(sources: &mut [Source], columns: &mut [Visible]) {
-    for column in sources.iter_mut().flat_map(|source| &mut source.columns).chain(columns) {
-        if let Node::Column { not_null, .. } = &mut column.scalar.node {
-            *not_null = false;
-        }
-    }
-}
-
-/// Takes the column of that name out of one side of a join.
-fn take_column(columns: &mut Vec<Visible>, name: &str, side: &str) -> Result<Scalar, Error> {
-    let mut found = columns.iter().enumerate().filter(|(_, column)| column.name == name).map(|(at, _)| at);
-    match (found.next(), found.next()) {
-        (Some(at), None) => Ok(columns.remove(at).scalar),
-        (Some(_), Some(_)) => {
-            let message = format!("common column name \"{name}\" appears more than once in {side} table");
-            Err(Error::new(Condition::AmbiguousColumn, message))
-        }
-        (None, _) => {
-            let message = format!("column \"{name}\" specified in USING clause does not exist in {side} table");
-            Err(Error::new(Condition::UndefinedColumn, message))
-        }
-    }
 }

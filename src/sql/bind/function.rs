@@ -1,6 +1,6 @@
 //! Function calls: special forms of PostgreSQL's grammar, functions by their signatures, aggregates and windows.
 
-use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
+use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::Binder;
 use super::coerce::choose;
@@ -31,6 +31,10 @@ impl Binder<'_> {
             return Err(self.error_at(Error::unsupported("WITHIN GROUP"), byte));
         }
         let name = super::last_name(&call.name);
+        if matches!(name.as_str(), "mode" | "percentile_cont" | "percentile_disc") {
+            let message = format!("WITHIN GROUP is required for ordered-set aggregate {name}");
+            return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
+        }
         let (list, clauses, distinct) = match &call.args {
             FunctionArguments::None => (&[][..], &[][..], false),
             FunctionArguments::Subquery(query) if name == "array" => return self.array_of_query(query),
@@ -47,6 +51,11 @@ impl Binder<'_> {
             return Ok(special);
         }
         let star = matches!(list, [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]);
+        if !plain && functions::by_name(&name).is_empty() && window_function(&name).is_none() {
+            // That there is no such function comes before what is wrong with the call.
+            let arguments = if star { Vec::new() } else { self.arguments(list, byte)? };
+            self.choose_function(&name, &arguments, byte)?;
+        }
         let is_aggregate = functions::by_name(&name).first().is_some_and(|f| f.kind == FunctionKind::Aggregate);
         if is_aggregate || call.over.is_some() {
             return self.aggregate(call, &name, list, clauses, distinct, star);
@@ -55,8 +64,35 @@ impl Binder<'_> {
             let message = format!("DISTINCT, ORDER BY or FILTER specified, but {name} is not an aggregate function");
             return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
         }
-        let arguments = self.arguments(list, byte)?;
+        let arguments =
+            if name == "make_interval" { self.interval_arguments(list, byte)? } else { self.arguments(list, byte)? };
         self.call(&name, arguments, byte)
+    }
+
+    /// make_interval() is the one function here whose arguments have names and may be left out.
+    fn interval_arguments(&mut self, list: &[FunctionArg], byte: Option<usize>) -> Result<Vec<Scalar>, Error> {
+        const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+        let unknown = || Error::new(Condition::UndefinedFunction, "function make_interval does not exist");
+        let mut given: [Option<Scalar>; 7] = Default::default();
+        for (at, argument) in list.iter().enumerate() {
+            let (at, expression) = match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => (Some(at), expression),
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expression), .. } => {
+                    (NAMES.iter().position(|known| *known == name.value), expression)
+                }
+                FunctionArg::ExprNamed {
+                    name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(expression), ..
+                } => (NAMES.iter().position(|known| *known == name.value), expression),
+                _ => (None, &Expr::Value(ast::Value::Null.with_empty_span())),
+            };
+            let place = at.and_then(|at| given.get_mut(at)).ok_or_else(|| self.error_at(unknown(), byte))?;
+            if place.is_some() {
+                return Err(self.error_at(unknown(), byte));
+            }
+            *place = Some(self.expression(expression)?);
+        }
+        let zero = || Scalar::new(Node::Constant(Value::Int(0)), Type::Int4);
+        Ok(given.into_iter().map(|argument| argument.unwrap_or_else(zero)).collect())
     }
 
     fn arguments(&mut self, list: &[FunctionArg], byte: Option<usize>) -> Result<Vec<Scalar>, Error> {
@@ -74,7 +110,9 @@ impl Binder<'_> {
     pub(super) fn named_value(&mut self, name: &str) -> Result<Option<Scalar>, Error> {
         match name {
             "current_user" | "session_user" | "user" | "current_role" | "current_catalog" | "current_schema"
-            | "current_date" | "current_timestamp" | "localtimestamp" => self.special_form(name, &[], None),
+            | "current_date" | "current_timestamp" | "localtimestamp" | "localtime" => {
+                self.special_form(name, &[], None)
+            }
             _ => Ok(None),
         }
     }
@@ -85,18 +123,20 @@ impl Binder<'_> {
             ("row", 1..) => Scalar::new(Node::Row(self.arguments(list, byte)?), Type::Record),
             ("now" | "transaction_timestamp" | "current_timestamp", 0) => now(),
             ("statement_timestamp", 0) => Scalar::new(Node::Timestamp { statement: true }, Type::Timestamptz),
-            ("current_timestamp", 1) => {
-                // A precision of six or more changes nothing; less is refused rather than ignored.
-                return match list {
-                    [FunctionArg::Unnamed(FunctionArgExpr::Expr(precision))] if precision.to_string() == "6" => {
-                        Ok(Some(now()))
-                    }
-                    _ => Err(self.error_at(Error::unsupported("CURRENT_TIMESTAMP with a precision"), byte)),
+            ("current_timestamp" | "localtimestamp" | "localtime", 1) => {
+                let [FunctionArg::Unnamed(FunctionArgExpr::Expr(precision))] = list else { return Ok(None) };
+                let Ok(digits) = precision.to_string().parse::<i32>() else { return Ok(None) };
+                let type_ = match name {
+                    "current_timestamp" => Type::Timestamptz,
+                    "localtimestamp" => Type::Timestamp,
+                    _ => Type::Time,
                 };
+                self.cast(now(), type_, digits.clamp(0, 6), byte)?
             }
             ("localtimestamp", 0) => self.cast(now(), Type::Timestamp, -1, byte)?,
+            ("localtime", 0) => self.cast(now(), Type::Time, -1, byte)?,
             ("current_date", 0) => self.cast(now(), Type::Date, -1, byte)?,
-            ("current_time" | "localtime", _) => {
+            ("current_time", _) => {
                 return Err(self.error_at(Error::unsupported(name.to_uppercase()), byte));
             }
             ("user" | "current_role", 0) => self.call("current_user", Vec::new(), byte)?,
@@ -260,7 +300,12 @@ impl Binder<'_> {
         if aggregate.over.is_none() {
             self.aggregates_seen = true;
         }
-        Ok(Scalar::new(Node::Aggregate(Box::new(aggregate)), type_))
+        // The length that a value of character(n) is padded to is not stored with it.
+        let typmod = match aggregate.arguments.first() {
+            Some(first) if type_ == Type::Bpchar => first.typmod,
+            _ => -1,
+        };
+        Ok(Scalar { node: Node::Aggregate(Box::new(aggregate)), type_, typmod })
     }
 
     fn aggregate_parts(
@@ -288,6 +333,13 @@ impl Binder<'_> {
                     return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
                 }
                 let (arguments, result) = self.settle_arguments(function, arguments, &declared)?;
+                if name == "array_agg"
+                    && let Some(argument) = arguments.first()
+                    && (argument.type_.is_array() || argument.type_.array().is_none())
+                {
+                    let what = format!("array_agg over {}", argument.type_.name());
+                    return Err(self.error_at(Error::unsupported(what), byte));
+                }
                 if arguments.iter().any(|argument| matches!(argument.node, Node::Row(_))) {
                     return Err(self.error_at(Error::unsupported("a row as an aggregate's argument"), byte));
                 }
@@ -317,7 +369,35 @@ impl Binder<'_> {
             Some(ast::WindowType::NamedWindow(window)) => Some(self.named_window(window)?),
             None => None,
         };
-        Ok((Aggregate { emit, distinct, star, arguments, order, filter, over }, type_))
+        let mut aggregate = Aggregate { emit, distinct, star, arguments, order, filter, over };
+        self.gather_once(&mut aggregate, byte)?;
+        Ok((aggregate, type_))
+    }
+
+    /// DISTINCT of an aggregate that keeps what it gathers: it sorts by itself, and leaves out what it has.
+    fn gather_once(&self, aggregate: &mut Aggregate, byte: Option<usize>) -> Result<(), Error> {
+        let Emit::Call(call) = aggregate.emit else { return Ok(()) };
+        let (true, Some(once)) = (aggregate.distinct, functions::aggregates::distinct(call)) else { return Ok(()) };
+        let descending = match aggregate.order.as_slice() {
+            [] => false,
+            [Order { key: OrderKey::Expression(key), descending, nulls_first }]
+                if Some(key) == aggregate.arguments.first() && nulls_first == descending =>
+            {
+                *descending
+            }
+            [Order { key: OrderKey::Expression(key), .. }] if Some(key) == aggregate.arguments.first() => {
+                return Err(self.error_at(Error::unsupported("this order of an aggregate with DISTINCT"), byte));
+            }
+            _ => {
+                let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+                return Err(self.error_at(Error::new(Condition::InvalidColumnReference, message), byte));
+            }
+        };
+        aggregate.emit = Emit::Call(once);
+        aggregate.distinct = false;
+        aggregate.order = Vec::new();
+        aggregate.arguments.push(Scalar::integer(i64::from(descending)));
+        Ok(())
     }
 
     fn window_call(
@@ -439,6 +519,9 @@ fn written(name: &str, types: &[Type]) -> String {
 }
 
 fn no_function(name: &str, types: &[Type]) -> Error {
+    if functions::by_name(name).is_empty() && functions::known::is_known(name) {
+        return Error::unsupported(format!("function {}", written(name, types)));
+    }
     Error::new(Condition::UndefinedFunction, format!("function {} does not exist", written(name, types)))
         .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
 }

@@ -8,6 +8,7 @@ mod coerce;
 mod expression;
 mod from;
 mod function;
+mod join;
 mod quantified;
 mod query;
 mod scope;
@@ -46,12 +47,13 @@ mod walk;
 mod window;
 mod with;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use sqlparser::ast::{self, ObjectNamePart, Spanned};
 
 use super::cache::{Form, Literal};
-use super::catalog::{Catalog, Relation, RelationKind};
+use super::catalog::{Catalog, Relation, RelationKind, ViewSource};
 use super::emit::{Emitter, Lifted};
 use super::functions::{Emit, guards};
 use super::ir::{self, Change, Node, OutputColumn, Scalar, Window};
@@ -283,6 +285,23 @@ pub fn query_columns(environment: &Environment<'_>, text: &str) -> Result<Vec<Co
     Ok(binder.columns(&bound.columns))
 }
 
+/// The same for a view's, with the relations that it names and the columns of them that it reads.
+pub fn view_query(environment: &Environment<'_>, text: &str) -> Result<(Vec<Column>, Vec<ViewSource>), Error> {
+    let mut binder = Binder::new(*environment, text, &[], None)?;
+    binder.allow_parameters = false;
+    let parsed = parse::query(text, &parse::tokens(text)?)?;
+    let bound = binder.query(&parsed)?;
+    let columns = binder.columns(&bound.columns);
+    let read = binder.read.take();
+    for source in &mut binder.named {
+        let used = read.iter().filter(|(oid, _)| *oid == source.oid);
+        source.used = used.filter_map(|(_, attribute)| usize::try_from(attribute - 1).ok()).collect();
+        source.used.sort_unstable();
+        source.used.dedup();
+    }
+    Ok((columns, binder.named))
+}
+
 /// The last part of a name: its schema says nothing more once it is known to be there.
 fn last_name(name: &ast::ObjectName) -> String {
     match name.0.last() {
@@ -303,8 +322,17 @@ fn type_of(data_type: &ast::DataType) -> Result<Option<(Type, i32)>, Error> {
             (format!("{before}{after}"), modifiers)
         }
     };
-    let Some(type_) = types::parse_name(name.trim().trim_matches('"')) else { return Ok(None) };
-    let bare = name.trim() == "bpchar" || type_.is_array();
+    let name = name.trim();
+    if let Some(fields) = name.strip_prefix("interval ") {
+        let mut words = fields.split_whitespace().filter(|word| *word != "to");
+        let range = types::interval::range_of(words.next().unwrap_or(""), words.next());
+        let precision = modifiers.first().map_or(0xffff, |precision| (*precision).clamp(0, 6) as i32);
+        return Ok(range.map(|range| (Type::Interval, range << 16 | precision)));
+    }
+    // "char" in quotation marks is a type of its own.
+    let type_ = types::parse_name(name).or_else(|| types::parse_name(name.trim_matches('"')));
+    let Some(type_) = type_ else { return Ok(None) };
+    let bare = name == "bpchar" || type_.is_array();
     let typmod = if bare && modifiers.is_empty() { -1 } else { types::typmod_from_modifiers(type_, &modifiers)? };
     Ok(Some((type_, typmod)))
 }
@@ -351,6 +379,14 @@ struct Binder<'a> {
     returning_names: Vec<String>,
     /// See [`Bound::reads_settings`].
     reads_settings: bool,
+    /// While a view is bound: what its names meant when it was made.
+    sources: Vec<ViewSource>,
+    /// Views around what is being bound.
+    views: usize,
+    /// Relations that the statement names outside of views.
+    named: Vec<ViewSource>,
+    /// Columns that were read outside of views, as origins.
+    read: RefCell<Vec<(u32, i16)>>,
 }
 
 impl<'a> Binder<'a> {
@@ -389,6 +425,10 @@ impl<'a> Binder<'a> {
             cte_number: 0,
             returning_names: Vec::new(),
             reads_settings: false,
+            sources: Vec::new(),
+            views: 0,
+            named: Vec::new(),
+            read: RefCell::default(),
         })
     }
 
@@ -406,9 +446,22 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// A column reference, with nothing to note but that it was found.
+    /// A column reference, noted as read.
     fn noted(&self, scalar: Scalar, _byte: Option<usize>) -> Scalar {
+        self.note(&scalar);
         scalar
+    }
+
+    /// Notes a column as read, unless a view reads it.
+    fn note(&self, scalar: &Scalar) {
+        let Node::Column { origin: Some(origin), .. } = &scalar.node else { return };
+        // The relation was noted before; what was named in a view was not.
+        if self.views == 0 && self.named.iter().any(|source| source.oid == origin.0) {
+            let mut read = self.read.borrow_mut();
+            if read.last() != Some(origin) {
+                read.push(*origin);
+            }
+        }
     }
 
     /// The position of a literal, for errors about its value.
@@ -448,12 +501,8 @@ impl<'a> Binder<'a> {
 
     /// A type as the text names it.
     fn type_of(&self, data_type: &ast::DataType) -> Result<(Type, i32), Error> {
-        type_of(data_type).and_then(|found| {
-            found.ok_or_else(|| {
-                let name = data_type.to_string().to_lowercase();
-                Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist"))
-            })
-        })
+        type_of(data_type)
+            .and_then(|found| found.ok_or_else(|| types::missing_type(&data_type.to_string().to_lowercase())))
     }
 
     /// A view's query, bound as if it stood there.
@@ -470,7 +519,11 @@ impl<'a> Binder<'a> {
         let parameters = std::mem::replace(&mut self.allow_parameters, false);
         let scopes = std::mem::take(&mut self.scopes);
         let ctes = std::mem::take(&mut self.ctes);
+        let sources = std::mem::replace(&mut self.sources, relation.depends.sources.clone());
+        self.views += 1;
         let bound = self.query(&parsed);
+        self.views -= 1;
+        self.sources = sources;
         self.text = text_outside;
         self.literals = literals;
         self.allow_parameters = parameters;

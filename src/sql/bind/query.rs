@@ -357,6 +357,7 @@ impl Binder<'_> {
                         let message = "SELECT * with no tables specified is not valid";
                         return Err(self.error_at(Error::new(Condition::SyntaxError, message), start(item)));
                     }
+                    all.iter().for_each(|column| self.note(&column.scalar));
                     all.into_iter().for_each(|column| push(column.scalar, column.name));
                 }
                 SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
@@ -373,6 +374,7 @@ impl Binder<'_> {
                         let message = format!("missing FROM-clause entry for table \"{table}\"");
                         return Err(self.error_at(Error::new(Condition::UndefinedTable, message), start(item)));
                     };
+                    own.iter().for_each(|column| self.note(&column.scalar));
                     own.into_iter().for_each(|column| push(column.scalar, column.name));
                 }
                 other => return Err(self.refused("this item of a select list", other)),
@@ -768,6 +770,7 @@ pub(super) fn column_name(expression: &Expr) -> String {
         Expr::Ceil { .. } => "ceil",
         Expr::Floor { .. } => "floor",
         Expr::Interval(_) => "interval",
+        Expr::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => "overlaps",
         Expr::AtTimeZone { .. } => "timezone",
         Expr::Trim { trim_where: Some(ast::TrimWhereField::Leading), .. } => "ltrim",
         Expr::Trim { trim_where: Some(ast::TrimWhereField::Trailing), .. } => "rtrim",

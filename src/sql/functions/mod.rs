@@ -55,6 +55,10 @@ pub trait Host {
     fn text_context(&self) -> TextContext;
     /// pg_sleep: returns early with 57014 on a cancel.
     fn sleep(&self, seconds: f64) -> Result<(), Error>;
+    /// The reason to stop a long computation now, as an error: asked between its steps.
+    fn check_interrupts(&self) -> Result<(), Error> {
+        Ok(())
+    }
     /// pg_cancel_backend (false) and pg_terminate_backend (true).
     fn signal_backend(&self, pid: i32, terminate: bool) -> Result<bool, Error>;
     /// Whether the statement under way has inserted or updated the row of that number already; asked for by INSERT …
@@ -210,16 +214,20 @@ mod dates;
 mod formatting;
 mod frame;
 pub mod guards;
+pub mod known;
 mod math;
 pub mod operators;
 mod pattern;
+pub mod regexp;
 mod session;
 mod text;
 
 const TABLES: &[&[Function]] = &[
     text::TABLE,
+    regexp::TABLE,
     math::TABLE,
     dates::TABLE,
+    dates::make::TABLE,
     formatting::TABLE,
     session::TABLE,
     aggregates::TABLES[0],

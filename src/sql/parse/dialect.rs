@@ -6,7 +6,7 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
+use sqlparser::ast::{BinaryOperator, CastKind, DataType, Expr, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -90,6 +90,7 @@ impl Dialect for Grammar {
             Token::AtSign => (UnaryOperator::PGAbs, self.prec_value(Precedence::PgOther)),
             Token::PGSquareRoot => (UnaryOperator::PGSquareRoot, self.prec_value(Precedence::PgOther)),
             Token::PGCubeRoot => (UnaryOperator::PGCubeRoot, self.prec_value(Precedence::PgOther)),
+            Token::Word(word) if word.keyword == Keyword::INTERVAL => return interval_with_precision(parser),
             _ => return None,
         };
         parser.advance_token();
@@ -123,6 +124,21 @@ impl Dialect for Grammar {
         supports_select_wildcard_with_alias supports_comma_separated_trim supports_xml_expressions
         supports_aliased_function_args supports_comment_optimizer_hint
     }
+}
+
+/// `INTERVAL (2) '1.234 s'`, which `sqlparser` takes for an interval in parentheses.
+fn interval_with_precision(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let token = |at: usize| parser.peek_nth_token_ref(at).token.clone();
+    let (Token::LParen, Token::Number(digits, _), Token::RParen) = (token(1), token(2), token(3)) else { return None };
+    let Token::SingleQuotedString(_) = token(4) else { return None };
+    for _ in 0..4 {
+        parser.advance_token();
+    }
+    let data_type = DataType::Interval { fields: None, precision: digits.parse().ok() };
+    Some(parser.parse_value().map(|value| {
+        let expr = Box::new(Expr::Value(value));
+        Expr::Cast { kind: CastKind::Cast, expr, data_type, format: None }
+    }))
 }
 
 /// Operators that do not associate. What ends with a word or a bracket, as IS NULL and IN do, can be followed by any.

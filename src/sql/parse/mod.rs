@@ -6,6 +6,7 @@
 
 mod cursor;
 mod dialect;
+mod rewrite;
 mod utility;
 
 use sqlparser::ast;
@@ -97,6 +98,7 @@ fn with_parser<T>(
 ) -> Result<T, Error> {
     let dialect = dialect::Grammar;
     let translated = tokens.iter().map(|token| translate(text, *token)).collect::<Result<Vec<_>, _>>()?;
+    let translated = rewrite::rewrite(text, translated)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(translated);
     let parsed = parse(&mut parser).map_err(|error| syntax_error(text, tokens, &error))?;
     let next = parser.peek_token();

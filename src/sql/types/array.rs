@@ -12,6 +12,9 @@ fn malformed(text: &str) -> Error {
 /// The elements of an array's text form, still as text; `None` stands for NULL.
 pub fn elements(text: &str) -> Result<Vec<Option<String>>, Error> {
     let invalid = || malformed(text);
+    if text.trim_start().starts_with('[') {
+        return Err(Error::unsupported("an array with bounds of its own"));
+    }
     let body = text.trim().strip_prefix('{').and_then(|body| body.strip_suffix('}')).ok_or_else(invalid)?;
     let mut found = Vec::new();
     if body.trim().is_empty() {
@@ -109,6 +112,12 @@ pub const COLLATIONS: &[(&str, &[Type], Compare)] = &[
         |a, b| compare(a, b, |a, b| a.cmp(b)),
     ),
 ];
+
+/// The order of two arrays of that type; `None` for other types.
+pub fn compare_as(array: Type, a: &str, b: &str) -> Option<Ordering> {
+    let element = array.element().filter(|_| array.is_array())?;
+    COLLATIONS.iter().find(|(_, elements, _)| elements.contains(&element)).map(|(_, _, compare)| compare(a, b))
+}
 
 /// The order of arrays: element by element, NULL after all others, the shorter before the longer (`array_cmp`).
 fn compare(a: &str, b: &str, element: fn(&str, &str) -> Ordering) -> Ordering {

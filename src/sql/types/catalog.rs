@@ -209,6 +209,8 @@ impl Type {
         match self {
             Type::Numeric => Some("pg_numeric"),
             Type::Interval => Some("pg_interval"),
+            Type::Inet => Some("pg_inet"),
+            Type::Jsonb => Some("pg_jsonb"),
             _ => array::collation(self.element().filter(|_| self.is_array())?),
         }
     }
