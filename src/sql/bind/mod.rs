@@ -8,6 +8,7 @@ mod coerce;
 mod expression;
 mod from;
 mod function;
+mod join;
 mod list;
 mod quantified;
 mod query;
