@@ -126,6 +126,11 @@ impl Literals {
             .collect()
     }
 
+    /// The literal's text.
+    pub fn text_at<'t>(&self, text: &'t str, index: usize) -> Option<&'t str> {
+        self.items.get(index).map(|literal| literal.token.text(text))
+    }
+
     /// The plan rests on this literal's text.
     pub fn fix(&mut self, index: usize) {
         if let Some(fixed) = self.fixed.get_mut(index) {

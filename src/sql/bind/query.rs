@@ -305,8 +305,14 @@ impl Binder<'_> {
                 OrderKey::Expression(scalar) => Some(scalar),
                 OrderKey::Output(_) => None,
             }));
-            for scalar in checked {
+            for scalar in checked.clone() {
                 self.check_grouped(scalar, &group, &own_tables)?;
+            }
+            // What was found among the keys by a constant's text rests on that text.
+            let constants: Vec<usize> = group.iter().flat_map(walk::literals).collect();
+            if !constants.is_empty() {
+                let all: Vec<usize> = checked.flat_map(walk::literals).chain(constants).collect();
+                all.into_iter().for_each(|index| self.fix(index));
             }
         }
         self.scopes.pop();
@@ -539,7 +545,7 @@ impl Binder<'_> {
 
     /// 42803 for a column of this query that is neither grouped nor inside an aggregate.
     fn check_grouped(&self, scalar: &Scalar, group: &[Scalar], own: &std::ops::Range<usize>) -> Result<(), Error> {
-        if group.contains(scalar) {
+        if group.iter().any(|key| self.is_same(key, scalar)) {
             return Ok(());
         }
         match &scalar.node {
@@ -561,6 +567,25 @@ impl Binder<'_> {
             }
             _ => walk::parts(scalar).into_iter().try_for_each(|part| self.check_grouped(part, group, own)),
         }
+    }
+
+    /// Whether two expressions are the same but for where their constants stand: `k + 1` and `k + 1`.
+    fn is_same(&self, a: &Scalar, b: &Scalar) -> bool {
+        if a == b {
+            return true;
+        }
+        let text = |index: usize| self.literals.as_ref().and_then(|literals| literals.text_at(&self.text, index));
+        let canonical = |scalar: &Scalar| {
+            let mut scalar = scalar.clone();
+            walk::replace_literals(&mut scalar, &mut |index| {
+                let own = text(index)?;
+                (0..index).find(|other| text(*other) == Some(own))
+            });
+            scalar
+        };
+        walk::literals(a).len() == walk::literals(b).len()
+            && !walk::literals(a).is_empty()
+            && canonical(a) == canonical(b)
     }
 
     /// Whether the primary key of a column's table is grouped by, which decides the column's value.
