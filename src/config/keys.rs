@@ -136,6 +136,9 @@ section! {
         worker_memory_limit: ByteSize = ByteSize::default(),
         /// A worker without a sign of life for so long is killed; 0 is never.
         hang_timeout: Span = Span::default(),
+        /// A worker that was told to end, by a fast shutdown or pg_terminate_backend, and has not ended after this is
+        /// killed, whatever it computes; 0 is never.
+        terminate_timeout: Span = Span::from_secs(10),
         /// What happens to the other sessions after a memory fault.
         on_memory_fault: OnMemoryFault = OnMemoryFault::Restart,
         /// How long a client waits for a free worker before it is refused.
@@ -160,8 +163,11 @@ section! {
         /// Workers that clients on their way to a session may hold before those who take longest are ended in favour of
         /// newcomers; not set: half of `pool.max_sessions`; 0 is no limit.
         max_unauthenticated: Option<u32> = None,
-        /// The same, from one address.
+        /// The same, from one address, as a ceiling above which they are refused; 0 is none.
         max_unauthenticated_per_address: u32 = 0,
+        /// How long a client waits to be told that its authentication failed; twice as long for each further failure from
+        /// its address within a minute, up to 16 times. 0 is not at all, as for clients on this machine.
+        failure_delay: Span = Span::from_millis(250),
     }
 }
 

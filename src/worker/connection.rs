@@ -421,12 +421,17 @@ impl<'a> Connection<'a> {
                     Condition::InvalidPassword | Condition::InvalidAuthorizationSpecification
                 ) {
                     pool.count(Counter::AuthenticationFailures);
+                    self.hold_back();
                 }
                 error
             }
             Failure::TimedOut => {
                 pool.count(Counter::AuthenticationTimeouts);
-                log::debug!("a client did not come as far as a session within authentication_timeout");
+                log::info!(
+                    "connection from {} ended: no session within authentication_timeout ({})",
+                    shown(self.peer),
+                    self.presence.slot().phase().name()
+                );
                 // PostgreSQL says nothing to somebody who has said nothing.
                 if self.presence.slot().phase() != Phase::Authenticating {
                     return;
@@ -440,14 +445,41 @@ impl<'a> Connection<'a> {
                 return;
             }
             Failure::Io(error) => {
-                log::debug!("a client's connection failed before its session: {error}");
+                let (peer, phase) = (shown(self.peer), self.presence.slot().phase().name());
+                log::info!("connection from {peer} failed before its session ({phase}): {error}");
                 return;
             }
         };
-        log::debug!("client refused: {error}");
+        let phase = self.presence.slot().phase();
+        // Told of already, with the rule that decided.
+        let is_known = phase == Phase::Authenticating
+            && matches!(error.condition(), Condition::InvalidPassword | Condition::InvalidAuthorizationSpecification);
+        let level = if is_known { log::Level::Debug } else { log::Level::Info };
+        log::log!(level, "connection from {} refused ({}): {error}", shown(self.peer), phase.name());
         Encoder::new(self.transport.output()).error_response(Severity::Fatal, &error);
         // It is told if it listens; the connection ends either way.
         let _ = self.transport.send(&mut || true);
+    }
+
+    /// Lets a client that failed to authenticate wait for its answer, longer each time; not one on this machine.
+    fn hold_back(&self) {
+        let is_near = match self.peer {
+            Peer::Unix => true,
+            Peer::Tcp(address) => address.ip().to_canonical().is_loopback(),
+        };
+        let Some(delay) = self.context.config.auth.failure_delay.nonzero().filter(|_| !is_near) else { return };
+        let now_us = shm::clock::monotonic_us();
+        let failures = self.context.segment.pool().count_failed_login(budget::source(self.peer), now_us);
+        let until = Instant::now() + delay_after(delay, failures);
+        let latch = self.presence.slot().latch();
+        loop {
+            let seen = latch.value();
+            let rest = until.saturating_duration_since(Instant::now());
+            if rest.is_zero() || self.presence.is_terminated() {
+                return;
+            }
+            latch.wait(seen, Some(rest));
+        }
     }
 
     /// Why a process that was told to end takes no client.
@@ -479,6 +511,11 @@ impl<'a> Connection<'a> {
     }
 }
 
+/// How long the `failures`th failure in a minute is not told.
+fn delay_after(delay: Duration, failures: u32) -> Duration {
+    delay.saturating_mul(1 << failures.saturating_sub(1).min(4))
+}
+
 fn shown(peer: Peer) -> String {
     match peer {
         Peer::Unix => "a Unix socket".to_owned(),
@@ -495,4 +532,16 @@ fn client_address(peer: Peer) -> ClientAddress {
 
 fn elapsed_us(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_is_told_later_up_to_a_limit() {
+        let delays = [1, 2, 3, 5, 6, u32::MAX].map(|failures| delay_after(Duration::from_millis(250), failures));
+        assert_eq!(delays.map(|delay| delay.as_millis()), [250, 500, 1000, 4000, 4000, 4000]);
+        assert_eq!(delay_after(Duration::MAX, 9), Duration::MAX);
+    }
 }

@@ -12,6 +12,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a_silent_flood_from_one_address_keeps_nobody_out", a_silent_flood_from_one_address_keeps_nobody_out),
     ("crowds_keep_nobody_out", crowds_keep_nobody_out),
     ("who_dawdles_longest_makes_room", who_dawdles_longest_makes_room),
+    ("tls_is_spoken_in_the_classic_model_and_in_the_queue", tls_is_spoken_in_the_classic_model_and_in_the_queue),
     ("a_burst_of_honest_clients_is_never_refused", a_burst_of_honest_clients_is_never_refused),
     ("ten_times_as_many_clients_as_places_are_all_served", ten_times_as_many_clients_as_places_are_all_served),
     ("authentication_timeout_is_one_deadline", authentication_timeout_is_one_deadline),
@@ -115,6 +116,44 @@ fn who_dawdles_longest_makes_room() {
     // Whoever was ended was told why.
     let told = crowd.iter_mut().filter_map(|stream| stream.as_mut()).filter_map(told).collect::<Vec<_>>();
     assert!(told.len() >= 20 && told.iter().all(|sqlstate| sqlstate == "53300"), "{told:?}");
+}
+
+/// With every place taken the doorman agrees on TLS, and whoever becomes free goes on from there.
+fn tls_is_spoken_in_the_classic_model_and_in_the_queue() {
+    let classic = with_crowds(&["pool.model=fork-on-accept"]);
+    assert!(session_over_tls(&mut ask_for_tls(&classic)));
+    let server = with_crowds(&["pool.max_sessions=2", "pool.min_spare=1", "pool.reserved_sessions=0"]);
+    let mut holders = [server.connect(), server.connect()];
+    assert!(holders.iter_mut().all(|holder| holder.simple_query("select 1").is_ok()));
+    let mut waiting = ask_for_tls(&server);
+    waiting.conn.write_tls(&mut waiting.sock).unwrap();
+    eventually("it waits for a worker", || server.status()["queued"] == 1);
+    drop(holders);
+    assert!(session_over_tls(&mut waiting));
+}
+
+/// A client whose request for TLS was granted, and who has said no more.
+fn ask_for_tls(server: &Server) -> crate::tls::Stream {
+    let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    socket.set_read_timeout(Some(crate::server::PATIENCE)).unwrap();
+    let mut bytes = Vec::new();
+    ClientEncoder::new(&mut bytes).ssl_request();
+    socket.write_all(&bytes).unwrap();
+    let mut answer = [0];
+    socket.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"S");
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let config = crate::tls::client_config(&rustls::version::TLS13);
+    rustls::StreamOwned::new(rustls::ClientConnection::new(config, name).unwrap(), socket)
+}
+
+/// Whether a session comes of it.
+fn session_over_tls(stream: &mut crate::tls::Stream) -> bool {
+    stream.conn.complete_io(&mut stream.sock).unwrap();
+    stream.write_all(&startup("postgres")).unwrap();
+    let mut received = [0; 4096];
+    let count = stream.read(&mut received).unwrap();
+    received[..count].first() == Some(&b'R')
 }
 
 /// A burst of honest clients, more than may be on their way: each takes part of its time, none is ended.

@@ -59,6 +59,11 @@ pub fn describe(
         }
         ffi::SQLITE_TOOBIG => Error::new(Condition::ProgramLimitExceeded, "value is too large to be stored"),
         ffi::SQLITE_CONSTRAINT => constraints.violated(code, message).unwrap_or_else(|| constraint(code, message)),
+        ffi::SQLITE_ERROR if message.starts_with("recursive aggregate") => {
+            let message = "aggregate functions are not allowed in a recursive query's recursive term";
+            Error::new(Condition::InvalidRecursion, message)
+        }
+        ffi::SQLITE_ERROR if is_recursion(message) => Error::unsupported("this form of a recursive query"),
         _ => limit(message).unwrap_or_else(|| Error::internal(format!("storage: {message} (result code {code})"))),
     }
 }
@@ -110,6 +115,12 @@ fn constraint(code: i32, message: &str) -> Error {
         _ => Condition::IntegrityConstraintViolation,
     };
     Error::new(condition, message)
+}
+
+/// What SQLite says of recursive queries that it does not know.
+fn is_recursion(message: &str) -> bool {
+    let known = ["circular reference: w", "multiple recursive references: w", "recursive reference in a subquery: w"];
+    known.iter().any(|known| message.starts_with(known))
 }
 
 #[cfg(test)]

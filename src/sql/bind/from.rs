@@ -1,6 +1,6 @@
 //! FROM: tables, views, subqueries, functions and joins, and what their columns are called.
 
-use sqlparser::ast::{self, TableFactor};
+use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor};
 
 use super::Binder;
 use super::expression::start;
@@ -30,7 +30,153 @@ impl Binder<'_> {
         Ok(whole)
     }
 
-    pub(super) fn factor(&mut self, factor: &TableFactor, scope: &mut Scope) -> Result<Option<From>, Error> {
+    /// A table and what is joined to it. `None`: nothing is left of it but columns (an inlined subquery).
+    fn joined(&mut self, table: &ast::TableWithJoins, scope: &mut Scope) -> Result<Option<From>, Error> {
+        let first = Place::end_of(scope);
+        let mut left = self.factor(&table.relation, scope)?;
+        for join in &table.joins {
+            if join.global {
+                return Err(self.refused("GLOBAL JOIN", &join.relation));
+            }
+            let (kind, constraint) = match &join.join_operator {
+                JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (JoinKind::Inner, constraint),
+                JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinKind::Left, constraint),
+                JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinKind::Right, constraint),
+                JoinOperator::FullOuter(constraint) => (JoinKind::Full, constraint),
+                JoinOperator::CrossJoin(constraint) => (JoinKind::Inner, constraint),
+                _ => return Err(self.refused("this kind of join", &join.relation)),
+            };
+            let middle = Place::end_of(scope);
+            let right = self.factor(&join.relation, scope)?;
+            if matches!(kind, JoinKind::Right | JoinKind::Full) {
+                outer_side(
+                    &mut scope.sources[first.source..middle.source],
+                    &mut scope.columns[first.column..middle.column],
+                );
+            }
+            if matches!(kind, JoinKind::Left | JoinKind::Full) {
+                outer_side(&mut scope.sources[middle.source..], &mut scope.columns[middle.column..]);
+            }
+            let on = self.join_condition(constraint, kind, scope, first, middle)?;
+            left = match (left, right) {
+                (Some(left), Some(right)) => {
+                    Some(From::Join { kind, left: Box::new(left), right: Box::new(right), on })
+                }
+                (only, None) | (None, only) => {
+                    if kind != JoinKind::Inner || on.is_some() {
+                        return Err(self.refused("a join with this LATERAL subquery", &join.relation));
+                    }
+                    only
+                }
+            };
+        }
+        Ok(left)
+    }
+
+    fn join_condition(
+        &mut self,
+        constraint: &JoinConstraint,
+        kind: JoinKind,
+        scope: &mut Scope,
+        first: Place,
+        middle: Place,
+    ) -> Result<Option<Scalar>, Error> {
+        match constraint {
+            JoinConstraint::None => Ok(None),
+            JoinConstraint::On(condition) => {
+                // ON sees the two sides of its own join only.
+                let visible = Scope {
+                    sources: scope.sources[first.source..].to_vec(),
+                    columns: scope.columns[first.column..].to_vec(),
+                };
+                self.scopes.push(visible);
+                let refused = self.aggregates_refused.replace("aggregate functions are not allowed in JOIN conditions");
+                let bound = self.expression(condition);
+                let bound = bound.and_then(|bound| self.truth(bound, "JOIN/ON", start(condition)));
+                self.aggregates_refused = refused;
+                self.scopes.pop();
+                bound.map(Some)
+            }
+            JoinConstraint::Using(names) => {
+                let names: Vec<String> = names.iter().map(super::last_name).collect();
+                self.merge(&names, kind, scope, first, middle)
+            }
+            JoinConstraint::Natural => {
+                let right = &scope.columns[middle.column..];
+                let both = |column: &&Visible| right.iter().any(|other| other.name == column.name);
+                let mut names: Vec<String> = Vec::new();
+                for column in scope.columns[first.column..middle.column].iter().filter(both) {
+                    if !names.contains(&column.name) {
+                        names.push(column.name.clone());
+                    }
+                }
+                self.merge(&names, kind, scope, first, middle)
+            }
+        }
+    }
+
+    /// USING: equal columns of both sides become one, in front of the others (`transformFromClauseItem`).
+    fn merge(
+        &mut self,
+        names: &[String],
+        kind: JoinKind,
+        scope: &mut Scope,
+        first: Place,
+        middle: Place,
+    ) -> Result<Option<Scalar>, Error> {
+        let mut right_columns = scope.columns.split_off(middle.column);
+        let mut left_columns = scope.columns.split_off(first.column);
+        let mut terms = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            if names[..at].contains(name) {
+                let message = format!("column name \"{name}\" appears more than once in USING clause");
+                return Err(Error::new(Condition::DuplicateColumn, message));
+            }
+            let left = take_column(&mut left_columns, name, "left")?;
+            let right = take_column(&mut right_columns, name, "right")?;
+            // As PostgreSQL's buildMergedJoinVar: the common type, of the side that is never made null.
+            let type_ = self.common_type("JOIN/USING", &[&left, &right])?;
+            let (as_left, as_right) = (self.coerce(left.clone(), type_)?, self.coerce(right.clone(), type_)?);
+            let merged = match kind {
+                JoinKind::Inner if as_left != left && as_right == right => as_right,
+                JoinKind::Inner | JoinKind::Left => as_left,
+                JoinKind::Right => as_right,
+                JoinKind::Full => Scalar::call(Emit::Native("coalesce"), vec![as_left, as_right], type_),
+            };
+            terms.push(self.operator("=", Some(left), right, None)?);
+            scope.columns.push(Visible { name: name.clone(), scalar: merged });
+        }
+        scope.columns.append(&mut left_columns);
+        scope.columns.append(&mut right_columns);
+        Ok(match terms.len() {
+            0 => None,
+            1 => terms.pop(),
+            _ => Some(Scalar::new(Node::And(terms), Type::Bool)),
+        })
+    }
+
+    /// A join in parentheses. With an alias, nothing of it is seen but its columns, under that name.
+    fn nested(
+        &mut self,
+        join: &ast::TableWithJoins,
+        alias: Option<&ast::TableAlias>,
+        scope: &mut Scope,
+        byte: Option<usize>,
+    ) -> Result<Option<From>, Error> {
+        let mut inner = Scope::default();
+        let from = self.joined(join, &mut inner)?;
+        if let Some(alias) = alias {
+            self.add_source(scope, None, &alias.name.value, Some(alias), inner.columns, byte)?;
+            return Ok(from);
+        }
+        for source in inner.sources {
+            scope.add_source(source).map_err(|error| self.error_at(error, byte))?;
+        }
+        scope.columns.extend(inner.columns);
+        Ok(from)
+    }
+
+    fn factor(&mut self, factor: &TableFactor, scope: &mut Scope) -> Result<Option<From>, Error> {
         match factor {
             TableFactor::Table {
                 name,
@@ -56,21 +202,8 @@ impl Binder<'_> {
             TableFactor::Function { lateral: _, name, args, with_ordinality, alias } => {
                 self.table_function(name, args, *with_ordinality, alias.as_ref(), scope).map(Some)
             }
-            TableFactor::NestedJoin { table_with_joins, alias: None } => {
-                let mut inner = Scope::default();
-                let from = self.joined(table_with_joins, &mut inner)?;
-                for source in inner.sources {
-                    scope.add(source).map_err(|error| self.error_at(error, start(factor)))?;
-                }
-                scope.columns.extend(inner.columns);
-                Ok(from)
-            }
-            // The alias hides the tables inside.
-            TableFactor::NestedJoin { table_with_joins, alias: Some(alias) } => {
-                let mut inner = Scope::default();
-                let from = self.joined(table_with_joins, &mut inner)?;
-                self.add_source(scope, None, &alias.name.value, Some(alias), inner.columns, start(factor))?;
-                Ok(from)
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                self.nested(table_with_joins, alias.as_ref(), scope, start(factor))
             }
             TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality, .. } => {
                 let [array] = array_exprs.as_slice() else {
@@ -415,7 +548,6 @@ impl Binder<'_> {
             }
         }
         source.columns = columns;
-        scope.columns.extend(source.columns.iter().cloned());
         scope.add(source).map_err(|error| self.error_at(error, byte))
     }
 }
@@ -500,4 +632,42 @@ fn derived_columns(table: usize, columns: &[OutputColumn]) -> Vec<Visible> {
             },
         })
         .collect()
+}
+
+/// Where a part of FROM begins in its scope.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    source: usize,
+    column: usize,
+}
+
+impl Place {
+    fn end_of(scope: &Scope) -> Self {
+        Self { source: scope.sources.len(), column: scope.columns.len() }
+    }
+}
+
+/// Columns of the side that an outer join fills with NULLs.
+fn outer_side(sources: &mut [Source], columns: &mut [Visible]) {
+    for column in sources.iter_mut().flat_map(|source| &mut source.columns).chain(columns) {
+        if let Node::Column { not_null, .. } = &mut column.scalar.node {
+            *not_null = false;
+        }
+    }
+}
+
+/// Takes the column of that name out of one side of a join.
+fn take_column(columns: &mut Vec<Visible>, name: &str, side: &str) -> Result<Scalar, Error> {
+    let mut found = columns.iter().enumerate().filter(|(_, column)| column.name == name).map(|(at, _)| at);
+    match (found.next(), found.next()) {
+        (Some(at), None) => Ok(columns.remove(at).scalar),
+        (Some(_), Some(_)) => {
+            let message = format!("common column name \"{name}\" appears more than once in {side} table");
+            Err(Error::new(Condition::AmbiguousColumn, message))
+        }
+        (None, _) => {
+            let message = format!("column \"{name}\" specified in USING clause does not exist in {side} table");
+            Err(Error::new(Condition::UndefinedColumn, message))
+        }
+    }
 }

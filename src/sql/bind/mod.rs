@@ -8,7 +8,6 @@ mod coerce;
 mod expression;
 mod from;
 mod function;
-mod join;
 mod list;
 mod quantified;
 mod query;
@@ -46,6 +45,7 @@ fn unguarded(value: &Scalar) -> &Scalar {
 mod tests;
 mod walk;
 mod window;
+mod with;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -4,12 +4,10 @@ use sqlparser::ast::{self, Expr, SelectItem, SetExpr};
 
 use super::expression::start;
 use super::scope::{Scope, Visible};
-use super::{Binder, CteEntry, walk};
+use super::{Binder, walk};
 use crate::error::{Condition, Error};
 use crate::sql::functions::{Emit, guards};
-use crate::sql::ir::{
-    Aggregate, Body, Cte, From, Node, Order, OrderKey, OutputColumn, Query, Scalar, Select, SetOperator,
-};
+use crate::sql::ir::{Aggregate, Body, From, Node, Order, OrderKey, OutputColumn, Query, Scalar, Select, SetOperator};
 use crate::sql::parse;
 use crate::sql::types::{self, Type, Value};
 use crate::work;
@@ -61,46 +59,7 @@ impl Binder<'_> {
         Ok(self.defer_volatile(bound))
     }
 
-    pub(super) fn with(&mut self, with: &ast::With) -> Result<Vec<Cte>, Error> {
-        let mut ctes = Vec::with_capacity(with.cte_tables.len());
-        for table in &with.cte_tables {
-            if table.from.is_some() {
-                return Err(self.refused("this form of WITH", &*table.query));
-            }
-            let name = table.alias.name.value.clone();
-            self.cte_number += 1;
-            let number = self.cte_number;
-            let materialized =
-                table.materialized.as_ref().map(|kind| matches!(kind, ast::CteAsMaterialized::Materialized));
-            let names: Vec<String> = table.alias.columns.iter().map(|column| column.name.value.clone()).collect();
-            let query = if with.recursive {
-                self.recursive(&name, number, &names, &table.query)?
-            } else {
-                self.subquery(&table.query)?
-            };
-            let columns = renamed(&query.columns, &names);
-            self.ctes.push(CteEntry { name, number, columns, references: 0 });
-            ctes.push(Cte { number, recursive: with.recursive, materialized, query });
-        }
-        Ok(ctes)
-    }
-
-    /// A query of WITH RECURSIVE. If it is a UNION, its left side gives the columns that its right side sees.
-    fn recursive(&mut self, name: &str, number: usize, names: &[String], query: &ast::Query) -> Result<Query, Error> {
-        let SetExpr::SetOperation { op: ast::SetOperator::Union, left, .. } = &*query.body else {
-            return self.subquery(query);
-        };
-        let tables = self.tables;
-        let seed = self.body_with_order(left, None)?;
-        self.tables = tables;
-        let columns = renamed(&seed.columns, names);
-        self.ctes.push(CteEntry { name: name.to_owned(), number, columns, references: 0 });
-        let bound = self.subquery(query);
-        self.ctes.pop();
-        bound
-    }
-
-    fn body_with_order(&mut self, body: &SetExpr, order: Option<&ast::OrderBy>) -> Result<Query, Error> {
+    pub(super) fn body_with_order(&mut self, body: &SetExpr, order: Option<&ast::OrderBy>) -> Result<Query, Error> {
         let keys = match order {
             None => &[][..],
             Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(keys), interpolate: None }) => keys.as_slice(),
@@ -322,11 +281,15 @@ impl Binder<'_> {
             }
         }
         let (mut outputs, mut columns) = self.projection(&select.projection, keep_unknowns)?;
-        let group = self.group_by(&select.group_by, &outputs, &columns)?;
+        let keys_of_group = group_keys(&select.group_by)?;
+        let group = self.group_by(&keys_of_group, &outputs, &columns)?;
+        let one_group = group.is_empty() && (select.having.is_some() || has_keys(&select.group_by));
         let having = match &select.having {
             None => None,
             Some(condition) => {
+                self.aggregates_refused = Some("window functions are not allowed in HAVING");
                 let bound = self.expression(condition)?;
+                self.aggregates_refused = None;
                 Some(self.truth(bound, "HAVING", start(condition))?)
             }
         };
@@ -336,7 +299,7 @@ impl Binder<'_> {
             Some(ast::Distinct::On(_)) => return Err(self.refused("DISTINCT ON", select)),
         };
         let order = self.order_by(keys, &mut outputs, &mut columns, distinct)?;
-        let grouped = !group.is_empty() || having.is_some() || self.aggregates_seen;
+        let grouped = !group.is_empty() || one_group || self.aggregates_seen;
         if grouped {
             let checked = outputs.iter().chain(&having).chain(order.iter().filter_map(|order| match &order.key {
                 OrderKey::Expression(scalar) => Some(scalar),
@@ -352,7 +315,9 @@ impl Binder<'_> {
         self.aggregates_refused = outer_refused;
         self.keep_unknowns = keep_unknowns;
 
-        // A constant HAVING without GROUP BY still makes one group; SQLite wants an aggregate or a GROUP BY.
+        if one_group {
+            make_one_group(&mut outputs);
+        }
         let select = Select { distinct, outputs, from, filter, group, having };
         Ok(Query { ctes: Vec::new(), body: Body::Select(Box::new(select)), order, limit: None, offset: None, columns })
     }
@@ -461,20 +426,9 @@ impl Binder<'_> {
         if plain { Ok(()) } else { Err(self.refused("options of *", item)) }
     }
 
-    fn group_by(
-        &mut self,
-        group_by: &ast::GroupByExpr,
-        outputs: &[Scalar],
-        columns: &[OutputColumn],
-    ) -> Result<Vec<Scalar>, Error> {
-        let ast::GroupByExpr::Expressions(keys, modifiers) = group_by else {
-            return Err(Error::unsupported("GROUP BY ALL"));
-        };
-        if !modifiers.is_empty() {
-            return Err(Error::unsupported("GROUP BY with a modifier"));
-        }
+    fn group_by(&mut self, keys: &[&Expr], outputs: &[Scalar], columns: &[OutputColumn]) -> Result<Vec<Scalar>, Error> {
         let mut group = Vec::with_capacity(keys.len());
-        for key in keys {
+        for key in keys.iter().copied() {
             let outer = self.aggregates_refused.replace("aggregate functions are not allowed in GROUP BY");
             let scalar = match self.position(key, outputs.len(), "GROUP BY")? {
                 Some(at) => outputs[at].clone(),
@@ -499,10 +453,18 @@ impl Binder<'_> {
 
     /// The output that an integer of ORDER BY or GROUP BY means.
     fn position(&mut self, key: &Expr, outputs: usize, clause: &str) -> Result<Option<usize>, Error> {
-        let Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), span }) = key else {
+        let Expr::Value(ast::ValueWithSpan { value, span }) = key else {
             return Ok(None);
         };
         let byte = parse::byte_of(span.start);
+        let digits = match value {
+            ast::Value::Number(digits, _) => digits,
+            ast::Value::Placeholder(_) => return Ok(None),
+            _ => {
+                let message = format!("non-integer constant in {clause}");
+                return Err(self.error_at(Error::new(Condition::SyntaxError, message), byte));
+            }
+        };
         if let Some(index) = byte.and_then(|byte| self.literals.as_ref().and_then(|literals| literals.at(byte))) {
             self.fix(index);
         }
@@ -745,12 +707,47 @@ pub(super) fn over_derived(table: usize, query: Query, output: Scalar) -> Query 
     }
 }
 
-fn renamed(columns: &[OutputColumn], names: &[String]) -> Vec<OutputColumn> {
-    let mut columns = columns.to_vec();
-    for (column, name) in columns.iter_mut().zip(names) {
-        column.name.clone_from(name);
+/// GROUP BY's keys; a row of several counts as its members, `()` as none.
+fn group_keys(group_by: &ast::GroupByExpr) -> Result<Vec<&Expr>, Error> {
+    let ast::GroupByExpr::Expressions(keys, modifiers) = group_by else {
+        return Err(Error::unsupported("GROUP BY ALL"));
+    };
+    if !modifiers.is_empty() {
+        return Err(Error::unsupported("GROUP BY with a modifier"));
     }
-    columns
+    let members = keys.iter().flat_map(|key| match key {
+        Expr::Tuple(members) => members.iter().collect(),
+        key => vec![key],
+    });
+    Ok(members.collect())
+}
+
+fn has_keys(group_by: &ast::GroupByExpr) -> bool {
+    matches!(group_by, ast::GroupByExpr::Expressions(keys, _) if !keys.is_empty())
+}
+
+/// All rows are one group, which is there without rows too. SQLite sees that by an aggregate among the outputs only.
+fn make_one_group(outputs: &mut [Scalar]) {
+    let plain = |output: &Scalar| !walk::any(output, &|node| matches!(node, Node::Aggregate(_)));
+    if !outputs.iter().all(plain) {
+        return;
+    }
+    let Some(first) = outputs.first_mut() else { return };
+    let count = Aggregate {
+        emit: Emit::Native("count"),
+        distinct: false,
+        star: true,
+        arguments: Vec::new(),
+        order: Vec::new(),
+        filter: None,
+        over: None,
+    };
+    let count = Box::new(Scalar::new(Node::Aggregate(Box::new(count)), Type::Int8));
+    let never = Scalar::new(Node::IsNull { argument: count, negated: false }, Type::Bool);
+    let output = std::mem::replace(first, Scalar::null(Type::Int4));
+    let (type_, typmod) = (output.type_, output.typmod);
+    let node = Node::Case { branches: vec![(never, Scalar::null(type_))], otherwise: Some(Box::new(output)) };
+    *first = Scalar { node, type_, typmod };
 }
 
 /// The output that a bare name of ORDER BY means, if exactly one goes by it.

@@ -26,9 +26,10 @@ pub struct Source {
 /// The tables that one query's expressions see.
 #[derive(Debug, Default, Clone)]
 pub struct Scope {
-    /// Tables in order of FROM.
+    /// Tables in order of FROM: what names with a table's name find.
     pub sources: Vec<Source>,
-    /// Columns that go by a bare name, in the order of `*`. JOIN USING makes one of two.
+    /// What `*` stands for and bare names find: the tables' columns, those that JOIN USING made one in front of the
+    /// others of their join.
     pub columns: Vec<Visible>,
 }
 
@@ -42,11 +43,6 @@ pub enum Found {
 }
 
 impl Scope {
-    /// The scope of one table.
-    pub fn of(source: Source) -> Self {
-        Self { columns: source.columns.clone(), sources: vec![source] }
-    }
-
     /// The column of that bare name.
     pub fn column(&self, name: &str) -> Result<Found, Error> {
         let mut found = self.columns.iter().filter(|column| column.name == name);
@@ -72,8 +68,21 @@ impl Scope {
         Ok(first)
     }
 
-    /// Adds a table; two of one name are refused.
+    /// A scope of one table.
+    pub fn of(source: Source) -> Self {
+        Self { columns: source.columns.clone(), sources: vec![source] }
+    }
+
+    /// Adds a table and its columns; two of one name are refused.
     pub fn add(&mut self, source: Source) -> Result<(), Error> {
+        let columns = source.columns.clone();
+        self.add_source(source)?;
+        self.columns.extend(columns);
+        Ok(())
+    }
+
+    /// Adds a table, but none of its columns; two of one name are refused.
+    pub fn add_source(&mut self, source: Source) -> Result<(), Error> {
         let twice = self.sources.iter().any(|known| {
             known.name == source.name
                 && (known.schema == source.schema || known.schema.is_none() || source.schema.is_none())
