@@ -273,7 +273,7 @@ fn memory_of_a_statement_is_bounded() {
     client
         .batch_execute("begin; declare c scroll cursor for select repeat('x', 1000) from generate_series(1, 60000)")
         .expect("a cursor");
-    assert_eq!(client.simple_query("fetch last from c").expect("a row").len(), 2);
+    assert_eq!(first_row(&mut client, "fetch last from c").expect("a row").len(), 1000);
     client.batch_execute("commit").expect("its end");
 }
 

@@ -103,7 +103,8 @@ pub fn allocate(size: usize) -> *mut c_void {
     }
     // SAFETY: malloc takes any size.
     let pointer = unsafe { libc::malloc(size) };
-    count(usable(pointer), size);
+    // SAFETY: it has just been given.
+    count(unsafe { usable(pointer) }, size);
     pointer
 }
 
@@ -112,7 +113,8 @@ pub fn allocate(size: usize) -> *mut c_void {
 /// # Safety
 /// The pointer came from there and is not used again.
 pub unsafe fn free(pointer: *mut c_void) {
-    discount(usable(pointer));
+    // SAFETY: the caller's promise.
+    discount(unsafe { usable(pointer) });
     // SAFETY: the caller's promise.
     unsafe { libc::free(pointer) }
 }
@@ -122,7 +124,8 @@ pub unsafe fn free(pointer: *mut c_void) {
 /// # Safety
 /// The pointer came from there; it is not used again unless the result is null.
 pub unsafe fn reallocate(pointer: *mut c_void, size: usize) -> *mut c_void {
-    let before = usable(pointer);
+    // SAFETY: the caller's promise.
+    let before = unsafe { usable(pointer) };
     if size > before && would_exceed(size - before) {
         if EXCEEDED.get() == 0 {
             EXCEEDED.set(size);
@@ -133,14 +136,18 @@ pub unsafe fn reallocate(pointer: *mut c_void, size: usize) -> *mut c_void {
     let moved = unsafe { libc::realloc(pointer, size) };
     if !moved.is_null() {
         discount(before);
-        count(usable(moved), size);
+        // SAFETY: it has just been given.
+        count(unsafe { usable(moved) }, size);
     }
     moved
 }
 
 /// Bytes that an allocation takes up; 0 for null.
-pub fn usable(pointer: *mut c_void) -> usize {
-    // SAFETY: malloc_usable_size takes null and what malloc gave.
+///
+/// # Safety
+/// The pointer came from [`allocate`] or [`reallocate`] and was not freed, or is null.
+pub unsafe fn usable(pointer: *mut c_void) -> usize {
+    // SAFETY: the caller's promise.
     unsafe { libc::malloc_usable_size(pointer) }
 }
 

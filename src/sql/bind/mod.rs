@@ -13,6 +13,7 @@ mod list;
 mod quantified;
 mod query;
 mod scope;
+mod set;
 mod volatile;
 
 /// The columns of a single row that is inserted, as far as their values are bound as they are.

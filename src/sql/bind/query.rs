@@ -7,10 +7,9 @@ use super::scope::{Scope, Visible};
 use super::{Binder, walk};
 use crate::error::{Condition, Error};
 use crate::sql::functions::{Emit, guards};
-use crate::sql::ir::{Aggregate, Body, From, Node, Order, OrderKey, OutputColumn, Query, Scalar, Select, SetOperator};
+use crate::sql::ir::{Aggregate, Body, From, Node, Order, OrderKey, OutputColumn, Query, Scalar, Select};
 use crate::sql::parse;
 use crate::sql::types::{self, Type, Value};
-use crate::work;
 
 /// Expressions of a select list at the most (PostgreSQL's MaxTupleAttributeNumber).
 const OUTPUTS_MAX: usize = 1664;
@@ -75,7 +74,7 @@ impl Binder<'_> {
         }
     }
 
-    fn body(&mut self, body: &SetExpr) -> Result<(Body, Vec<OutputColumn>), Error> {
+    pub(super) fn body(&mut self, body: &SetExpr) -> Result<(Body, Vec<OutputColumn>), Error> {
         match body {
             SetExpr::Select(select) => {
                 let query = self.select(select, &[])?;
@@ -142,77 +141,6 @@ impl Binder<'_> {
         Ok((Body::Values(rows), columns))
     }
 
-    /// A chain of set operations, which is as deep on its left as it is long.
-    fn set_operations(&mut self, body: &SetExpr) -> Result<(Body, Vec<OutputColumn>), Error> {
-        let mut chain = Vec::new();
-        let mut first = body;
-        while let SetExpr::SetOperation { op, set_quantifier, left, right } = first {
-            chain.push((*op, *set_quantifier, &**left, &**right));
-            first = left;
-        }
-        let mut bound = self.body_keeping_unknowns(first)?;
-        for (op, quantifier, left, right) in chain.into_iter().rev() {
-            work::tick()?;
-            bound = self.set_operation(op, quantifier, (left, bound), right)?;
-        }
-        Ok(bound)
-    }
-
-    fn set_operation(
-        &mut self,
-        op: ast::SetOperator,
-        quantifier: ast::SetQuantifier,
-        (left, (mut left_body, left_columns)): (&SetExpr, (Body, Vec<OutputColumn>)),
-        right: &SetExpr,
-    ) -> Result<(Body, Vec<OutputColumn>), Error> {
-        let (operator, word) = match op {
-            ast::SetOperator::Union => (SetOperator::Union, "UNION"),
-            ast::SetOperator::Intersect => (SetOperator::Intersect, "INTERSECT"),
-            ast::SetOperator::Except => (SetOperator::Except, "EXCEPT"),
-            ast::SetOperator::Minus => return Err(self.refused("MINUS", left)),
-        };
-        let all = match quantifier {
-            ast::SetQuantifier::All => true,
-            ast::SetQuantifier::None | ast::SetQuantifier::Distinct => false,
-            _ => return Err(self.refused("BY NAME", left)),
-        };
-        if all && operator != SetOperator::Union {
-            return Err(self.refused(&format!("{word} ALL"), left));
-        }
-        self.depth += 4;
-        if self.depth > 400 {
-            return Err(parse::too_deep());
-        }
-        let (mut right_body, right_columns) = self.body_keeping_unknowns(right)?;
-        self.depth -= 4;
-        if left_columns.len() != right_columns.len() {
-            let message = format!("each {word} query must have the same number of columns");
-            return Err(self.error_at(Error::new(Condition::SyntaxError, message), start(right)));
-        }
-        let mut columns = Vec::with_capacity(left_columns.len());
-        for (left, right) in left_columns.iter().zip(&right_columns) {
-            let side =
-                |column: &OutputColumn| Scalar { node: Node::Default, type_: column.type_, typmod: column.typmod };
-            let type_ = self.common_type(word, &[&side(left), &side(right)])?;
-            let typmod = if left.type_ == right.type_ && left.typmod == right.typmod { left.typmod } else { -1 };
-            let not_null = left.not_null && right.not_null;
-            columns.push(OutputColumn { name: left.name.clone(), type_, typmod, origin: None, not_null });
-        }
-        let types: Vec<Type> = columns.iter().map(|column| column.type_).collect();
-        self.coerce_body(&mut left_body, &types)?;
-        self.coerce_body(&mut right_body, &types)?;
-        let body = Body::Set { operator, all, left: Box::new(left_body), right: Box::new(right_body) };
-        Ok((body, columns))
-    }
-
-    /// The sides of a set operation: their unknown literals take the other side's type.
-    fn body_keeping_unknowns(&mut self, body: &SetExpr) -> Result<(Body, Vec<OutputColumn>), Error> {
-        let keep = std::mem::replace(&mut self.keep_unknowns, true);
-        let bound = self.body(body);
-        self.keep_unknowns = keep;
-        bound
-    }
-
     /// Makes a query's columns of these types.
     pub(super) fn coerce_query(&mut self, query: &mut Query, types: &[Type]) -> Result<(), Error> {
         self.coerce_body(&mut query.body, types)?;
@@ -222,7 +150,7 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn coerce_body(&mut self, body: &mut Body, types: &[Type]) -> Result<(), Error> {
+    pub(super) fn coerce_body(&mut self, body: &mut Body, types: &[Type]) -> Result<(), Error> {
         let coerce_row = |binder: &mut Self, row: &mut [Scalar]| -> Result<(), Error> {
             for (item, type_) in row.iter_mut().zip(types) {
                 if item.type_ != *type_ {

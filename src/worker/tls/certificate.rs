@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
         let [tag, length, rest @ ..] = self.0 else { return Err(cut_short) };
         let (length, rest) = match *length {
             short @ 0..=0x7f => (usize::from(short), rest),
-            long @ (0x81 | 0x82 | 0x83) => {
+            long @ (0x81..=0x83) => {
                 let (digits, rest) = rest.split_at_checked(usize::from(long & 0x7f)).ok_or(cut_short)?;
                 (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
             }

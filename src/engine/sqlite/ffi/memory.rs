@@ -23,7 +23,8 @@ unsafe extern "C" fn realloc(pointer: *mut c_void, size: c_int) -> *mut c_void {
 }
 
 unsafe extern "C" fn size(pointer: *mut c_void) -> c_int {
-    c_int::try_from(allocator::usable(pointer)).unwrap_or(c_int::MAX)
+    // SAFETY: SQLite asks about what these functions gave.
+    c_int::try_from(unsafe { allocator::usable(pointer) }).unwrap_or(c_int::MAX)
 }
 
 unsafe extern "C" fn round_up(size: c_int) -> c_int {
