@@ -6,6 +6,8 @@
 #[path = "answers/queries.rs"]
 mod queries;
 mod support;
+#[path = "answers/values.rs"]
+mod values;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,6 @@
 //! `bench models`: the same workloads on every connection model, in interleaved rounds, and what a session costs.
 
+mod certificate;
 mod check;
 mod costs;
 pub(super) mod explain;

@@ -16,6 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 
 use super::super::Error;
+use super::certificate::Certificate;
 use super::pgbench::program;
 use super::pooler::Pooler;
 use super::process::{self, Usage};
@@ -89,18 +90,23 @@ impl Peer {
             _ => None,
         };
         let port = free_port()?;
+        let certificate = Certificate::create(&root.join(format!("{name}-tls")))?;
         let mut command = match (&kind, &behind) {
             (Kind::Own { model, sessions_per_worker, engine }, _) => {
-                own_command(&directory, port, model, *sessions_per_worker, engine, max_sessions)?
+                own_command(&directory, port, model, *sessions_per_worker, engine, max_sessions, &certificate)?
             }
             (Kind::Pooled(pooler), Some(server)) => {
                 let user = make_directory(&directory)?;
-                let mut command =
-                    pooler.command(&directory, port, free_port_after(port)?, server.port, max_sessions)?;
+                let mut command = pooler.command(
+                    &directory,
+                    [port, free_port_after(port)?, server.port],
+                    max_sessions,
+                    &certificate,
+                )?;
                 run_as(&mut command, user.as_ref());
                 command
             }
-            _ => postgres_command(&directory, port, max_sessions)?,
+            _ => postgres_command(&directory, port, max_sessions, &certificate)?,
         };
         let log_file = fs::File::create(&log).map_err(|error| Error::Io(log.display().to_string(), error))?;
         let log_copy = log_file.try_clone().map_err(|error| Error::Io(log.display().to_string(), error))?;
@@ -199,6 +205,7 @@ impl Peer {
             Command::new(psql)
                 .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
                 .args(["-U", "postgres", "-Atqc", "select 1", "postgres"])
+                .env("PGSSLMODE", "disable")
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
@@ -240,6 +247,7 @@ fn own_command(
     sessions_per_worker: u32,
     engine: &str,
     max_sessions: u32,
+    certificate: &Certificate,
 ) -> Result<Command, Error> {
     let program = std::env::current_exe().map_err(|error| Error::Io("finding this program".into(), error))?;
     let mut command = Command::new(program);
@@ -249,6 +257,8 @@ fn own_command(
         format!("pool.sessions_per_worker={sessions_per_worker}"),
         format!("pool.max_sessions={max_sessions}"),
         format!("engine.kind={engine}"),
+        format!("tls.cert={}", certificate.chain.display()),
+        format!("tls.key={}", certificate.key.display()),
         "log.level=warn".to_owned(),
         "listen.socket_directories=[\".\"]".to_owned(),
     ] {
@@ -276,7 +286,12 @@ fn run_as(command: &mut Command, user: Option<&User>) {
     }
 }
 
-fn postgres_command(directory: &Path, port: u16, max_sessions: u32) -> Result<Command, Error> {
+fn postgres_command(
+    directory: &Path,
+    port: u16,
+    max_sessions: u32,
+    certificate: &Certificate,
+) -> Result<Command, Error> {
     let initdb = program("initdb")?;
     let postgres = program("postgres")?;
     let user = make_directory(directory)?;
@@ -292,9 +307,13 @@ fn postgres_command(directory: &Path, port: u16, max_sessions: u32) -> Result<Co
     let mut command = Command::new(postgres);
     command.arg("-D").arg(directory).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
     command.arg("-k").arg(directory);
-    for setting in
-        POSTGRES_SETTINGS.iter().map(|setting| (*setting).to_owned()).chain([format!("max_connections={max_sessions}")])
-    {
+    let own = [
+        format!("max_connections={max_sessions}"),
+        "ssl=on".to_owned(),
+        format!("ssl_cert_file={}", certificate.chain.display()),
+        format!("ssl_key_file={}", certificate.key.display()),
+    ];
+    for setting in POSTGRES_SETTINGS.iter().map(|setting| (*setting).to_owned()).chain(own) {
         command.args(["-c", &setting]);
     }
     run_as(&mut command, user.as_ref());

@@ -17,6 +17,8 @@ pub struct Workload {
     pub beside: Option<(&'static str, &'static [&'static str])>,
     /// Whether it writes, so that the sums are to be checked afterwards.
     pub writes: bool,
+    /// Whether over TLS.
+    pub encrypted: bool,
 }
 
 /// Figures of one run.
@@ -48,7 +50,7 @@ pub fn program(name: &'static str) -> Result<PathBuf, Error> {
 fn command(peer: &Peer) -> Result<Command, Error> {
     let mut command = Command::new(program("pgbench")?);
     command.args(["-h", "127.0.0.1", "-p", &peer.port().to_string(), "-U", "postgres"]);
-    command.stdin(Stdio::null());
+    command.stdin(Stdio::null()).env("PGSSLMODE", "disable");
     Ok(command)
 }
 
@@ -69,6 +71,7 @@ pub fn initialise(peer: &Peer, scale: u32) -> Result<(), Error> {
 pub fn run(peer: &Peer, workload: &Workload, seconds: u32) -> Result<(Figures, Option<Figures>), Error> {
     let start = |arguments: &[&str]| -> Result<std::process::Child, Error> {
         command(peer)?
+            .env("PGSSLMODE", if workload.encrypted { "require" } else { "disable" })
             .args(["-n", "-T", &seconds.to_string()])
             .args(arguments)
             .arg("postgres")

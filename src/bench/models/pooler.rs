@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::super::Error;
+use super::certificate::Certificate;
 use super::pgbench::program;
 
 /// A pooler of Debian's.
@@ -37,11 +38,11 @@ impl Pooler {
     pub fn command(
         self,
         directory: &Path,
-        port: u16,
-        control_port: u16,
-        server_port: u16,
+        [port, control_port, server_port]: [u16; 3],
         max_sessions: u32,
+        certificate: &Certificate,
     ) -> Result<Command, Error> {
+        let (chain, key) = (certificate.chain.display(), certificate.key.display());
         let program = match self {
             Pooler::PgBouncer => program("pgbouncer")?,
             Pooler::Pgpool => program("pgpool")?,
@@ -59,7 +60,8 @@ impl Pooler {
                     "[databases]\n* = host=127.0.0.1 port={server_port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
                      listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {}\n\
                      pool_mode = session\nmax_client_conn = {max_sessions}\ndefault_pool_size = {max_sessions}\n\
-                     log_connections = 0\nlog_disconnections = 0\n",
+                     log_connections = 0\nlog_disconnections = 0\n\
+                     client_tls_sslmode = allow\nclient_tls_cert_file = {chain}\nclient_tls_key_file = {key}\n",
                     users.display()
                 );
                 command.arg(write("pgbouncer.ini", text)?);
@@ -70,7 +72,7 @@ impl Pooler {
                      socket_dir = '{folder}'\npcp_port = {control_port}\npcp_socket_dir = '{folder}'\n\
                      backend_hostname0 = '127.0.0.1'\nbackend_port0 = {server_port}\nbackend_weight0 = 1\n\
                      num_init_children = {max_sessions}\nmax_pool = 1\npid_file_name = '{folder}/pgpool.pid'\n\
-                     logdir = '{folder}'\nenable_pool_hba = off\n"
+                     logdir = '{folder}'\nenable_pool_hba = off\nssl = on\nssl_cert = '{chain}'\nssl_key = '{key}'\n"
                 );
                 command.arg("-n").arg("-f").arg(write("pgpool.conf", text)?);
                 command.arg("-F").arg(write("pcp.conf", String::new())?);

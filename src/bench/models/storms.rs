@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::storm::{Arrivals, Load, Outcome, Phase, Plan, Target, run as carry_out};
+use super::super::storm::{Arrivals, Encryption, Load, Outcome, Phase, Plan, Target, run as carry_out};
 use super::super::{Error, look_for_interrupt};
 use super::peer::Peer;
 
@@ -14,6 +14,8 @@ pub struct Storm {
     pub name: &'static str,
     /// When sessions begin.
     pub load: Load,
+    /// Whether they are encrypted.
+    pub encryption: Encryption,
     /// What is reported of it, a section each.
     pub figures: &'static [Figure],
 }
@@ -61,8 +63,13 @@ pub fn plan(peer: &Peer, load: Load, duration: Duration) -> Plan {
 /// Runs one; its figures, and what has to be said of them.
 pub fn run(peer: &Peer, storm: &Storm, seconds: u32) -> Result<(Vec<f64>, BTreeMap<String, u64>), Error> {
     let plan = plan(peer, storm.load, Duration::from_secs(u64::from(seconds)));
-    let outcome = carry_out_alone(peer, &plan)?;
-    Ok((storm.figures.iter().map(|figure| figure.of(&outcome)).collect(), notes(&outcome)))
+    let outcome = carry_out_alone(peer, &Plan { encryption: storm.encryption, ..plan })?;
+    let mut notes = notes(&outcome);
+    let ready = outcome.tally.became_ready;
+    if storm.encryption == Encryption::Resumed && outcome.tally.resumed < ready / 2 {
+        notes.insert("handshake that was not resumed".to_owned(), ready - outcome.tally.resumed.min(ready));
+    }
+    Ok((storm.figures.iter().map(|figure| figure.of(&outcome)).collect(), notes))
 }
 
 /// Carries out a plan, and waits until the server has dealt with what it may have left behind: a server that was given

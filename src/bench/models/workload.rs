@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::Error;
-use super::super::storm::{Arrivals, Load};
+use super::super::storm::{Arrivals, Encryption, Load};
 use super::peer::Peer;
 use super::pgbench;
 use super::report::Section;
@@ -79,11 +79,16 @@ impl Workload {
 }
 
 const fn pgbench(name: &'static str, arguments: &'static [&'static str], writes: bool) -> Workload {
-    Workload::Pgbench(pgbench::Workload { name, arguments, beside: None, writes })
+    Workload::Pgbench(pgbench::Workload { name, arguments, beside: None, writes, encrypted: false })
 }
 
 const fn storm(name: &'static str, load: Load, figures: &'static [Figure]) -> Workload {
-    Workload::Storm(Storm { name, load, figures })
+    Workload::Storm(Storm { name, load, encryption: Encryption::None, figures })
+}
+
+const fn encrypted(name: &'static str, clients: usize, encryption: Encryption) -> Workload {
+    let load = Load::Closed { clients };
+    Workload::Storm(Storm { name, load, encryption, figures: &[Figure::ReadyPerSecond] })
 }
 
 /// Every workload, and whether `--quick` has it.
@@ -114,6 +119,20 @@ pub const ALL: &[(Workload, bool)] = &[
         ),
         true,
     ),
+    (encrypted("storm over TLS, whole handshakes, closed loop of 8", 8, Encryption::Full), false),
+    (encrypted("storm over TLS, whole handshakes, closed loop of 32", 32, Encryption::Full), false),
+    (encrypted("storm over TLS, resumed, closed loop of 8", 8, Encryption::Resumed), false),
+    (encrypted("storm over TLS, resumed, closed loop of 32", 32, Encryption::Resumed), false),
+    (
+        Workload::Pgbench(pgbench::Workload {
+            name: "-S -M prepared -c 8 -j 2 over TLS",
+            arguments: &["-S", "-M", "prepared", "-c", "8", "-j", "2"],
+            beside: None,
+            writes: false,
+            encrypted: true,
+        }),
+        false,
+    ),
     (pgbench("-S -C -c 8 -j 2: a connection per query", &["-S", "-C", "-c", "8", "-j", "2"], false), false),
     (pgbench("-S -C -c 32 -j 2: a connection per query", &["-S", "-C", "-c", "32", "-j", "2"], false), false),
     (pgbench("-S -M prepared -c 8 -j 2", &["-S", "-M", "prepared", "-c", "8", "-j", "2"], false), true),
@@ -126,6 +145,7 @@ pub const ALL: &[(Workload, bool)] = &[
             arguments: &["-M", "prepared", "-c", "4"],
             beside: Some(("mixed: -S -M prepared -c 4", &["-S", "-M", "prepared", "-c", "4"])),
             writes: true,
+            encrypted: false,
         }),
         false,
     ),

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::{Arrivals, Bound, Load, Outcome, Plan, Progress, Target, find_rate, report, run as run_plan, transport};
+use super::{
+    Arrivals, Bound, Encryption, Load, Outcome, Plan, Progress, Target, find_rate, report, run as run_plan, transport,
+};
 use crate::bench::{Error, look_for_interrupt};
 use crate::config::Span;
 
@@ -33,6 +35,9 @@ pub struct StormArguments {
     /// Whether TLS is required; certificates are not verified.
     #[arg(long, default_value = "disable", value_parser = ["disable", "require"])]
     sslmode: String,
+    /// With TLS: resume sessions where the server gives tickets.
+    #[arg(long)]
+    tls_resume: bool,
     /// Let the server be on another machine.
     #[arg(long)]
     allow_remote: bool,
@@ -158,7 +163,11 @@ fn plan(arguments: &StormArguments) -> Result<Plan, Error> {
         user: arguments.user.clone(),
         database: arguments.database.clone().unwrap_or_else(|| arguments.user.clone()),
         password: password(arguments.password_file.as_deref())?,
-        tls: arguments.sslmode == "require",
+        encryption: match (arguments.sslmode == "require", arguments.tls_resume) {
+            (false, _) => Encryption::None,
+            (true, false) => Encryption::Full,
+            (true, true) => Encryption::Resumed,
+        },
         load,
         queries: arguments.queries,
         query: arguments.query.clone(),

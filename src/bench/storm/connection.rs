@@ -180,6 +180,8 @@ impl Connection {
             };
             if self.step == Step::Encrypting && self.is_encrypted() {
                 self.finish_phase(shared, Phase::Tls, now_ns());
+                let is_resumed = self.transport.as_ref().is_some_and(Transport::is_resumed);
+                shared.tally.resumed += u64::from(is_resumed && self.recorded);
                 self.step = Step::Authenticating;
                 self.session.restart(false);
                 self.transport()?.send(&shared.packets.startup)?;

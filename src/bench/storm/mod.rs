@@ -65,6 +65,17 @@ pub enum Load {
     },
 }
 
+/// Whether connections are encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// They are not.
+    None,
+    /// TLS, with a whole handshake each.
+    Full,
+    /// TLS; a session that the server gave a ticket for is resumed.
+    Resumed,
+}
+
 /// One run of the load generator.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -76,8 +87,8 @@ pub struct Plan {
     pub database: String,
     /// For servers that ask for one.
     pub password: Option<String>,
-    /// Whether TLS is required.
-    pub tls: bool,
+    /// Whether connections are encrypted.
+    pub encryption: Encryption,
     /// When sessions begin.
     pub load: Load,
     /// Queries a session.
@@ -110,7 +121,7 @@ impl Plan {
             user: "postgres".to_owned(),
             database: "postgres".to_owned(),
             password: None,
-            tls: false,
+            encryption: Encryption::None,
             load: Load::Closed { clients: 1 },
             queries: 1,
             query: "SELECT 1".to_owned(),
@@ -183,7 +194,12 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// is counted as unfinished.
 pub fn run(plan: &Plan, watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Result<Outcome, Error> {
     plan.check()?;
-    let tls = if plan.tls { Some(tls::config().map_err(|error| Error::Plan(error.to_string()))?) } else { None };
+    let tls = match plan.encryption {
+        Encryption::None => None,
+        Encryption::Full => Some(tls::config(false)),
+        Encryption::Resumed => Some(tls::config(true)),
+    };
+    let tls = tls.transpose().map_err(|error| Error::Plan(error.to_string()))?;
     let packets = Packets::new(&plan.user, &plan.database, &plan.query);
     let warm_up_ns = plan.warm_up.as_nanos() as u64;
     let measured_ns = warm_up_ns..warm_up_ns.saturating_add(plan.duration.as_nanos() as u64);

@@ -163,6 +163,8 @@ pub struct ErrorCount<'a> {
 /// What became of the sessions that were due in the measured time, and what it cost to offer them.
 #[derive(Debug, Clone)]
 pub struct Tally {
+    /// TLS handshakes that resumed an earlier session.
+    pub resumed: u64,
     /// Sessions that were due.
     pub due: u64,
     /// Those that ended as planned.
@@ -246,6 +248,7 @@ impl Tally {
         self.unfinished += other.unfinished;
         self.queries += other.queries;
         self.became_ready += other.became_ready;
+        self.resumed += other.resumed;
         self.errors.add(other.errors);
         self.warm_up_errors.add(other.warm_up_errors);
         self.most_open += other.most_open;

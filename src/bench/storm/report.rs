@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Arrivals, Load, Outcome, Phase, Plan, Search, Target};
+use super::{Arrivals, Encryption, Load, Outcome, Phase, Plan, Search, Target};
 
 /// The percentiles that are reported.
 const PERCENTILES: &[(&str, f64)] = &[("p50", 50.0), ("p90", 90.0), ("p95", 95.0), ("p99", 99.0), ("p99.9", 99.9)];
@@ -95,7 +95,11 @@ pub fn search_table(search: &Search) -> String {
 
 /// Where, as whom and how, so that the figures can be repeated.
 fn settings_lines(plan: &Plan) -> String {
-    let tls = if plan.tls { ", TLS" } else { "" };
+    let tls = match plan.encryption {
+        Encryption::None => "",
+        Encryption::Full => ", TLS",
+        Encryption::Resumed => ", TLS, resumed",
+    };
     let query = match plan.queries {
         0 => "no query".to_owned(),
         queries => format!("{queries} x {}", plan.query),
@@ -239,7 +243,8 @@ fn settings_json(plan: &Plan) -> Value {
         "target": plan.target.to_string(),
         "user": plan.user,
         "database": plan.database,
-        "tls": plan.tls,
+        "tls": plan.encryption != Encryption::None,
+        "resumed_handshakes": outcome.tally.resumed,
         "load": load,
         "queries": plan.queries,
         "query": plan.query,

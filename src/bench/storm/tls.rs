@@ -1,7 +1,7 @@
 //! TLS as libpq's `sslmode=require` has it: encrypted, with signatures checked, whoever the server is.
 //!
-//! A load generator on a test bench has nobody's certificate to trust. Every handshake is a whole one: sessions are
-//! not resumed, because PostgreSQL doesn't, and because the handshake is what is measured.
+//! A load generator on a test bench has nobody's certificate to trust. A handshake is a whole one, because it is what is
+//! measured, unless resumed ones are asked for.
 
 use std::sync::Arc;
 
@@ -11,15 +11,17 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
-/// The configuration that all connections of a run share.
-pub fn config() -> Result<Arc<ClientConfig>, Error> {
+/// The configuration that all connections of a run share; `resumes`: tickets are kept and used.
+pub fn config(resumes: bool) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
         .with_no_client_auth();
-    config.resumption = Resumption::disabled();
+    if !resumes {
+        config.resumption = Resumption::disabled();
+    }
     config.enable_sni = false;
     Ok(Arc::new(config))
 }

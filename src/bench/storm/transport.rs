@@ -161,6 +161,11 @@ impl Transport {
         self.tls.is_some()
     }
 
+    /// Whether the TLS handshake, which is over, resumed an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed))
+    }
+
     /// Whether a TLS handshake is under way.
     pub fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
