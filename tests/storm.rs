@@ -17,7 +17,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr, setsockopt, sockopt};
 use nix::unistd::{Pid, User, geteuid};
-use pgprefork::bench::storm::{Arrivals, Load, Outcome, Phase, Plan, Target, run};
+use pgprefork::bench::storm::{Arrivals, Encryption, Load, Outcome, Phase, Plan, Target, run};
 use support::{PATIENCE, Server, free_port, postgres_program, wait_until};
 
 fn tcp(port: u16) -> Target {
@@ -483,11 +483,11 @@ fn tls_and_every_kind_of_password_against_postgresql() {
                  create role scram login password 'pencil'";
     assert!(postgres.psql(roles));
     assert!(postgres.psql("set password_encryption = 'md5'; create role md login password 'pencil'"));
-    let with = |user: &str, tls, password: &str| {
+    let with = |user: &str, encryption: Encryption, password: &str| {
         let plan = Plan {
             user: user.to_owned(),
             password: Some(password.to_owned()),
-            tls,
+            encryption,
             queries: 2,
             // Longer than one TLS record, and than one read.
             query: "select repeat('x', 200000)".to_owned(),
@@ -496,7 +496,7 @@ fn tls_and_every_kind_of_password_against_postgresql() {
         carry_out(&plan)
     };
     for user in ["anyone", "clear", "md", "scram"] {
-        let outcome = with(user, true, "pencil");
+        let outcome = with(user, Encryption::Full, "pencil");
         assert_no_errors(&outcome);
         assert_eq!(outcome.tally.due, 5);
         for phase in [Phase::Connect, Phase::Tls, Phase::Authentication, Phase::Ready] {
@@ -504,15 +504,38 @@ fn tls_and_every_kind_of_password_against_postgresql() {
         }
     }
     for user in ["clear", "md", "scram"] {
-        assert_eq!(with(user, true, "pen").tally.errors.of("28P01"), 5, "{user}");
+        assert_eq!(with(user, Encryption::Full, "pen").tally.errors.of("28P01"), 5, "{user}");
     }
     // Without encryption no rule fits.
-    assert_eq!(with("anyone", false, "").tally.errors.of("28000"), 5);
+    assert_eq!(with("anyone", Encryption::None, "").tally.errors.of("28000"), 5);
 }
 
 #[test]
 fn a_server_without_tls_is_named() {
     let server = Server::start(&[]);
-    let outcome = carry_out(&Plan { tls: true, ..plan(server.port, open(20.0)) });
+    let outcome = carry_out(&Plan { encryption: Encryption::Full, ..plan(server.port, open(20.0)) });
     assert_eq!(outcome.tally.errors.of("TLS_REFUSED"), 10);
+}
+
+#[test]
+fn sessions_are_resumed_by_whatever_worker_takes_the_connection() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))
+        .expect("permissions");
+    let data = directory.path().join("data");
+    let made = Command::new(env!("CARGO_BIN_EXE_pgprefork"))
+        .args(["init", "--auth", "trust", "--tls-self-signed", "--data"])
+        .arg(&data)
+        .output()
+        .expect("the program");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let server = Server::start_on(&data, &[], &[]);
+    // One after another, so that each has a ticket of the one before; a worker serves one session each.
+    let one = Plan { load: Load::Closed { clients: 1 }, threads: 1, ..plan(server.port, Load::Closed { clients: 1 }) };
+    let resumed = carry_out(&Plan { encryption: Encryption::Resumed, ..one.clone() });
+    assert_no_errors(&resumed);
+    assert!(resumed.tally.resumed + 1 >= resumed.tally.became_ready && resumed.tally.resumed > 1);
+    let whole = carry_out(&Plan { encryption: Encryption::Full, ..one });
+    assert_no_errors(&whole);
+    assert_eq!((whole.tally.resumed, whole.tally.became_ready > 1), (0, true));
 }

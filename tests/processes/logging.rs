@@ -187,14 +187,23 @@ fn lines_of_json_name_user_and_database() {
     // Known before it is known whether that may be.
     let stream = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     assert!(Raw::start_as(stream, "nobody", "other").is_err());
-    eventually("it is refused", || !of("client refused").is_empty());
-    assert_eq!(names(&of("client refused")[0]), ("nobody".into(), "other".into()));
+    let refused = |reason: &str| -> Vec<serde_json::Value> {
+        let told = |line: &serde_json::Value| {
+            let message = line["message"].as_str().unwrap();
+            message.starts_with("connection from 127.0.0.1")
+                && message.contains(" refused ")
+                && message.contains(reason)
+        };
+        lines().into_iter().filter(told).collect()
+    };
+    eventually("it is refused", || !refused("").is_empty());
+    assert_eq!(names(&refused("")[0]), ("nobody".into(), "other".into()));
     // A packet that says nothing is nobody's, though the process has had clients before.
     let mut line = None;
     eventually("one of them meets that process", || {
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
         std::io::Write::write_all(&mut stream, &[0, 0, 0, 8, 0, 9, 0, 0]).unwrap();
-        line = of("client refused: unsupported").into_iter().find(|line| line["pid"] == pid.as_raw());
+        line = refused(": unsupported").into_iter().find(|line| line["pid"] == pid.as_raw());
         line.is_some()
     });
     let line = line.unwrap();

@@ -202,6 +202,9 @@ fn fork_on_accept_serves_cancels_when_every_slot_is_taken() {
         "pool.min_spare=1",
         "pool.max_spare=1",
         "pool.reserved_sessions=0",
+        // Silent clients stay where they are.
+        "auth.park_after=1h",
+        "auth.max_unauthenticated=0",
     ]);
     let client = server.connect();
     let silent: Vec<_> = (0..60).map(|_| connect_from(std::net::Ipv4Addr::LOCALHOST, server.port)).collect();

@@ -219,6 +219,7 @@ impl Default for Tally {
             unfinished: 0,
             queries: 0,
             became_ready: 0,
+            resumed: 0,
             errors: Errors::default(),
             warm_up_errors: Errors::default(),
             most_open: 0,
