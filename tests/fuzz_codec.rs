@@ -307,7 +307,6 @@ fn nobody_gets_in_with_damaged_responses() {
             server_end_point: None,
             now_us: 0,
             peer_user: &|| Err("nobody".into()),
-            server_end_point: None,
         };
         let user = random.pick(&["ann", "ghost"]);
         let mut from_server = Vec::new();
