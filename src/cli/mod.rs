@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench;
+use crate::engine::sqlite::ffi;
 
 mod control;
 mod init;
@@ -135,6 +136,8 @@ enum StopMode {
 /// Runs the command that the process's arguments name. Exit code 0: done; 1: one line on standard error says
 /// why not; 2: the arguments make no sense; 3: `status` found no server.
 pub fn main() -> ExitCode {
+    // Before anything uses SQLite: it takes no other allocator afterwards.
+    ffi::memory::install();
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),

@@ -136,6 +136,9 @@ section! {
         worker_memory_limit: ByteSize = ByteSize::default(),
         /// A worker without a sign of life for so long is killed; 0 is never.
         hang_timeout: Span = Span::default(),
+        /// A worker that was told to end, by a fast shutdown or pg_terminate_backend, and has not ended after this is
+        /// killed, whatever it computes; 0 is never.
+        terminate_timeout: Span = Span::from_secs(10),
         /// What happens to the other sessions after a memory fault.
         on_memory_fault: OnMemoryFault = OnMemoryFault::Restart,
         /// How long a client waits for a free worker before it is refused.
@@ -247,6 +250,8 @@ section! {
         page_cache: ByteSize = ByteSize::from_bytes(8 << 20),
         /// How much of a database file is mapped; 0 reads it through the page cache only.
         mmap: ByteSize = ByteSize::default(),
+        /// Memory that one session may take for its statements, prepared statements and cursors; beyond it, 53200.
+        session_memory: ByteSize = ByteSize::from_bytes(256 << 20),
         /// Time between checkpoints.
         checkpoint_interval: Span = Span::from_secs(60),
         /// A WAL of this size asks for a checkpoint.

@@ -41,12 +41,16 @@ impl Postmaster {
 
     /// Signals the processes of which something was asked through their slots. Only the postmaster signals: it
     /// alone knows that a pid has not been reaped.
-    pub(super) fn deliver_requests(&self) {
-        for (pid, child) in self.children.iter().filter(|(_, child)| child.kind == SlotKind::Worker) {
+    pub(super) fn deliver_requests(&mut self) {
+        let now_us = shm::clock::monotonic_us();
+        for (pid, child) in self.children.iter_mut().filter(|(_, child)| child.kind == SlotKind::Worker) {
             let slot = self.server.context.segment.slot(child.owner.slot);
             // The session may be over by the time the signal comes: the process looks again whom the request means.
             if slot.interrupted() && (slot.terminate_requested() || slot.is_raised(Interrupt::Cancel)) {
                 tell(*pid, Signal::SIGINT);
+                if slot.terminate_requested() {
+                    child.told_us.get_or_insert(now_us);
+                }
             }
         }
     }

@@ -68,7 +68,7 @@ impl Postmaster {
             Ok(Side::Parent(pid)) => {
                 segment.slot(owner.slot).set_pid(pid.as_raw());
                 segment.pool().count(Counter::Forks);
-                self.children.insert(pid, Child { owner, kind, stopped_us: None, hung: false });
+                self.children.insert(pid, Child { owner, kind, stopped_us: None, hung: false, told_us: None });
                 Ok(pid)
             }
             Err(error) => {

@@ -5,13 +5,15 @@
 
 mod change;
 
+use std::collections::HashMap;
+
 use super::functions::{Emit, MOVING, guards, is_volatile};
 use super::ir::*;
 use super::plan::{Bind, Computed};
 use super::types::{Type, Value};
 
 /// A literal that the SQL takes as a bind: which one, and the type that the plan wants it in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lifted {
     /// Its number among the statement's literals.
     pub index: usize,
@@ -30,6 +32,8 @@ pub struct Emitter {
     pub binds: Vec<Bind>,
     /// What `Bind::Literal` numbers.
     pub lifted: Vec<Lifted>,
+    bind_numbers: HashMap<Bind, usize>,
+    lifted_numbers: HashMap<Lifted, usize>,
     /// Functions of ours that the SQL calls.
     pub functions: Vec<&'static str>,
     /// What `Bind::Computed` numbers.
@@ -74,26 +78,20 @@ impl Emitter {
     }
 
     fn bind(&mut self, bind: Bind) {
-        let number = match self.binds.iter().position(|known| *known == bind) {
-            Some(at) => at + 1,
-            None => {
-                self.binds.push(bind);
-                self.binds.len()
-            }
-        };
+        let number = *self.bind_numbers.entry(bind).or_insert_with_key(|bind| {
+            self.binds.push(bind.clone());
+            self.binds.len()
+        });
         self.sql.push('?');
         self.sql.push_str(&number.to_string());
     }
 
     fn literal(&mut self, index: usize, negated: bool, type_: Type) {
         let wanted = Lifted { index, negated, type_ };
-        let number = match self.lifted.iter().position(|known| *known == wanted) {
-            Some(at) => at,
-            None => {
-                self.lifted.push(wanted);
-                self.lifted.len() - 1
-            }
-        };
+        let number = *self.lifted_numbers.entry(wanted).or_insert_with_key(|wanted| {
+            self.lifted.push(wanted.clone());
+            self.lifted.len() - 1
+        });
         self.bind(Bind::Literal(number));
     }
 
@@ -657,6 +655,13 @@ impl Emitter {
                 self.push(")");
                 self.as_alias(*table);
             }
+            From::List { table, list, width } => {
+                self.sql.push_str(&list_table(*width));
+                self.push("(");
+                self.bind(Bind::List(*list));
+                self.push(")");
+                self.as_alias(*table);
+            }
             From::Join { kind, left, right, on } => {
                 self.from(left);
                 self.push(match kind {
@@ -742,6 +747,14 @@ impl Emitter {
         self.as_alias(table);
     }
 }
+
+/// The table function that yields a list's rows of that many values, whose argument is `Bind::List`.
+pub fn list_table(width: usize) -> String {
+    format!("{LIST_TABLE}{width}")
+}
+
+/// What names of those table functions begin with.
+pub const LIST_TABLE: &str = "pgp_rows_";
 
 /// The number that stands for the row that ON CONFLICT could not insert.
 pub const EXCLUDED: usize = usize::MAX;

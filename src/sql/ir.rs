@@ -304,6 +304,12 @@ pub enum From {
         /// The array as JSON.
         json: Scalar,
     },
+    /// Rows of a list of plain values, by its number; its columns are called c1, c2, ….
+    List {
+        table: usize,
+        list: usize,
+        width: usize,
+    },
     Join {
         kind: JoinKind,
         left: Box<From>,

@@ -12,6 +12,8 @@ pub mod emit;
 pub mod functions;
 pub mod ir;
 pub mod lex;
+pub mod list;
+pub mod literals;
 pub mod parse;
 pub mod plan;
 pub mod planner;

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::define::Definition;
+use super::list::List;
 use super::types::{Type, Value};
 
 /// A planned statement.
@@ -71,6 +72,8 @@ pub struct Query {
     pub sql: String,
     /// What to bind, in that order.
     pub binds: Vec<Bind>,
+    /// What `Bind::List` numbers.
+    pub lists: Vec<Rc<List>>,
     /// What it does to the database.
     pub access: Access,
     /// Catalog version the plan rests on; the engine plans again when the catalog has moved.
@@ -115,7 +118,7 @@ pub enum Access {
 }
 
 /// Where a bound value comes from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Bind {
     /// A value that is computed first.
     Computed(usize),
@@ -125,6 +128,8 @@ pub enum Bind {
     Parameter(usize),
     /// A literal lifted from the text, counted from 0.
     Literal(usize),
+    /// Rows that the SQL reads as a table, counted from 0.
+    List(usize),
     /// The transaction's start, as timestamptz: now(), CURRENT_TIMESTAMP.
     TransactionTimestamp,
     /// The statement's start, as timestamptz: statement_timestamp().

@@ -60,6 +60,8 @@ pub struct Transport {
     tls: Option<Box<Stream>>,
     /// Always initialised to its full length; `start..end` is received and not yet consumed.
     received: Vec<u8>,
+    /// Bytes that the message under way announces.
+    expected: usize,
     start: usize,
     end: usize,
     /// The last receive filled all the room that there was.
@@ -77,6 +79,7 @@ impl Transport {
             socket,
             tls: None,
             received: vec![0; RECEIVE_BYTES_MIN],
+            expected: 0,
             start: 0,
             end: 0,
             crowded: false,
@@ -104,6 +107,20 @@ impl Transport {
     pub fn consume(&mut self, count: usize) {
         debug_assert!(count <= self.end - self.start);
         self.start = (self.start + count).min(self.end);
+    }
+
+    /// The message under way will take up so many bytes.
+    pub fn expect(&mut self, bytes: usize) {
+        self.expected = bytes;
+    }
+
+    /// Gives back what a large message has left of the receive buffer, if nothing is unread.
+    pub fn release(&mut self) {
+        if self.start == self.end && self.received.len() > RECEIVE_BYTES_EAGER {
+            (self.start, self.end) = (0, 0);
+            self.received.truncate(RECEIVE_BYTES_EAGER);
+            self.received.shrink_to_fit();
+        }
     }
 
     /// Where replies are gathered.
@@ -357,7 +374,10 @@ impl Transport {
             self.start = 0;
         }
         if self.end == self.received.len() {
-            self.received.resize(self.received.len() * 2, 0);
+            // Twice as much, but no more than the message under way announces.
+            let (more, wanted) = (self.received.len() * 2, self.expected);
+            let room = if wanted > self.received.len() { more.min(wanted) } else { more };
+            self.received.resize(room, 0);
         }
     }
 }

@@ -176,3 +176,55 @@ fn frames_reach_as_far_as_their_offset() {
         ),
     ]);
 }
+
+#[test]
+fn one_group_is_there_without_rows_and_aggregates() {
+    check(&[
+        ("create table t (a int, b int);; insert into t values (1, 1), (1, 2), (2, 3)", ""),
+        ("select 1 having true;; select 2 having false;; select 3 from t having count(*) > 2", "1|3"),
+        ("select 'x' from t where a > 9 having count(*) = 0", "x"),
+        ("select count(*) from t group by ();; select 1 from t group by ()", "3|1"),
+        (
+            "select a, count(*) from t group by (), a order by a;; select a, b from t group by (a, b) order by b limit 1",
+            "1,2|2,1|1,1",
+        ),
+        ("select sum(count(*)) over () from t", "3"),
+        ("select 1 from t where row_number() over () > 1", "42P20: window functions are not allowed in WHERE"),
+        ("select 1 from t having row_number() over () > 1", "42P20: window functions are not allowed in HAVING"),
+        ("select 1 from t group by row_number() over ()", "42P20: window functions are not allowed in GROUP BY"),
+        (
+            "select count(row_number() over ()) from t",
+            "42803: aggregate function calls cannot contain window function calls",
+        ),
+        ("select count(count(*)) from t", "42803: aggregate function calls cannot be nested"),
+        ("select a from t order by 'a'", "42601: non-integer constant in ORDER BY"),
+    ]);
+}
+
+#[test]
+fn what_a_query_of_with_may_not_be_is_refused() {
+    check(&[
+        ("with a as (select 1), a as (select 2) select 1", "42712: WITH query name \"a\" specified more than once"),
+        (
+            "with a(x, y) as (select 1) select 1",
+            "42P10: WITH query \"a\" has 1 columns available but 2 columns specified",
+        ),
+        (
+            "with recursive r(n) as (select 1 union all select n from r order by 1) select * from r",
+            "0A000: ORDER BY in a recursive query is not implemented",
+        ),
+        (
+            "with recursive r(n) as (select 1::bigint union all select count(*) from r) select * from r",
+            "42P19: aggregate functions are not allowed in a recursive query's recursive term",
+        ),
+        (
+            "with recursive r(n) as (select 1 union all (with q as (select n + 1 as m from r) select m from q)) select * from r",
+            "0A000: this form of a recursive query is not supported",
+        ),
+        (
+            "with recursive r(n) as (select 1 union all select n + 1.5 from r where n < 3) select * from r",
+            "42804: recursive query \"r\" column 1 has type integer in non-recursive term but type numeric overall\
+             |HINT:  Cast the output of the non-recursive term to the correct type.",
+        ),
+    ]);
+}

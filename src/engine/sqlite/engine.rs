@@ -37,6 +37,7 @@ use crate::sql::plan::{self, Action, Copy, CopyDirection, Discard, Modes, Plan};
 use crate::sql::planner::{Planner, Raw};
 use crate::sql::types::Value;
 use crate::system::fault;
+use crate::work;
 
 /// What the engine is told by the configuration.
 #[derive(Debug, Clone)]
@@ -45,6 +46,8 @@ pub struct Configuration {
     pub data_directory: PathBuf,
     /// Settings of connections.
     pub options: Options,
+    /// Memory that a session may take; `None`: as much as there is.
+    pub session_memory_bytes: Option<u64>,
     /// Length of the WAL from which a commit wakes the checkpointer.
     pub checkpoint_bytes: u64,
     /// How long an idle transaction may hold the writer lock.
@@ -247,6 +250,9 @@ impl Sqlite {
         if let Some(database) = &mut self.database {
             database.settings_generation = 0;
         }
+        let session = Arc::clone(&self.session);
+        work::install(Some(Rc::new(move || session.check())));
+        work::limit_memory(self.configuration.session_memory_bytes);
         Ok(())
     }
 

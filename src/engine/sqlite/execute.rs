@@ -14,12 +14,15 @@ use super::cursor::Rows;
 use super::define;
 use super::engine::{Database, Sqlite};
 use super::failure::Constraints;
+use super::ffi::rows;
 use super::functions;
+use super::lists::{self, Held};
 use super::session::Session;
 use super::transaction::{self, Span};
 use super::views;
 use crate::engine::{Completion, RowSink};
 use crate::error::{Condition, Error};
+use crate::sql::list::List;
 use crate::sql::plan::{Access, Action, Bind, Copy, CopyDirection, Plan, Planned, Query, Tag};
 use crate::sql::types::{Datum, Value};
 
@@ -90,7 +93,14 @@ impl<'a> Values<'a> {
         Self { parameters, literals, computed: SmallVec::new(), session }
     }
 
-    fn bind(&self, statement: &mut Statement<'_>, binds: &[Bind]) -> rusqlite::Result<()> {
+    /// Binds a query's values. The lists among them can be read until the result goes.
+    fn bind(
+        &self,
+        statement: &mut Statement<'_>,
+        binds: &[Bind],
+        lists: &[Rc<List>],
+    ) -> Result<SmallVec<[Held; 1]>, Stop> {
+        let mut held = SmallVec::new();
         for (index, bind) in binds.iter().enumerate() {
             let datum = match bind {
                 Bind::Null => Datum::Null,
@@ -99,10 +109,18 @@ impl<'a> Values<'a> {
                 Bind::Computed(number) => self.computed.get(*number).map_or(Datum::Null, Value::as_datum),
                 Bind::TransactionTimestamp => Datum::Int(self.session.transaction_timestamp()),
                 Bind::StatementTimestamp => Datum::Int(self.session.statement_timestamp()),
+                Bind::List(number) => {
+                    let list = lists.get(*number);
+                    let list = list.ok_or_else(|| Stop::Sink(Error::internal("a plan has lost a list")))?;
+                    let list = Held::new(list.with_parameters(self.parameters).map_err(Stop::Sink)?);
+                    let number = list.number();
+                    held.push(list);
+                    Datum::Int(number)
+                }
             };
             statement.raw_bind_parameter(index + 1, Bound(datum))?;
         }
-        Ok(())
+        Ok(held)
     }
 }
 
@@ -242,16 +260,18 @@ impl Sqlite {
         let session = Arc::clone(&self.session);
         let database = self.database()?;
         let values = Values::new(row, &[], &session);
-        let inserted = database.prepared(&query.sql, &session).and_then(|mut statement| {
-            values.bind(&mut statement, &query.binds)?;
-            statement.raw_execute()
-        });
+        let inserted = (|| -> Result<usize, Stop> {
+            let mut statement = database.prepared(&query.sql, &session)?;
+            let _held = values.bind(&mut statement, &query.binds, &query.lists)?;
+            Ok(statement.raw_execute()?)
+        })();
         match inserted {
             Ok(_) => {
                 self.copied += 1;
                 Ok(())
             }
-            Err(error) => Err(database.describe_row(&error, query, &values)),
+            Err(Stop::Sink(error)) => Err(error),
+            Err(Stop::Sqlite(error)) => Err(database.describe_row(&error, query, &values)),
         }
     }
 
@@ -337,7 +357,10 @@ impl Database {
         }
         for view in &query.virtual_tables {
             if !self.views.borrow().contains(view) {
-                let registered = views::register(self.store.connection(), view);
+                let registered = match lists::width_of(view) {
+                    Some(_) => rows::register(self.store.connection(), view),
+                    None => views::register(self.store.connection(), view),
+                };
                 registered.map_err(|error| self.store.describe(&error, &()))?;
                 self.views.borrow_mut().insert(view.clone());
             }
@@ -372,10 +395,10 @@ impl Database {
     ) -> Result<(u64, Option<Rows>), Error> {
         let store = &self.store;
         let synchronous = values.session.synchronous_commit();
-        let stepped = (|| {
+        let stepped = (|| -> Result<_, Stop> {
             for computed in &query.computed {
                 let mut statement = self.prepared(&computed.sql, values.session)?;
-                values.bind(&mut statement, &computed.binds)?;
+                let _held = values.bind(&mut statement, &computed.binds, &query.lists)?;
                 let value = match statement.raw_query().next()? {
                     Some(row) => data_of(row, 1)?.first().map_or(Value::Null, |datum| datum.to_value()),
                     None => Value::Null,
@@ -384,7 +407,7 @@ impl Database {
             }
             let _changed = query.watched.as_deref().map(functions::ChangedRows::note);
             let mut statement = self.prepared(&query.sql, values.session)?;
-            values.bind(&mut statement, &query.binds)?;
+            let _held = values.bind(&mut statement, &query.binds, &query.lists)?;
             let columns = statement.column_count();
             let mut rows = statement.raw_query();
             let mut sent = 0;

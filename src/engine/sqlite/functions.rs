@@ -19,6 +19,7 @@ use crate::error::{Condition, Error};
 use crate::sql::functions::aggregates::{Aggregate, State};
 use crate::sql::functions::{MOVING, Registration, registration};
 use crate::sql::types::{Datum, Value, array, inet, interval, json, numeric};
+use crate::work;
 
 thread_local! {
     /// The error of the function that stopped the statement under way.
@@ -147,8 +148,22 @@ fn scalar(connection: &Connection, call: &str, found: Registration, session: Arc
         if found.strict && arguments.contains(&Datum::Null) {
             return Ok(ToSqlOutput::Borrowed(ValueRef::Null));
         }
+        reserve(&arguments).map_err(stop)?;
         (found.implementation)(session.as_ref(), &arguments).map(output).map_err(stop)
     })
+}
+
+/// Fails (53200) where large arguments leave no room for a result of some times their size: what functions make of
+/// them without asking for it themselves.
+fn reserve(arguments: &[Datum<'_>]) -> Result<(), Error> {
+    const LARGE: usize = 1 << 20;
+    let length = |datum: &Datum<'_>| match datum {
+        Datum::Text(text) => text.len(),
+        Datum::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    };
+    let length = arguments.iter().map(length).fold(0, usize::saturating_add);
+    if length > LARGE { work::reserve(length.saturating_mul(2)) } else { Ok(()) }
 }
 
 /// An aggregate of ours over the rows of one group.

@@ -11,11 +11,15 @@ use crate::sql::ir::{Node, Scalar};
 use crate::sql::parse;
 use crate::sql::types::interval::{Interval, range_of};
 use crate::sql::types::{self, Type, Value};
+use crate::work;
 
 /// Where a syntax tree starts, in bytes.
 pub(super) fn start(node: &impl Spanned) -> Option<usize> {
     parse::byte_of(node.span().start)
 }
+
+/// Operators of a chain at the most: as deep as SQLite follows an expression (SQLITE_MAX_EXPR_DEPTH).
+const OPERATIONS_MAX: usize = 1000;
 
 impl Binder<'_> {
     /// An expression of any type; unknown literals stay unknown.
@@ -24,6 +28,7 @@ impl Binder<'_> {
         if self.depth > 400 {
             return Err(parse::too_deep());
         }
+        work::tick()?;
         let bound = self.expression_inner(expression);
         self.depth -= 1;
         bound
@@ -166,7 +171,7 @@ impl Binder<'_> {
         Ok(Scalar::new(Node::Constant(value), type_))
     }
 
-    fn parameter(&mut self, name: &str, byte: Option<usize>) -> Result<Scalar, Error> {
+    pub(super) fn parameter(&mut self, name: &str, byte: Option<usize>) -> Result<Scalar, Error> {
         let undefined = || Error::new(Condition::UndefinedParameter, format!("there is no parameter {name}"));
         let number =
             name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()).filter(|number| *number > 0);
@@ -232,15 +237,35 @@ impl Binder<'_> {
             BinaryOperator::And => self.connective(left, right, "AND"),
             BinaryOperator::Or => self.connective(left, right, "OR"),
             BinaryOperator::Overlaps => self.overlaps(left, right),
-            _ => {
-                let Some(name) = operator_name(op) else {
-                    return Err(self.error_at(Error::unsupported(format!("operator {op}")), start(left)));
-                };
-                let byte = self.operator_byte(left);
-                let (left, right) = (self.expression(left)?, self.expression(right)?);
-                self.compare_or_operate(&name, left, right, byte)
-            }
+            _ => self.operations(left, op, right),
         }
+    }
+
+    /// A chain of operators, which is as deep on its left as it is long.
+    fn operations(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Scalar, Error> {
+        let mut chain = vec![(left, op, right)];
+        let mut first = left;
+        while let Expr::BinaryOp { left, op, right } = first
+            && !matches!(op, BinaryOperator::And | BinaryOperator::Or)
+        {
+            chain.push((left, op, right));
+            first = left;
+        }
+        // SQLite follows no deeper.
+        if chain.len() > OPERATIONS_MAX {
+            return Err(parse::too_deep());
+        }
+        let mut bound = self.expression(first)?;
+        for (left, op, right) in chain.into_iter().rev() {
+            work::tick()?;
+            let Some(name) = operator_name(op) else {
+                return Err(self.error_at(Error::unsupported(format!("operator {op}")), start(left)));
+            };
+            let byte = self.operator_byte(left);
+            let right = self.expression(right)?;
+            bound = self.compare_or_operate(&name, bound, right, byte)?;
+        }
+        Ok(bound)
     }
 
     fn overlaps(&mut self, left: &Expr, right: &Expr) -> Result<Scalar, Error> {
@@ -591,6 +616,11 @@ impl Binder<'_> {
     }
 
     pub(super) fn array(&mut self, elements: &[Expr]) -> Result<Scalar, Error> {
+        if let [only] = elements
+            && let Some(list) = self.list_at(only)
+        {
+            return self.array_of_list(&list);
+        }
         let items = elements.iter().map(|element| self.expression(element)).collect::<Result<Vec<_>, _>>()?;
         let type_ = {
             let all: Vec<&Scalar> = items.iter().collect();

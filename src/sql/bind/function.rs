@@ -13,6 +13,12 @@ use crate::sql::types::{Type, Value};
 /// GREATEST and LEAST of so many are a CASE, whose size doubles with each.
 const EXTREME_CASES_MAX: usize = 4;
 
+/// Why there is no aggregate in an aggregate.
+const NESTED_AGGREGATE: &str = "aggregate function calls cannot be nested";
+
+/// Why there is no window function in a window function.
+const NESTED_WINDOW: &str = "window function calls cannot be nested";
+
 impl Binder<'_> {
     /// A call as written.
     pub(super) fn function(&mut self, call: &ast::Function) -> Result<Scalar, Error> {
@@ -284,11 +290,10 @@ impl Binder<'_> {
         star: bool,
     ) -> Result<Scalar, Error> {
         let byte = start(&call.name);
-        if call.over.is_none() {
-            self.check_aggregate_allowed(byte)?;
-        }
-        // Arguments of an aggregate see columns, and no further aggregate.
-        let outer = self.aggregates_refused.replace("aggregate function calls cannot be nested");
+        self.check_aggregate_allowed(call.over.is_some(), byte)?;
+        // Arguments of an aggregate see columns, and no further aggregate; those of a window function see aggregates.
+        let nested = if call.over.is_some() { NESTED_WINDOW } else { NESTED_AGGREGATE };
+        let outer = self.aggregates_refused.replace(nested);
         let bound = self.aggregate_parts(call, name, list, clauses, distinct, star);
         self.aggregates_refused = outer;
         let (aggregate, type_) = bound?;
@@ -437,11 +442,19 @@ impl Binder<'_> {
         Ok((descending, key.options.nulls_first.unwrap_or(descending)))
     }
 
-    pub(super) fn check_aggregate_allowed(&self, byte: Option<usize>) -> Result<(), Error> {
-        match self.aggregates_refused {
-            Some(why) => Err(self.error_at(Error::new(Condition::GroupingError, why), byte)),
-            None => Ok(()),
-        }
+    fn check_aggregate_allowed(&self, window: bool, byte: Option<usize>) -> Result<(), Error> {
+        let Some(why) = self.aggregates_refused else { return Ok(()) };
+        let error = match (window, why) {
+            (false, why) if why.starts_with("window") => return Ok(()),
+            (false, why) => Error::new(Condition::GroupingError, why),
+            (true, NESTED_AGGREGATE) => {
+                Error::new(Condition::GroupingError, "aggregate function calls cannot contain window function calls")
+            }
+            (true, why) => {
+                Error::new(Condition::WindowingError, why.replace("aggregate functions", "window functions"))
+            }
+        };
+        Err(self.error_at(error, byte))
     }
 
     /// `array(select …)`.

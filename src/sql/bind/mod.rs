@@ -9,9 +9,11 @@ mod expression;
 mod from;
 mod function;
 mod join;
+mod list;
 mod quantified;
 mod query;
 mod scope;
+mod set;
 mod volatile;
 
 /// The columns of a single row that is inserted, as far as their values are bound as they are.
@@ -45,6 +47,7 @@ fn unguarded(value: &Scalar) -> &Scalar {
 mod tests;
 mod walk;
 mod window;
+mod with;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -56,6 +59,8 @@ use super::catalog::{Catalog, Relation, RelationKind, ViewSource};
 use super::emit::{Emitter, Lifted};
 use super::functions::{Emit, guards};
 use super::ir::{self, Change, Node, OutputColumn, Scalar, Window};
+use super::list::List;
+use super::parse::PlainList;
 use super::plan::{Access, Bind, Column, Query, Tag};
 use super::types::Type;
 use super::{lex, parse, types};
@@ -77,12 +82,25 @@ pub struct Environment<'a> {
 pub struct Literals {
     items: Vec<Literal>,
     fixed: Vec<bool>,
+    lists: Vec<Rc<PlainList>>,
 }
 
 impl Literals {
     /// The literals that the statement's shape found, in order.
     pub fn new(items: &[Literal]) -> Self {
-        Self { items: items.to_vec(), fixed: vec![false; items.len()] }
+        Self { items: items.to_vec(), fixed: vec![false; items.len()], lists: Vec::new() }
+    }
+
+    /// With the long lists that the parser kept beside the tree.
+    pub fn with_lists(mut self, lists: &[PlainList]) -> Self {
+        self.lists = lists.iter().cloned().map(Rc::new).collect();
+        self
+    }
+
+    /// The list whose first element starts at that byte.
+    fn list(&self, byte: usize) -> Option<Rc<PlainList>> {
+        let at = self.lists.binary_search_by_key(&byte, |list| list.start).ok()?;
+        self.lists.get(at).cloned()
     }
 
     /// The number of the literal whose token starts at that byte.
@@ -97,11 +115,21 @@ impl Literals {
 
     /// Literals that the plan rests on, with their texts: all that are not bound.
     pub fn fixed(&self, text: &str, lifted: &[Lifted]) -> Vec<(usize, String)> {
-        let bound = |index: usize| lifted.iter().any(|lifted| lifted.index == index);
+        let mut bound = vec![false; self.items.len()];
+        for lifted in lifted {
+            if let Some(bound) = bound.get_mut(lifted.index) {
+                *bound = true;
+            }
+        }
         (0..self.items.len())
-            .filter(|index| self.fixed[*index] || !bound(*index))
+            .filter(|index| self.fixed[*index] || !bound[*index])
             .map(|index| (index, self.items[index].token.text(text).to_owned()))
             .collect()
+    }
+
+    /// The literal's text.
+    pub fn text_at<'t>(&self, text: &'t str, index: usize) -> Option<&'t str> {
+        self.items.get(index).map(|literal| literal.token.text(text))
     }
 
     /// The plan rests on this literal's text.
@@ -362,6 +390,8 @@ struct Binder<'a> {
     tables: usize,
     relations: Vec<u32>,
     virtual_tables: Vec<String>,
+    /// Lists of plain values, by the numbers that `From::List` has.
+    lists: Vec<Rc<List>>,
     /// FOR UPDATE and its like were met.
     locks: bool,
     /// Why aggregates may not stand here.
@@ -416,6 +446,7 @@ impl<'a> Binder<'a> {
             tables: 0,
             relations: Vec::new(),
             virtual_tables: Vec::new(),
+            lists: Vec::new(),
             locks: false,
             aggregates_refused: None,
             aggregates_seen: false,
@@ -463,12 +494,10 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// The position of a literal, for errors about its value.
-    fn position_of(&self, scalar: &Scalar) -> Option<usize> {
+    /// The byte where a literal stands, for errors about its value.
+    fn byte_of(&self, scalar: &Scalar) -> Option<usize> {
         let Node::Literal { index, .. } = &scalar.node else { return None };
-        let literals = self.literals.as_ref()?;
-        let start = literals.items.get(*index)?.token.start;
-        Some(lex::position(&self.text, start))
+        Some(self.literals.as_ref()?.items.get(*index)?.token.start)
     }
 
     fn fix(&mut self, index: usize) {
@@ -601,6 +630,7 @@ impl<'a> Binder<'a> {
         let query = Query {
             sql,
             binds,
+            lists: self.lists,
             access,
             catalog_version: 0,
             relations: self.relations,

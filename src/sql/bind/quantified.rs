@@ -16,6 +16,11 @@ impl Binder<'_> {
     pub(super) fn in_list(&mut self, left: &Expr, list: &[Expr], negated: bool) -> Result<Scalar, Error> {
         let byte = self.operator_byte(left);
         let argument = self.expression(left)?;
+        if let [only] = list
+            && let Some(list) = self.list_at(only)
+        {
+            return self.in_long_list(argument, &list, negated);
+        }
         let items = list.iter().map(|item| self.expression(item)).collect::<Result<Vec<_>, _>>()?;
         if matches!(argument.node, Node::Row(_)) {
             return self.row_in_list(argument, items, negated, byte);

@@ -2,17 +2,17 @@
 
 use sqlparser::ast::{self, Expr, SelectItem, SetExpr};
 
-use super::coerce::at;
 use super::expression::start;
 use super::scope::{Scope, Visible};
-use super::{Binder, CteEntry, walk};
+use super::{Binder, walk};
 use crate::error::{Condition, Error};
 use crate::sql::functions::{Emit, guards};
-use crate::sql::ir::{
-    Aggregate, Body, Cte, From, Node, Order, OrderKey, OutputColumn, Query, Scalar, Select, SetOperator,
-};
+use crate::sql::ir::{Aggregate, Body, From, Node, Order, OrderKey, OutputColumn, Query, Scalar, Select};
 use crate::sql::parse;
 use crate::sql::types::{self, Type, Value};
+
+/// Expressions of a select list at the most (PostgreSQL's MaxTupleAttributeNumber).
+const OUTPUTS_MAX: usize = 1664;
 
 impl Binder<'_> {
     /// A query inside another: it sees the scopes around it, and its aggregates are its own.
@@ -58,46 +58,7 @@ impl Binder<'_> {
         Ok(self.defer_volatile(bound))
     }
 
-    pub(super) fn with(&mut self, with: &ast::With) -> Result<Vec<Cte>, Error> {
-        let mut ctes = Vec::with_capacity(with.cte_tables.len());
-        for table in &with.cte_tables {
-            if table.from.is_some() {
-                return Err(self.refused("this form of WITH", &*table.query));
-            }
-            let name = table.alias.name.value.clone();
-            self.cte_number += 1;
-            let number = self.cte_number;
-            let materialized =
-                table.materialized.as_ref().map(|kind| matches!(kind, ast::CteAsMaterialized::Materialized));
-            let names: Vec<String> = table.alias.columns.iter().map(|column| column.name.value.clone()).collect();
-            let query = if with.recursive {
-                self.recursive(&name, number, &names, &table.query)?
-            } else {
-                self.subquery(&table.query)?
-            };
-            let columns = renamed(&query.columns, &names);
-            self.ctes.push(CteEntry { name, number, columns, references: 0 });
-            ctes.push(Cte { number, recursive: with.recursive, materialized, query });
-        }
-        Ok(ctes)
-    }
-
-    /// A query of WITH RECURSIVE. If it is a UNION, its left side gives the columns that its right side sees.
-    fn recursive(&mut self, name: &str, number: usize, names: &[String], query: &ast::Query) -> Result<Query, Error> {
-        let SetExpr::SetOperation { op: ast::SetOperator::Union, left, .. } = &*query.body else {
-            return self.subquery(query);
-        };
-        let tables = self.tables;
-        let seed = self.body_with_order(left, None)?;
-        self.tables = tables;
-        let columns = renamed(&seed.columns, names);
-        self.ctes.push(CteEntry { name: name.to_owned(), number, columns, references: 0 });
-        let bound = self.subquery(query);
-        self.ctes.pop();
-        bound
-    }
-
-    fn body_with_order(&mut self, body: &SetExpr, order: Option<&ast::OrderBy>) -> Result<Query, Error> {
+    pub(super) fn body_with_order(&mut self, body: &SetExpr, order: Option<&ast::OrderBy>) -> Result<Query, Error> {
         let keys = match order {
             None => &[][..],
             Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(keys), interpolate: None }) => keys.as_slice(),
@@ -113,7 +74,7 @@ impl Binder<'_> {
         }
     }
 
-    fn body(&mut self, body: &SetExpr) -> Result<(Body, Vec<OutputColumn>), Error> {
+    pub(super) fn body(&mut self, body: &SetExpr) -> Result<(Body, Vec<OutputColumn>), Error> {
         match body {
             SetExpr::Select(select) => {
                 let query = self.select(select, &[])?;
@@ -127,9 +88,7 @@ impl Binder<'_> {
                 Ok((if simple { query.body } else { Body::Nested(Box::new(query)) }, columns))
             }
             SetExpr::Values(values) => self.values(values),
-            SetExpr::SetOperation { op, set_quantifier, left, right } => {
-                self.set_operation(*op, *set_quantifier, left, right)
-            }
+            SetExpr::SetOperation { .. } => self.set_operations(body),
             SetExpr::Table(table) => {
                 let names = [table.schema_name.as_ref(), table.table_name.as_ref()];
                 let text: Vec<String> =
@@ -144,6 +103,12 @@ impl Binder<'_> {
     }
 
     fn values(&mut self, values: &ast::Values) -> Result<(Body, Vec<OutputColumn>), Error> {
+        if let [row] = values.rows.as_slice()
+            && let [only] = row.content.as_slice()
+            && let Some(list) = self.list_at(only)
+        {
+            return self.list_values(&list);
+        }
         let mut rows = Vec::with_capacity(values.rows.len());
         for row in &values.rows {
             let bound = row.iter().map(|item| self.expression(item)).collect::<Result<Vec<_>, _>>()?;
@@ -176,62 +141,6 @@ impl Binder<'_> {
         Ok((Body::Values(rows), columns))
     }
 
-    fn set_operation(
-        &mut self,
-        op: ast::SetOperator,
-        quantifier: ast::SetQuantifier,
-        left: &SetExpr,
-        right: &SetExpr,
-    ) -> Result<(Body, Vec<OutputColumn>), Error> {
-        let (operator, word) = match op {
-            ast::SetOperator::Union => (SetOperator::Union, "UNION"),
-            ast::SetOperator::Intersect => (SetOperator::Intersect, "INTERSECT"),
-            ast::SetOperator::Except => (SetOperator::Except, "EXCEPT"),
-            ast::SetOperator::Minus => return Err(self.refused("MINUS", left)),
-        };
-        let all = match quantifier {
-            ast::SetQuantifier::All => true,
-            ast::SetQuantifier::None | ast::SetQuantifier::Distinct => false,
-            _ => return Err(self.refused("BY NAME", left)),
-        };
-        if all && operator != SetOperator::Union {
-            return Err(self.refused(&format!("{word} ALL"), left));
-        }
-        self.depth += 4;
-        if self.depth > 400 {
-            return Err(parse::too_deep());
-        }
-        let (mut left_body, left_columns) = self.body_keeping_unknowns(left)?;
-        let (mut right_body, right_columns) = self.body_keeping_unknowns(right)?;
-        self.depth -= 4;
-        if left_columns.len() != right_columns.len() {
-            let message = format!("each {word} query must have the same number of columns");
-            return Err(self.error_at(Error::new(Condition::SyntaxError, message), start(right)));
-        }
-        let mut columns = Vec::with_capacity(left_columns.len());
-        for (left, right) in left_columns.iter().zip(&right_columns) {
-            let side =
-                |column: &OutputColumn| Scalar { node: Node::Default, type_: column.type_, typmod: column.typmod };
-            let type_ = self.common_type(word, &[&side(left), &side(right)])?;
-            let typmod = if left.type_ == right.type_ && left.typmod == right.typmod { left.typmod } else { -1 };
-            let not_null = left.not_null && right.not_null;
-            columns.push(OutputColumn { name: left.name.clone(), type_, typmod, origin: None, not_null });
-        }
-        let types: Vec<Type> = columns.iter().map(|column| column.type_).collect();
-        self.coerce_body(&mut left_body, &types)?;
-        self.coerce_body(&mut right_body, &types)?;
-        let body = Body::Set { operator, all, left: Box::new(left_body), right: Box::new(right_body) };
-        Ok((body, columns))
-    }
-
-    /// The sides of a set operation: their unknown literals take the other side's type.
-    fn body_keeping_unknowns(&mut self, body: &SetExpr) -> Result<(Body, Vec<OutputColumn>), Error> {
-        let keep = std::mem::replace(&mut self.keep_unknowns, true);
-        let bound = self.body(body);
-        self.keep_unknowns = keep;
-        bound
-    }
-
     /// Makes a query's columns of these types.
     pub(super) fn coerce_query(&mut self, query: &mut Query, types: &[Type]) -> Result<(), Error> {
         self.coerce_body(&mut query.body, types)?;
@@ -241,7 +150,7 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn coerce_body(&mut self, body: &mut Body, types: &[Type]) -> Result<(), Error> {
+    pub(super) fn coerce_body(&mut self, body: &mut Body, types: &[Type]) -> Result<(), Error> {
         let coerce_row = |binder: &mut Self, row: &mut [Scalar]| -> Result<(), Error> {
             for (item, type_) in row.iter_mut().zip(types) {
                 if item.type_ != *type_ {
@@ -300,11 +209,15 @@ impl Binder<'_> {
             }
         }
         let (mut outputs, mut columns) = self.projection(&select.projection, keep_unknowns)?;
-        let group = self.group_by(&select.group_by, &outputs, &columns)?;
+        let keys_of_group = group_keys(&select.group_by)?;
+        let group = self.group_by(&keys_of_group, &outputs, &columns)?;
+        let one_group = group.is_empty() && (select.having.is_some() || has_keys(&select.group_by));
         let having = match &select.having {
             None => None,
             Some(condition) => {
+                self.aggregates_refused = Some("window functions are not allowed in HAVING");
                 let bound = self.expression(condition)?;
+                self.aggregates_refused = None;
                 Some(self.truth(bound, "HAVING", start(condition))?)
             }
         };
@@ -314,14 +227,20 @@ impl Binder<'_> {
             Some(ast::Distinct::On(_)) => return Err(self.refused("DISTINCT ON", select)),
         };
         let order = self.order_by(keys, &mut outputs, &mut columns, distinct)?;
-        let grouped = !group.is_empty() || having.is_some() || self.aggregates_seen;
+        let grouped = !group.is_empty() || one_group || self.aggregates_seen;
         if grouped {
             let checked = outputs.iter().chain(&having).chain(order.iter().filter_map(|order| match &order.key {
                 OrderKey::Expression(scalar) => Some(scalar),
                 OrderKey::Output(_) => None,
             }));
-            for scalar in checked {
+            for scalar in checked.clone() {
                 self.check_grouped(scalar, &group, &own_tables)?;
+            }
+            // What was found among the keys by a constant's text rests on that text.
+            let constants: Vec<usize> = group.iter().flat_map(walk::literals).collect();
+            if !constants.is_empty() {
+                let all: Vec<usize> = checked.flat_map(walk::literals).chain(constants).collect();
+                all.into_iter().for_each(|index| self.fix(index));
             }
         }
         self.scopes.pop();
@@ -330,7 +249,9 @@ impl Binder<'_> {
         self.aggregates_refused = outer_refused;
         self.keep_unknowns = keep_unknowns;
 
-        // A constant HAVING without GROUP BY still makes one group; SQLite wants an aggregate or a GROUP BY.
+        if one_group {
+            make_one_group(&mut outputs);
+        }
         let select = Select { distinct, outputs, from, filter, group, having };
         Ok(Query { ctes: Vec::new(), body: Body::Select(Box::new(select)), order, limit: None, offset: None, columns })
     }
@@ -364,6 +285,10 @@ impl Binder<'_> {
         items: &[SelectItem],
         keep_unknowns: bool,
     ) -> Result<(Vec<Scalar>, Vec<OutputColumn>), Error> {
+        if items.len() > OUTPUTS_MAX {
+            let message = format!("target lists can have at most {OUTPUTS_MAX} entries");
+            return Err(Error::new(Condition::TooManyColumns, message));
+        }
         let (mut outputs, mut columns) = (Vec::new(), Vec::new());
         let mut push = |scalar: Scalar, name: String| {
             let (origin, not_null) = match &scalar.node {
@@ -435,20 +360,9 @@ impl Binder<'_> {
         if plain { Ok(()) } else { Err(self.refused("options of *", item)) }
     }
 
-    fn group_by(
-        &mut self,
-        group_by: &ast::GroupByExpr,
-        outputs: &[Scalar],
-        columns: &[OutputColumn],
-    ) -> Result<Vec<Scalar>, Error> {
-        let ast::GroupByExpr::Expressions(keys, modifiers) = group_by else {
-            return Err(Error::unsupported("GROUP BY ALL"));
-        };
-        if !modifiers.is_empty() {
-            return Err(Error::unsupported("GROUP BY with a modifier"));
-        }
+    fn group_by(&mut self, keys: &[&Expr], outputs: &[Scalar], columns: &[OutputColumn]) -> Result<Vec<Scalar>, Error> {
         let mut group = Vec::with_capacity(keys.len());
-        for key in keys {
+        for key in keys.iter().copied() {
             let outer = self.aggregates_refused.replace("aggregate functions are not allowed in GROUP BY");
             let scalar = match self.position(key, outputs.len(), "GROUP BY")? {
                 Some(at) => outputs[at].clone(),
@@ -473,10 +387,18 @@ impl Binder<'_> {
 
     /// The output that an integer of ORDER BY or GROUP BY means.
     fn position(&mut self, key: &Expr, outputs: usize, clause: &str) -> Result<Option<usize>, Error> {
-        let Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), span }) = key else {
+        let Expr::Value(ast::ValueWithSpan { value, span }) = key else {
             return Ok(None);
         };
         let byte = parse::byte_of(span.start);
+        let digits = match value {
+            ast::Value::Number(digits, _) => digits,
+            ast::Value::Placeholder(_) => return Ok(None),
+            _ => {
+                let message = format!("non-integer constant in {clause}");
+                return Err(self.error_at(Error::new(Condition::SyntaxError, message), byte));
+            }
+        };
         if let Some(index) = byte.and_then(|byte| self.literals.as_ref().and_then(|literals| literals.at(byte))) {
             self.fix(index);
         }
@@ -551,7 +473,7 @@ impl Binder<'_> {
 
     /// 42803 for a column of this query that is neither grouped nor inside an aggregate.
     fn check_grouped(&self, scalar: &Scalar, group: &[Scalar], own: &std::ops::Range<usize>) -> Result<(), Error> {
-        if group.contains(scalar) {
+        if group.iter().any(|key| self.is_same(key, scalar)) {
             return Ok(());
         }
         match &scalar.node {
@@ -573,6 +495,25 @@ impl Binder<'_> {
             }
             _ => walk::parts(scalar).into_iter().try_for_each(|part| self.check_grouped(part, group, own)),
         }
+    }
+
+    /// Whether two expressions are the same but for where their constants stand: `k + 1` and `k + 1`.
+    fn is_same(&self, a: &Scalar, b: &Scalar) -> bool {
+        if a == b {
+            return true;
+        }
+        let text = |index: usize| self.literals.as_ref().and_then(|literals| literals.text_at(&self.text, index));
+        let canonical = |scalar: &Scalar| {
+            let mut scalar = scalar.clone();
+            walk::replace_literals(&mut scalar, &mut |index| {
+                let own = text(index)?;
+                (0..index).find(|other| text(*other) == Some(own))
+            });
+            scalar
+        };
+        walk::literals(a).len() == walk::literals(b).len()
+            && !walk::literals(a).is_empty()
+            && canonical(a) == canonical(b)
     }
 
     /// Whether the primary key of a column's table is grouped by, which decides the column's value.
@@ -635,8 +576,7 @@ impl Binder<'_> {
             let message = format!("argument of {clause} must be type bigint, not type {}", bound.type_.name());
             return Err(self.error_at(Error::new(Condition::DatatypeMismatch, message), start(count)));
         }
-        let position = self.position_of(&bound);
-        let bound = self.coerce(bound, Type::Int8).map_err(|error| at(error, position))?;
+        let bound = self.coerce(bound, Type::Int8)?;
         if matches!(&bound.node, Node::Literal { negated: false, .. }) {
             return Ok(bound);
         }
@@ -720,12 +660,47 @@ pub(super) fn over_derived(table: usize, query: Query, output: Scalar) -> Query 
     }
 }
 
-fn renamed(columns: &[OutputColumn], names: &[String]) -> Vec<OutputColumn> {
-    let mut columns = columns.to_vec();
-    for (column, name) in columns.iter_mut().zip(names) {
-        column.name.clone_from(name);
+/// GROUP BY's keys; a row of several counts as its members, `()` as none.
+fn group_keys(group_by: &ast::GroupByExpr) -> Result<Vec<&Expr>, Error> {
+    let ast::GroupByExpr::Expressions(keys, modifiers) = group_by else {
+        return Err(Error::unsupported("GROUP BY ALL"));
+    };
+    if !modifiers.is_empty() {
+        return Err(Error::unsupported("GROUP BY with a modifier"));
     }
-    columns
+    let members = keys.iter().flat_map(|key| match key {
+        Expr::Tuple(members) => members.iter().collect(),
+        key => vec![key],
+    });
+    Ok(members.collect())
+}
+
+fn has_keys(group_by: &ast::GroupByExpr) -> bool {
+    matches!(group_by, ast::GroupByExpr::Expressions(keys, _) if !keys.is_empty())
+}
+
+/// All rows are one group, which is there without rows too. SQLite sees that by an aggregate among the outputs only.
+fn make_one_group(outputs: &mut [Scalar]) {
+    let plain = |output: &Scalar| !walk::any(output, &|node| matches!(node, Node::Aggregate(_)));
+    if !outputs.iter().all(plain) {
+        return;
+    }
+    let Some(first) = outputs.first_mut() else { return };
+    let count = Aggregate {
+        emit: Emit::Native("count"),
+        distinct: false,
+        star: true,
+        arguments: Vec::new(),
+        order: Vec::new(),
+        filter: None,
+        over: None,
+    };
+    let count = Box::new(Scalar::new(Node::Aggregate(Box::new(count)), Type::Int8));
+    let never = Scalar::new(Node::IsNull { argument: count, negated: false }, Type::Bool);
+    let output = std::mem::replace(first, Scalar::null(Type::Int4));
+    let (type_, typmod) = (output.type_, output.typmod);
+    let node = Node::Case { branches: vec![(never, Scalar::null(type_))], otherwise: Some(Box::new(output)) };
+    *first = Scalar { node, type_, typmod };
 }
 
 /// The output that a bare name of ORDER BY means, if exactly one goes by it.

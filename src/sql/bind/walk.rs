@@ -55,3 +55,19 @@ pub fn parts_mut(scalar: &mut Scalar) -> Vec<&mut Scalar> {
 pub fn any(scalar: &Scalar, test: &dyn Fn(&Node) -> bool) -> bool {
     test(&scalar.node) || parts(scalar).into_iter().any(|part| any(part, test))
 }
+
+/// The numbers of the literals in an expression.
+pub fn literals(scalar: &Scalar) -> Vec<usize> {
+    match &scalar.node {
+        Node::Literal { index, .. } => vec![*index],
+        _ => parts(scalar).into_iter().flat_map(literals).collect(),
+    }
+}
+
+/// Gives literals other numbers, where `number` has one; not those inside of aggregates.
+pub fn replace_literals(scalar: &mut Scalar, number: &mut dyn FnMut(usize) -> Option<usize>) {
+    if let Node::Literal { index, .. } = &mut scalar.node {
+        *index = number(*index).unwrap_or(*index);
+    }
+    parts_mut(scalar).into_iter().for_each(|part| replace_literals(part, number));
+}

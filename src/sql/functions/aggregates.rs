@@ -10,6 +10,7 @@ use crate::sql::types::Type::{
 use crate::sql::types::interval::Interval;
 use crate::sql::types::numeric::{self as numerics, Numeric};
 use crate::sql::types::{self, Datum, Type, Value, array, float_to_value, interval};
+use crate::work;
 
 macro_rules! extremes {
     ($name:literal, $numeric:literal, $interval:literal) => {
@@ -117,6 +118,8 @@ pub struct State {
     truth: Option<bool>,
     text: Option<String>,
     items: Vec<Option<String>>,
+    /// Bytes of the items.
+    size: usize,
     /// Values with their text, for those that are gathered once each.
     values: Vec<(Value, String)>,
     descending: bool,
@@ -208,9 +211,16 @@ impl Aggregate {
     /// Takes one row.
     pub fn step(self, host: &dyn Host, state: &mut State, arguments: &[Datum<'_>]) -> Result<(), Error> {
         let datum = arguments.first().copied().unwrap_or(Datum::Null);
+        work::tick()?;
         if self == Self::Array {
             let element = super::arguments::type_(arguments, 1)?;
             let shown = (datum != Datum::Null).then(|| array::element_text(element, datum, &host.text_context()));
+            // A list in the making grows to twice its size.
+            let size = shown.as_ref().map_or(0, String::len);
+            if size > LARGE || (state.items.len() == state.items.capacity() && state.items.len() > LARGE / 16) {
+                work::reserve(size + state.items.len().saturating_mul(2 * size_of::<Option<String>>()))?;
+            }
+            state.size = state.size.saturating_add(size);
             state.items.push(shown);
             state.count += 1;
             return Ok(());
@@ -256,6 +266,10 @@ impl Aggregate {
                 match &mut state.text {
                     None => state.text = Some(value.to_owned()),
                     Some(all) => {
+                        let more = value.len() + separator_length(arguments);
+                        if all.capacity() - all.len() < more && all.len() + more > LARGE {
+                            work::reserve(all.capacity().saturating_mul(2).max(all.len() + more))?;
+                        }
                         if let Some(Datum::Text(separator)) = arguments.get(1) {
                             all.push_str(separator);
                         }
@@ -346,7 +360,10 @@ impl Aggregate {
             Self::IntervalSum => state.interval.to_value()?,
             Self::IntervalAvg => state.interval.divide(count)?.to_value()?,
             Self::BoolAnd | Self::BoolOr => state.truth.map_or(Value::Null, truth),
-            Self::Array => Value::Text(array::from_elements(state.items.iter().map(Option::as_deref))),
+            Self::Array => {
+                work::reserve(state.size.saturating_mul(2).saturating_add(state.items.len().saturating_mul(4)))?;
+                Value::Text(array::from_elements(state.items.iter().map(Option::as_deref)))
+            }
             Self::DistinctArray => {
                 let values = distinct_values(&state, state.element.unwrap_or(Text));
                 let shown = values.iter().map(|(value, shown)| (!value.is_null()).then_some(shown.as_str()));
@@ -370,6 +387,16 @@ impl Aggregate {
             Self::VarPop => float_to_value(state.squares / count),
             Self::StddevPop => float_to_value((state.squares / count).sqrt()),
         })
+    }
+}
+
+/// Bytes from which what grows is asked for.
+const LARGE: usize = 64 * 1024;
+
+fn separator_length(arguments: &[Datum<'_>]) -> usize {
+    match arguments.get(1) {
+        Some(Datum::Text(separator)) => separator.len(),
+        _ => 0,
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn offset(_: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Err
             distance if distance < 0 => Err(negative(true)),
             distance => Ok(Value::Int(distance)),
         },
+        (Datum::Text(_), Some(Type::Float4 | Type::Float8)) => Err(negative(true)),
         (Datum::Text(text), Some(type_)) => {
             let interval = Interval::from_stored(text)?;
             let distance = match type_ {

@@ -8,7 +8,7 @@ use super::types::{CastKind, Datum, TextContext, Type, Value};
 use crate::error::Error;
 
 /// Before the name of an aggregate of ours: the one for windows whose frame's start moves.
-pub const MOVING: &str = "moving_";
+pub const MOVING: &str = "pg_moving_";
 
 /// How a call is written in SQLite SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

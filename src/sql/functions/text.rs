@@ -6,6 +6,7 @@ use crate::error::{Condition, Error};
 use crate::sql::types::Type;
 use crate::sql::types::Type::{Any, AnyElement, Bool, Bytea, Int4, Int8, Text, TextArray};
 use crate::sql::types::{self, Datum, Value};
+use crate::work;
 
 /// Bytes that a result may have at most, as in PostgreSQL.
 const MAX_LENGTH: i64 = 1 << 30;
@@ -50,7 +51,18 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("rtrim", &[Text, Text], Text, "pg_rtrim", |_, a| trim(a, false, true)),
     Function::call("replace", &[Text, Text, Text], Text, "pg_replace", |_, a| {
         let (subject, from) = (text(a, 0)?, text(a, 1)?);
-        owned(if from.is_empty() { subject.to_owned() } else { subject.replace(from, text(a, 2)?) })
+        let to = text(a, 2)?;
+        if from.is_empty() {
+            return owned(subject);
+        }
+        if to.len() > from.len() {
+            let grown = subject.matches(from).count().saturating_mul(to.len() - from.len());
+            if subject.len().saturating_add(grown) >= MAX_LENGTH as usize {
+                return Err(too_long());
+            }
+            work::reserve(subject.len().saturating_add(grown).saturating_mul(2))?;
+        }
+        owned(subject.replace(from, to))
     }),
     Function::call("translate", &[Text, Text, Text], Text, "pg_translate", |_, a| {
         let (from, to): (Vec<char>, Vec<char>) = (text(a, 1)?.chars().collect(), text(a, 2)?.chars().collect());
@@ -80,6 +92,7 @@ pub(super) const TABLE: &[Function] = &[
         if times.saturating_mul(subject.len() as i64) >= MAX_LENGTH {
             return Err(too_long());
         }
+        work::reserve(subject.len().saturating_mul(times as usize))?;
         owned(subject.repeat(times as usize))
     }),
     Function::call("left", &[Text, Int4], Text, "pg_left", |_, a| {
@@ -262,6 +275,8 @@ fn pad(a: &[Datum<'_>], left: bool) -> Result<Value, Error> {
     if have >= length || fill.is_empty() {
         return owned(subject.chars().take(length).collect::<String>());
     }
+    let longest = fill.chars().map(char::len_utf8).max().unwrap_or(1);
+    work::reserve(subject.len().saturating_add((length - have).saturating_mul(longest)).saturating_mul(2))?;
     let padding: String = fill.chars().cycle().take(length - have).collect();
     owned(if left { padding + subject } else { subject.to_owned() + &padding })
 }
@@ -413,6 +428,7 @@ fn format_function(host: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
             return Err(invalid("number is out of range"));
         }
         let width = width.unsigned_abs() as usize;
+        work::reserve(width.saturating_mul(2))?;
         let conversion = rest.next().ok_or_else(|| invalid("unterminated format() type specifier"))?;
         if !matches!(conversion, 's' | 'I' | 'L') {
             return Err(invalid(format!("unrecognized format() type specifier \"{conversion}\"")));

@@ -5,21 +5,67 @@
 //! associate. Nothing else differs from what `sqlparser` does.
 
 use std::any::TypeId;
+use std::cell::RefCell;
 
-use sqlparser::ast::{BinaryOperator, CastKind, DataType, Expr, UnaryOperator};
+use sqlparser::ast::{self, BinaryOperator, CastKind, DataType, Expr, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
+
+use crate::error::Error;
+use crate::work;
 
 const BASE: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// Between a subscript and COLLATE.
 const SIGN_PRECEDENCE: u8 = 125;
 
-/// See the head of this file.
-#[derive(Debug)]
-pub struct Grammar;
+/// See the head of this file. It is also where parsing hears that it is to stop.
+#[derive(Debug, Default)]
+pub struct Grammar {
+    /// Why parsing stopped: from then on every step fails, whatever the parser would try next.
+    stopped: RefCell<Option<Error>>,
+}
+
+impl Grammar {
+    /// Why parsing stopped, if it was told to.
+    pub fn take_stopped(&self) -> Option<Error> {
+        self.stopped.borrow_mut().take()
+    }
+
+    fn hear(&self) -> Result<(), ParserError> {
+        let mut stopped = self.stopped.borrow_mut();
+        if stopped.is_none() {
+            *stopped = work::tick().err();
+        }
+        if stopped.is_some() { Err(ParserError::ParserError("stopped".to_owned())) } else { Ok(()) }
+    }
+
+    /// The operands of a chain of ANDs or ORs whose first is read, as a balanced tree: the chain may be long.
+    fn connected(&self, parser: &mut Parser<'_>, first: &Expr, keyword: Keyword) -> Result<Expr, ParserError> {
+        let (op, precedence) = match keyword {
+            Keyword::AND => (BinaryOperator::And, self.prec_value(Precedence::And)),
+            _ => (BinaryOperator::Or, self.prec_value(Precedence::Or)),
+        };
+        let mut operands = vec![first.clone()];
+        while matches!(&parser.peek_token_ref().token, Token::Word(word) if word.keyword == keyword) {
+            parser.advance_token();
+            operands.push(parser.parse_subexpr(precedence)?);
+        }
+        Ok(balanced(&op, operands))
+    }
+}
+
+fn balanced(op: &BinaryOperator, mut operands: Vec<Expr>) -> Expr {
+    let right = match operands.len() {
+        0 => return Expr::Value(ast::Value::Null.into()),
+        1 => return operands.swap_remove(0),
+        count => operands.split_off(count / 2),
+    };
+    let (left, right) = (Box::new(balanced(op, operands)), Box::new(balanced(op, right)));
+    Expr::BinaryOp { left, op: op.clone(), right }
+}
 
 macro_rules! as_postgresql {
     ($($name:ident)*) => {$(
@@ -67,6 +113,9 @@ impl Dialect for Grammar {
     }
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        if let Err(stopped) = self.hear() {
+            return Some(Err(stopped));
+        }
         match &parser.peek_token_ref().token {
             Token::Tilde
             | Token::TildeAsterisk
@@ -83,6 +132,9 @@ impl Dialect for Grammar {
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        if let Err(stopped) = self.hear() {
+            return Some(Err(stopped));
+        }
         let (op, precedence) = match &parser.peek_token_ref().token {
             Token::Minus => (UnaryOperator::Minus, SIGN_PRECEDENCE),
             Token::Plus => (UnaryOperator::Plus, SIGN_PRECEDENCE),
@@ -106,6 +158,12 @@ impl Dialect for Grammar {
         if is_postfix_null_test(&next.token) {
             parser.advance_token();
             return Some(Ok(Expr::IsNull(Box::new(left.clone()))));
+        }
+        if let Token::Word(word) = &next.token
+            && matches!(word.keyword, Keyword::AND | Keyword::OR)
+        {
+            let keyword = word.keyword;
+            return Some(self.connected(parser, left, keyword));
         }
         None
     }
