@@ -173,6 +173,7 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
     postmaster.prepare_segment();
     postmaster.start_processes();
     let clean = postmaster.supervise()?;
+    postmaster.server.context.segment.ticket_keys().erase();
     postmaster.server.socket_locks.iter().for_each(SocketLock::remove);
     postmaster.server.lock.remove();
     Ok(clean)

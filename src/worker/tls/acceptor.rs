@@ -19,6 +19,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use sha2::{Digest, Sha256};
 use shm::{Owner, Segment};
+use zeroize::Zeroizing;
 
 use super::certificate::Certificate;
 use super::stream::Stream;
@@ -121,7 +122,7 @@ fn certified(
     provider: &CryptoProvider,
 ) -> Result<Arc<dyn ResolvesServerCert>, String> {
     check_permissions(path)?;
-    let pem = fs::read(path).map_err(|error| could_not("private key", path, error))?;
+    let pem = Zeroizing::new(fs::read(path).map_err(|error| could_not("private key", path, error))?);
     let key = match PrivateKeyDer::from_pem_slice(&pem) {
         Ok(key) => key,
         Err(_) if pem.windows(9).any(|window| window == b"ENCRYPTED") => {

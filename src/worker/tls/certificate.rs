@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-const BOOLEAN_OR_CONTEXT_0: u8 = 0xa0;
+const CONTEXT_0: u8 = 0xa0;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OBJECT_IDENTIFIER: u8 = 0x06;
@@ -54,8 +54,8 @@ impl Certificate {
         let mut signed = Reader(certificate.take(SEQUENCE)?);
         let algorithm = certificate.take(SEQUENCE)?;
         certificate.take(BIT_STRING)?;
-        if signed.peek() == Some(BOOLEAN_OR_CONTEXT_0) {
-            signed.take(BOOLEAN_OR_CONTEXT_0)?;
+        if signed.peek() == Some(CONTEXT_0) {
+            signed.take(CONTEXT_0)?;
         }
         let serial = signed.take(INTEGER)?;
         signed.take(SEQUENCE)?;
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
         let [tag, length, rest @ ..] = self.0 else { return Err(cut_short) };
         let (length, rest) = match *length {
             short @ 0..=0x7f => (usize::from(short), rest),
-            long @ (0x81..=0x83) => {
+            long @ 0x81..=0x83 => {
                 let (digits, rest) = rest.split_at_checked(usize::from(long & 0x7f)).ok_or(cut_short)?;
                 (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
             }
@@ -291,10 +291,10 @@ fn signature_hash(algorithm: &[u8]) -> Result<Option<Hash>, Malformed> {
     if identifier == RSA_PSS {
         // RSASSA-PSS-params: [0] hashAlgorithm, SHA-1 when it is left out.
         let mut parameters = Reader(reader.take(SEQUENCE)?);
-        if parameters.peek() != Some(BOOLEAN_OR_CONTEXT_0) {
+        if parameters.peek() != Some(CONTEXT_0) {
             return Ok(Some(Hash::Sha256));
         }
-        let mut tagged = Reader(parameters.take(BOOLEAN_OR_CONTEXT_0)?);
+        let mut tagged = Reader(parameters.take(CONTEXT_0)?);
         let mut hash = Reader(tagged.take(SEQUENCE)?);
         return Ok(match hash.take(OBJECT_IDENTIFIER)? {
             // 2.16.840.1.101.3.4.2.x, and SHA-1.
