@@ -228,3 +228,19 @@ fn what_a_query_of_with_may_not_be_is_refused() {
         ),
     ]);
 }
+
+#[test]
+fn what_postgresql_finds_ambiguous_or_out_of_place_is_refused() {
+    check(&[
+        ("commit and chain", "25P01: COMMIT AND CHAIN can only be used in transaction blocks"),
+        ("rollback and chain", "25P01: ROLLBACK AND CHAIN can only be used in transaction blocks"),
+        ("select 1; commit and chain", "25P01: COMMIT AND CHAIN can only be used in transaction blocks"),
+        ("begin;; commit and chain;; select 1;; rollback and chain;; select 2;; commit", "1|2"),
+        ("create table t (a int, b int);; insert into t values (1, 2)", ""),
+        ("update t x set x.b = 1", "42703: column \"x\" of relation \"t\" does not exist"),
+        ("update t set t.b = 1", "42703: column \"t\" of relation \"t\" does not exist"),
+        ("update t x set b = x.a + 4;; select * from t", "1,5"),
+        ("select a as x, b as x from t order by x", "42702: ORDER BY \"x\" is ambiguous"),
+        ("select a as x, a as x from t order by x", "1,1"),
+    ]);
+}

@@ -23,6 +23,14 @@ use crate::sql::types::{TextContext, Type};
 impl Sqlite {
     /// BEGIN, COMMIT, SAVEPOINT and their like.
     pub(super) fn run_transaction(&mut self, transaction: &Transaction, sink: &mut dyn RowSink) -> Result<(), Error> {
+        if let Transaction::Commit(true) | Transaction::Rollback(true) = transaction
+            && self.database()?.store.span() != Span::Block
+        {
+            self.fail();
+            let command = if matches!(transaction, Transaction::Commit(_)) { "COMMIT" } else { "ROLLBACK" };
+            let message = format!("{command} AND CHAIN can only be used in transaction blocks");
+            return Err(Error::new(Condition::NoActiveSqlTransaction, message));
+        }
         let warning = match transaction {
             Transaction::Begin(modes) => {
                 let characteristics = self.characteristics(modes);

@@ -470,8 +470,13 @@ impl Binder<'_> {
         relation: &Relation,
         bound: &mut Vec<(String, Scalar)>,
     ) -> Result<(), Error> {
-        let at = self.column_index(relation, &super::last_name(name), start(name))?;
+        // A qualified name is a field of a column, never a column of a table.
+        let first = name.0.first().and_then(|part| part.as_ident()).map_or("", |word| word.value.as_str());
+        let at = self.column_index(relation, first, start(name))?;
         let column = &relation.columns[at];
+        if name.0.len() > 1 {
+            return Err(Error::unsupported("an assignment to a field of a column"));
+        }
         if bound.iter().any(|(known, _)| *known == column.name) {
             let message = format!("multiple assignments to same column \"{}\"", column.name);
             return Err(self.error_at(Error::new(Condition::SyntaxError, message), start(name)));

@@ -369,7 +369,7 @@ impl Binder<'_> {
                 None => match self.expression(key) {
                     Ok(bound) => self.known(bound)?,
                     // A name that is no column may be an output's.
-                    Err(error) => match output_named(key, columns) {
+                    Err(error) => match self.output_named(key, columns, |_, _| true)? {
                         Some(index) if error.condition() == Condition::UndefinedColumn => outputs[index].clone(),
                         _ => return Err(error),
                     },
@@ -427,7 +427,9 @@ impl Binder<'_> {
             let (descending, nulls_first) = self.direction(key)?;
             let output = match self.position(&key.expr, outputs.len(), "ORDER BY")? {
                 Some(at) => Some(at),
-                None => output_named(&key.expr, columns),
+                None => self.output_named(&key.expr, columns, |one, other| {
+                    matches!((outputs.get(one), outputs.get(other)), (Some(one), Some(other)) if self.is_same(one, other))
+                })?,
             };
             let key = match output {
                 Some(index) => OrderKey::Output(index),
@@ -450,6 +452,26 @@ impl Binder<'_> {
         Ok(order)
     }
 
+    /// The output that a bare name of ORDER BY means. Several may go by it where they are the same.
+    fn output_named(
+        &self,
+        key: &Expr,
+        columns: &[OutputColumn],
+        same: impl Fn(usize, usize) -> bool,
+    ) -> Result<Option<usize>, Error> {
+        let Expr::Identifier(name) = key else { return Ok(None) };
+        let named = columns.iter().enumerate().filter(|(_, column)| column.name == name.value);
+        let mut found = named.map(|(index, _)| index);
+        let first = found.next();
+        if let Some(first) = first
+            && found.any(|other| !same(first, other))
+        {
+            let message = format!("ORDER BY \"{}\" is ambiguous", name.value);
+            return Err(self.error_at(Error::new(Condition::AmbiguousColumn, message), start(key)));
+        }
+        Ok(first)
+    }
+
     /// ORDER BY of VALUES and set operations: outputs by name or number only.
     fn order_of_outputs(&mut self, keys: &[ast::OrderByExpr], columns: &[OutputColumn]) -> Result<Vec<Order>, Error> {
         let mut order = Vec::with_capacity(keys.len());
@@ -457,7 +479,7 @@ impl Binder<'_> {
             let (descending, nulls_first) = self.direction(key)?;
             let output = match self.position(&key.expr, columns.len(), "ORDER BY")? {
                 Some(at) => Some(at),
-                None => output_named(&key.expr, columns),
+                None => self.output_named(&key.expr, columns, |_, _| false)?,
             };
             let Some(index) = output else {
                 let error =
@@ -701,13 +723,6 @@ fn make_one_group(outputs: &mut [Scalar]) {
     let (type_, typmod) = (output.type_, output.typmod);
     let node = Node::Case { branches: vec![(never, Scalar::null(type_))], otherwise: Some(Box::new(output)) };
     *first = Scalar { node, type_, typmod };
-}
-
-/// The output that a bare name of ORDER BY means, if exactly one goes by it.
-fn output_named(key: &Expr, columns: &[OutputColumn]) -> Option<usize> {
-    let Expr::Identifier(name) = key else { return None };
-    let mut found = columns.iter().enumerate().filter(|(_, column)| column.name == name.value).map(|(index, _)| index);
-    found.next()
 }
 
 /// What a column without AS is called.
