@@ -14,6 +14,7 @@
 //!   [`writer`] (the writer lock), [`commit`] (durable positions), [`walindex`] (SQLite's WAL-index locks and pages).
 //! - [`hook`]: where a test may stop a process that writes its slot.
 //! - [`statistics`]: counters and log-linear histograms.
+//! - [`upstream`]: upstream connections that workers lend one another.
 //! - [`reap`]: giving back all that a dead process held.
 //!
 //! Rules of the segment: zero is every word's initial value; there are atomics only, no pointers and no plain data;
@@ -38,6 +39,7 @@ pub mod sequence;
 pub mod slot;
 pub mod statistics;
 mod step;
+pub mod upstream;
 pub mod walindex;
 pub mod writer;
 
@@ -54,5 +56,6 @@ pub use slot::{
     Generation, Interrupt, Owner, OwnerCell, Phase, SessionGeneration, Slot, SlotIndex, SlotKind, SlotState,
 };
 pub use statistics::{Histogram, HistogramSnapshot, RecyclePhase, SetupPhase, StatementKind, Statistics};
+pub use upstream::{UPSTREAM_PLACES, UPSTREAM_POOLS, UpstreamPlaceIndex, UpstreamPoolFacts, UpstreamPoolIndex};
 pub use walindex::{WAL_INDEX_LOCKS, WAL_INDEX_PAGE_BYTES, WalLocksHeld};
 pub use writer::LockError;
