@@ -143,17 +143,19 @@ impl Segment {
 
     /// Gets a place of a pool: one with a connection in its locker, the one used last first; else, where the pool has
     /// fewer than its limit, an empty one; else waits until somebody gives one back. `interrupt` is asked before each
-    /// sleep and after each wake-up; whatever raises its condition sets the latch of `me` afterwards.
+    /// sleep and after each wake-up; whatever raises its condition sets the latch of `me` afterwards. Only the first
+    /// `places` places have lockers.
     pub fn lease_upstream(
         &self,
         me: Owner,
         pool: UpstreamPoolIndex,
+        places: u32,
         deadline: Option<Instant>,
         interrupt: &mut dyn FnMut() -> bool,
     ) -> Result<UpstreamPlaceIndex, LockError> {
         let words = self.upstream_pool_words(pool.0);
         if self.next_waiter(pool).is_none()
-            && let Some(place) = self.take_place(me, pool)
+            && let Some(place) = self.take_place(me, pool, places)
         {
             words.leases.fetch_add(1, Relaxed);
             return Ok(place);
@@ -167,7 +169,7 @@ impl Segment {
         slot.set_wait_event(WaitEvent::Upstream);
         waiter.store(word, SeqCst);
         step();
-        let result = self.wait_for_place(me, pool, word, deadline, interrupt);
+        let result = self.wait_for_place(me, (pool, places), word, deadline, interrupt);
         step();
         slot.set_wait_event(before);
         words.waits.fetch_add(1, Relaxed);
@@ -184,7 +186,7 @@ impl Segment {
     fn wait_for_place(
         &self,
         me: Owner,
-        pool: UpstreamPoolIndex,
+        (pool, places): (UpstreamPoolIndex, u32),
         word: u64,
         deadline: Option<Instant>,
         interrupt: &mut dyn FnMut() -> bool,
@@ -201,7 +203,7 @@ impl Segment {
                 return Ok(granted(found));
             }
             if self.next_waiter(pool) == Some(me.slot)
-                && let Some(place) = self.take_place(me, pool)
+                && let Some(place) = self.take_place(me, pool, places)
             {
                 step();
                 // Granted another one at the same moment: one is enough. (The same one, where the reaper took this for a
@@ -242,14 +244,14 @@ impl Segment {
     }
 
     /// A free place of the pool, with a connection if there is one, else an empty one within the limit.
-    fn take_place(&self, me: Owner, pool: UpstreamPoolIndex) -> Option<UpstreamPlaceIndex> {
+    fn take_place(&self, me: Owner, pool: UpstreamPoolIndex, places: u32) -> Option<UpstreamPlaceIndex> {
         loop {
             // The one used last is the warmest; those that nobody needs grow old, and are closed.
             let free = self
                 .places()
                 .filter(|(_, place)| place.pool.load(SeqCst) == pool.0 + 1 && place.owner.load(SeqCst) == 0);
             let Some((index, place)) = free.max_by_key(|(_, place)| place.changed_us.load(Relaxed)) else {
-                return self.take_empty(me, pool);
+                return self.take_empty(me, pool, places);
             };
             if place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
                 continue;
@@ -265,7 +267,7 @@ impl Segment {
     }
 
     /// A place without a connection, if the pool has fewer than its limit.
-    fn take_empty(&self, me: Owner, pool: UpstreamPoolIndex) -> Option<UpstreamPlaceIndex> {
+    fn take_empty(&self, me: Owner, pool: UpstreamPoolIndex, places: u32) -> Option<UpstreamPlaceIndex> {
         let words = self.upstream_pool_words(pool.0);
         // One counts at a time, or two would find the same room. It takes a microsecond; who finds somebody at it comes
         // again, or waits for a place to be given back.
@@ -278,7 +280,8 @@ impl Segment {
         step();
         let mut taken = None;
         if self.count(pool) < words.limit.load(Relaxed) {
-            for (index, place) in self.places().filter(|(_, place)| place.pool.load(SeqCst) == 0) {
+            let empty = |place: &Place| place.pool.load(SeqCst) == 0;
+            for (index, place) in self.places().take(places as usize).filter(|(_, place)| empty(place)) {
                 if place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
                     continue;
                 }

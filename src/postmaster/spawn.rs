@@ -176,8 +176,9 @@ fn become_child(server: &Server, body: &Body) -> io::Result<()> {
     let mut keep: Vec<RawFd> = server.context.descriptors();
     keep.push(server.lock.descriptor());
     let listeners = server.context.listeners.iter().map(|listener| listener.as_raw_fd());
+    let lockers = server.context.lockers.iter().map(AsRawFd::as_raw_fd);
     match body {
-        Body::Worker => keep.extend(listeners.chain([server.context.queue.1.as_raw_fd()])),
+        Body::Worker => keep.extend(listeners.chain(lockers).chain([server.context.queue.1.as_raw_fd()])),
         Body::Doorman => {
             let queue = &server.context.queue;
             keep.extend(listeners.chain([queue.0.as_raw_fd(), queue.1.as_raw_fd()]));
@@ -187,7 +188,7 @@ fn become_child(server: &Server, body: &Body) -> io::Result<()> {
         Body::Template(orders) => {
             keep.extend(listeners.chain([server.context.queue.1.as_raw_fd(), orders.as_raw_fd()]));
         }
-        Body::Session(client, _) => keep.push(client.as_raw_fd()),
+        Body::Session(client, _) => keep.extend(lockers.chain([client.as_raw_fd()])),
     }
     descriptor::close_all_except(&keep)?;
     signal::reset_handlers()?;

@@ -91,7 +91,7 @@ impl Connection<'_> {
         let served = match self.set_up() {
             Ok(Some(settings)) => {
                 let log_from = self.context.config.log.min_duration.duration();
-                let end = self.engine.serve(&mut self.transport, settings, &self.presence, log_from);
+                let end = self.engine.serve(self.context, &mut self.transport, settings, &self.presence, log_from);
                 self.log_end(&end);
                 match self.engine.end_session() {
                     Ok(()) => Served::Session,
@@ -151,7 +151,7 @@ impl Connection<'_> {
             let unknown: Vec<&str> = request.unknown_options.iter().map(String::as_str).collect();
             Encoder::new(self.transport.output()).negotiate_protocol_version(request.version, &unknown);
         }
-        let directory = self.engine.directory()?;
+        let directory = self.engine.directory(&self.context.config)?;
         let identity = authenticate(
             self.context,
             &*directory,
@@ -180,7 +180,7 @@ impl Connection<'_> {
         database: &Database,
     ) -> Result<crate::settings::Shared, Failure> {
         let settings = Arc::new(Mutex::new(self.settings(request, role)?));
-        self.engine.begin_session(role, database, &settings)?;
+        self.engine.begin_session(role, database, &settings, &request.settings)?;
         let engine_us = self.engine_us.saturating_add(elapsed_us(self.phase_began));
         self.context.segment.statistics().setup(SetupPhase::Engine).record(engine_us);
         self.phase_began = Instant::now();
@@ -219,6 +219,9 @@ impl Connection<'_> {
 
     fn settings(&self, request: &Request, role: &Role) -> Result<Settings, Error> {
         let mut settings = Settings::new();
+        if self.engine.is_relay() {
+            return Ok(settings);
+        }
         for (name, value) in self.context.config.session.iter() {
             settings.set_default(name, &value.to_string(), Source::Config)?;
         }

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::system::Pid;
 use crate::system::backlog;
 use crate::system::listener::{Listener, Peer};
+use crate::system::locker::Locker;
 use crate::system::wake::Wake;
 
 /// See the module's description.
@@ -35,6 +36,10 @@ pub struct Context {
     pub look: Wake,
     /// Clients on their way from the doorman to a worker: where it sends them, and where workers take them.
     pub queue: (OwnedFd, OwnedFd),
+    /// What keeps unknown users from being told apart, where no cluster has such a secret.
+    pub mock_secret: [u8; 32],
+    /// Where upstream connections lie that nobody uses, one for each place in the segment; none without a relay.
+    pub lockers: Vec<Locker>,
     /// The postmaster.
     pub postmaster: Pid,
 }

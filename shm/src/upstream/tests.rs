@@ -29,7 +29,7 @@ fn setting(slots: u32, limit: u32) -> Setting {
 
 impl Setting {
     fn lease(&self, me: Owner) -> UpstreamPlaceIndex {
-        self.segment.lease_upstream(me, self.pool, None, &mut || false).unwrap()
+        self.segment.lease_upstream(me, self.pool, UPSTREAM_PLACES, None, &mut || false).unwrap()
     }
 
     fn locker(&self, place: UpstreamPlaceIndex) -> std::sync::MutexGuard<'_, Option<u32>> {
@@ -70,8 +70,14 @@ fn the_connection_used_last_is_lent_first_and_the_limit_holds() {
     let (first, second) = (setting.lease(a), setting.lease(b));
     assert_ne!(first, second);
     let soon = Instant::now() + Duration::from_millis(2);
-    assert_eq!(setting.segment.lease_upstream(c, setting.pool, Some(soon), &mut || false), Err(LockError::TimedOut));
-    assert_eq!(setting.segment.lease_upstream(c, setting.pool, None, &mut || true), Err(LockError::Interrupted));
+    assert_eq!(
+        setting.segment.lease_upstream(c, setting.pool, UPSTREAM_PLACES, Some(soon), &mut || false),
+        Err(LockError::TimedOut)
+    );
+    assert_eq!(
+        setting.segment.lease_upstream(c, setting.pool, UPSTREAM_PLACES, None, &mut || true),
+        Err(LockError::Interrupted)
+    );
     setting.close(a, first, 1);
     std::thread::sleep(Duration::from_millis(1));
     setting.close(b, second, 2);
@@ -118,7 +124,9 @@ fn many_who_lend_wait_and_give_up_lose_nothing() {
                 let me = setting.owners[number];
                 for round in 0..3000 {
                     let deadline = (round % 7 == number).then(|| Instant::now() + Duration::from_micros(20));
-                    let Ok(place) = setting.segment.lease_upstream(me, setting.pool, deadline, &mut || false) else {
+                    let Ok(place) =
+                        setting.segment.lease_upstream(me, setting.pool, UPSTREAM_PLACES, deadline, &mut || false)
+                    else {
                         continue;
                     };
                     let connection = setting.open(place);
@@ -159,7 +167,7 @@ fn at_every_step(limit: u32, act: impl Fn(&Setting, Owner)) {
         let soon = || Some(Instant::now() + Duration::from_millis(50));
         let [.., free] = setting.owners[..] else { unreachable!() };
         for _ in held..limit {
-            let place = setting.segment.lease_upstream(free, setting.pool, soon(), &mut || false);
+            let place = setting.segment.lease_upstream(free, setting.pool, UPSTREAM_PLACES, soon(), &mut || false);
             setting.open(place.unwrap_or_else(|error| panic!("step {steps}: {error}")));
         }
         assert_eq!((setting.facts().lent, setting.facts().idle), (limit, 0), "step {steps}");
@@ -199,7 +207,7 @@ fn a_waiter_killed_at_any_step_leaves_the_queue() {
             without_dying(|| setting.lease(holder));
         }
         let soon = Instant::now() + Duration::from_millis(1);
-        let _ = setting.segment.lease_upstream(me, setting.pool, Some(soon), &mut || false);
+        let _ = setting.segment.lease_upstream(me, setting.pool, UPSTREAM_PLACES, Some(soon), &mut || false);
     });
 }
 
@@ -210,7 +218,7 @@ fn a_waiter_that_is_served_and_killed_at_any_step_costs_at_most_its_own_connecti
         let place = without_dying(|| setting.lease(holder));
         let mut is_asked = false;
         // Given back while it waits: it is asked before it sleeps.
-        let leased = setting.segment.lease_upstream(me, setting.pool, None, &mut || {
+        let leased = setting.segment.lease_upstream(me, setting.pool, UPSTREAM_PLACES, None, &mut || {
             if !std::mem::replace(&mut is_asked, true) {
                 without_dying(|| setting.close(holder, place, 1));
             }
@@ -257,7 +265,7 @@ fn pools_keep_apart_and_share_the_places() {
     let me = setting.owners[0];
     let place = setting.lease(me);
     setting.close(me, place, 1);
-    let second = setting.segment.lease_upstream(me, other, None, &mut || false).unwrap();
+    let second = setting.segment.lease_upstream(me, other, UPSTREAM_PLACES, None, &mut || false).unwrap();
     assert_ne!(place, second);
     setting.segment.discard_upstream(me, second);
     let names: Vec<_> = setting.segment.upstream_pools().into_iter().map(|(_, facts)| facts.name).collect();
