@@ -114,7 +114,10 @@ impl Exchange<'_> {
             }
             Backend::ParameterStatus(name, value) => memory.parameters.set(name, value),
             Backend::NoticeResponse(_) | Backend::NegotiateProtocolVersion(..) => {}
-            Backend::ReadyForQuery(_) => return Ok(true),
+            Backend::ReadyForQuery(_) => {
+                memory.defaults = memory.parameters.clone();
+                return Ok(true);
+            }
             Backend::ErrorResponse(fields) => {
                 let text = |code| field(&fields, code).unwrap_or_default();
                 let condition = condition_of(text(b'C'));

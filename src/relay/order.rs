@@ -55,14 +55,14 @@ pub enum Fate {
 pub struct OutOfStep(pub u8);
 
 /// See the module's description.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Order {
     due: VecDeque<Entry>,
     /// The server skips requests until a Sync that has not been sent yet.
     skipping: bool,
     /// The server wants CopyData.
     copying_in: bool,
-    /// Of the last ReadyForQuery; 0: there was none.
+    /// Of the last ReadyForQuery.
     status: u8,
     /// An error has come for a silent request.
     silent_failed: bool,
@@ -77,6 +77,20 @@ pub struct Parsed {
     pub succeeded: usize,
     /// and after them so many did not.
     pub failed: usize,
+}
+
+impl Default for Order {
+    /// Of a connection as it is lent: idle, in no transaction.
+    fn default() -> Self {
+        Self {
+            due: VecDeque::new(),
+            skipping: false,
+            copying_in: false,
+            status: b'I',
+            silent_failed: false,
+            parsed: Parsed::default(),
+        }
+    }
 }
 
 impl Order {
@@ -146,7 +160,7 @@ impl Order {
             (Request::FunctionCall, b'V') => Ok(fate),
             (Request::Query | Request::FunctionCall | Request::Sync, b'Z') => {
                 self.due.pop_front();
-                self.status = status.unwrap_or(0);
+                self.status = status.unwrap_or(b'E');
                 Ok(fate)
             }
             (Request::Sync, b'E') => Ok(Fate::Forward),
@@ -182,7 +196,7 @@ impl Order {
             b'N' | b'S' | b'A' | b'E' => Ok(Fate::Forward),
             // A Sync that the server did not ignore: it had left COPY already.
             b'Z' => {
-                self.status = status.unwrap_or(0);
+                self.status = status.unwrap_or(b'E');
                 Ok(Fate::Forward)
             }
             _ => Err(OutOfStep(kind)),
@@ -232,17 +246,12 @@ impl Order {
             })
     }
 
-    /// Whether the server waits for CopyData.
-    pub fn is_copying_in(&self) -> bool {
-        self.copying_in
-    }
-
     /// Whether the last ReadyForQuery said that no transaction is open, and nothing is under way.
     pub fn is_between_transactions(&self) -> bool {
         self.is_idle() && self.status == b'I'
     }
 
-    /// The transaction status of the last ReadyForQuery: 'I', 'T', 'E'; 0 before the first.
+    /// The transaction status of the last ReadyForQuery: 'I', 'T', 'E'.
     pub fn status(&self) -> u8 {
         self.status
     }
@@ -361,7 +370,7 @@ mod tests {
         // libpq sends Execute and Sync together, then the data.
         let (found, mut order) = seen("PBES", "12G");
         assert_eq!(found, "12G");
-        assert!(order.is_copying_in());
+        assert!(order.copying_in);
         order.sent(Request::Sync, false);
         order.sent(Request::CopyEnd, false);
         order.sent(Request::Sync, false);

@@ -101,7 +101,7 @@ impl Relay<'_> {
     fn begin(&mut self) -> Result<(), End> {
         self.connect()?;
         if let Some(lent) = &self.lent {
-            self.wanted = lent.upstream.memory.parameters.clone();
+            self.wanted = lent.upstream.memory.defaults.clone();
         }
         let mut extra = String::new();
         for (name, value) in std::mem::take(&mut self.session.startup) {

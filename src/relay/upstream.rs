@@ -63,7 +63,9 @@ pub struct Memory {
     pub key: Vec<u8>,
     /// When it was connected (monotonic clock).
     pub connected_us: u64,
-    /// What the server last reported of its parameters.
+    /// What the server reported of its parameters at the start: what a client gets that wants nothing else.
+    pub defaults: Parameters,
+    /// What it last reported.
     pub parameters: Parameters,
     /// Prepared statements that it has, the one used last at the end.
     pub statements: Vec<StatementId>,
@@ -196,11 +198,12 @@ impl Memory {
         out.extend_from_slice(&self.process.to_ne_bytes());
         out.extend_from_slice(&self.connected_us.to_ne_bytes());
         put(&mut out, &self.key);
-        let parameters: Vec<_> = self.parameters.iter().collect();
-        out.extend_from_slice(&(parameters.len() as u32).to_ne_bytes());
-        for (name, value) in parameters {
-            put(&mut out, name.as_bytes());
-            put(&mut out, value.as_bytes());
+        for parameters in [&self.defaults, &self.parameters] {
+            out.extend_from_slice(&(parameters.iter().count() as u32).to_ne_bytes());
+            for (name, value) in parameters.iter() {
+                put(&mut out, name.as_bytes());
+                put(&mut out, value.as_bytes());
+            }
         }
         self.statements.iter().for_each(|statement| out.extend_from_slice(&statement.0));
         out
@@ -212,17 +215,20 @@ impl Memory {
         let process = u32::from_ne_bytes(take(&mut rest)?);
         let connected_us = u64::from_ne_bytes(take(&mut rest)?);
         let key = text(&mut rest)?.to_vec();
-        let mut parameters = Parameters::default();
-        for _ in 0..u32::from_ne_bytes(take(&mut rest)?) {
-            let name = std::str::from_utf8(text(&mut rest)?).ok()?;
-            let value = std::str::from_utf8(text(&mut rest)?).ok()?;
-            parameters.set(name, value);
+        let (mut defaults, mut parameters) = (Parameters::default(), Parameters::default());
+        for parameters in [&mut defaults, &mut parameters] {
+            for _ in 0..u32::from_ne_bytes(take(&mut rest)?) {
+                let name = std::str::from_utf8(text(&mut rest)?).ok()?;
+                let value = std::str::from_utf8(text(&mut rest)?).ok()?;
+                parameters.set(name, value);
+            }
         }
         let (statements, left) = rest.as_chunks();
         left.is_empty().then(|| Self {
             process,
             key,
             connected_us,
+            defaults,
             parameters,
             statements: statements.iter().copied().map(StatementId).collect(),
         })
