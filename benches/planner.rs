@@ -79,6 +79,7 @@ fn table(oid: u32, name: &str, integers: &[&str], last: &[(&str, Type, i32)], ke
         temporary: false,
         options: Vec::new(),
         on_commit: pgprefork::sql::catalog::OnCommit::PreserveRows,
+        depends: pgprefork::sql::catalog::Dependencies::default(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! A PostgreSQL-protocol server whose workers are forked before their clients arrive.
 //!
 //! Requests flow one way: `postmaster` → `worker` → `protocol` → `auth` → `session` → `engine` → `sql`;
-//! replies return as values. `config`, `system`, `settings`, `error` and the crate `shm` are leaves that
+//! replies return as values. `config`, `system`, `settings`, `work`, `error` and the crate `shm` are leaves that
 //! anyone may use. `tests/tidy.rs` holds the table of allowed imports. ARCHITECTURE.md is the map.
 
 #![deny(unsafe_code)]
@@ -21,4 +21,5 @@ pub mod session;
 pub mod settings;
 pub mod sql;
 pub mod system;
+pub mod work;
 pub mod worker;

@@ -304,6 +304,7 @@ fn nobody_gets_in_with_damaged_responses() {
             maps: &maps,
             roles: &roles,
             mock_secret: &[1; 32],
+            server_end_point: None,
             now_us: 0,
             peer_user: &|| Err("nobody".into()),
         };

@@ -153,6 +153,23 @@ pub struct SessionIdentity {
     pub backend_start_us: u64,
 }
 
+/// A session's TLS, as pg_stat_ssl shows it. Texts are cut to 64 bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsIdentity {
+    /// The protocol's version, of 8 bytes at most.
+    pub version: String,
+    /// OpenSSL's name of the cipher suite.
+    pub cipher: String,
+    /// Bits of its key.
+    pub bits: u32,
+    /// The subject of the client's certificate; empty without one, like the two that follow.
+    pub client_subject: String,
+    /// Its serial number.
+    pub client_serial: String,
+    /// Its issuer.
+    pub client_issuer: String,
+}
+
 /// A copy of everything for a reader. Times are in microseconds since 1970, 0 where there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActivityView {
@@ -178,7 +195,8 @@ pub struct Activity {
     user_oid: AtomicU32,
     client_kind: AtomicU32,
     client_port: AtomicU32,
-    unused: AtomicU32,
+    /// 0 without TLS.
+    tls_bits: AtomicU32,
     client_address: [AtomicU64; 2],
     backend_start_us: AtomicU64,
     state: AtomicU64,
@@ -189,6 +207,9 @@ pub struct Activity {
     user: Text<{ NAME_BYTES / 8 }>,
     application_name: Text<{ NAME_BYTES / 8 }>,
     query: Text<{ QUERY_TEXT_BYTES / 8 }>,
+    tls_version: Text<1>,
+    /// Cipher, subject, serial number, issuer.
+    tls_texts: [Text<{ NAME_BYTES / 8 }>; 4],
 }
 
 impl Activity {
@@ -203,6 +224,7 @@ impl Activity {
         self.sequence.write(|| {
             self.client_kind.store(kind, Relaxed);
             self.client_port.store(port.into(), Relaxed);
+            self.tls_bits.store(0, Relaxed);
             self.client_address[0].store((address >> 64) as u64, Relaxed);
             #[expect(clippy::cast_possible_truncation, reason = "the low half")]
             self.client_address[1].store(address as u64, Relaxed);
@@ -225,6 +247,30 @@ impl Activity {
     pub fn begin_connection(&self, client: ClientAddress, accepted_us: u64) {
         self.begin_session(&SessionIdentity { client, backend_start_us: accepted_us, ..SessionIdentity::default() });
         self.sequence.write(|| self.state.store(SessionState::None as u64, Relaxed));
+    }
+
+    /// The session that has begun has TLS.
+    pub fn set_tls(&self, tls: &TlsIdentity) {
+        self.sequence.write(|| {
+            self.tls_bits.store(tls.bits.max(1), Relaxed);
+            self.tls_version.store(&tls.version);
+            let texts = [&tls.cipher, &tls.client_subject, &tls.client_serial, &tls.client_issuer];
+            self.tls_texts.iter().zip(texts).for_each(|(place, text)| place.store(text));
+        });
+    }
+
+    /// The session's TLS, if it has it; `None` also while it is being written.
+    pub fn tls(&self) -> Option<TlsIdentity> {
+        let (bits, version, texts) = self.sequence.read(|| {
+            (
+                self.tls_bits.load(Relaxed),
+                self.tls_version.load(),
+                [0, 1, 2, 3].map(|i: usize| self.tls_texts[i].load()),
+            )
+        })?;
+        let [cipher, client_subject, client_serial, client_issuer] = texts.map(readable);
+        let version = readable(version);
+        (bits > 0).then_some(TlsIdentity { version, cipher, bits, client_subject, client_serial, client_issuer })
     }
 
     /// The client's address, for counting; `Unknown` also while it is being written.

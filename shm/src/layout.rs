@@ -12,6 +12,7 @@
 //!        canary dbs      DatabaseRegion × databases
 //!        canary sets     for each database: sets of slots (writer's waiters, commit's waiters, 8 WAL-index locks)
 //!        canary index    (page-aligned) wal_index_bytes × databases, sparse
+//!        canary tickets  (page-aligned) one TicketKeys, on a page that core dumps leave out
 //!        canary end
 //! ```
 //!
@@ -26,15 +27,16 @@ use crate::error::Error;
 use crate::pool::Pool;
 use crate::slot::Slot;
 use crate::statistics::Statistics;
+use crate::tickets::TicketKeys;
 use crate::upstream::{Place, PoolWords, UPSTREAM_PLACES, UPSTREAM_POOLS};
 use crate::walindex::{WAL_INDEX_LOCKS, WAL_INDEX_PAGE_BYTES};
 
 /// "pgprefor" as a little-endian word.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"pgprefor");
 /// Raised whenever the meaning of any byte changes.
-pub(crate) const LAYOUT_VERSION: u32 = 4;
+pub(crate) const LAYOUT_VERSION: u32 = 5;
 pub(crate) const CANARY_BYTES: usize = 64;
-const PAGE_BYTES: usize = 4096;
+pub(crate) const PAGE_BYTES: usize = 4096;
 /// Regions are aligned to this: two cache lines, because processors fetch lines in pairs.
 pub(crate) const ALIGNMENT: usize = 128;
 /// More than any machine serves as processes; keeps all arithmetic far from overflow.
@@ -78,6 +80,7 @@ const _: () = assert!(size_of::<Header>() <= PAGE_BYTES - CANARY_BYTES);
 const _: () = assert!(size_of::<Slot>().is_multiple_of(ALIGNMENT) && align_of::<Slot>() <= ALIGNMENT);
 const _: () = assert!(size_of::<Slot>() <= 4096, "a slot fits a page");
 const _: () = assert!(size_of::<CancelKey>() == 64);
+const _: () = assert!(align_of::<TicketKeys>() <= ALIGNMENT && size_of::<TicketKeys>() <= PAGE_BYTES);
 const _: () = assert!(align_of::<Pool>() <= ALIGNMENT && align_of::<Statistics>() <= ALIGNMENT);
 const _: () = assert!(size_of::<DatabaseRegion>().is_multiple_of(ALIGNMENT));
 const _: () = assert!(ALIGNMENT >= CANARY_BYTES && PAGE_BYTES.is_multiple_of(ALIGNMENT));
@@ -107,6 +110,7 @@ pub struct Layout {
     pub(crate) databases: Region,
     pub(crate) sets: Region,
     pub(crate) wal_index: Region,
+    pub(crate) tickets: Region,
     pub(crate) end: Region,
     /// Words of one set of slots.
     pub(crate) set_words: usize,
@@ -152,6 +156,7 @@ impl Layout {
         let databases_region = place("databases", region_bytes, ALIGNMENT);
         let sets = place("lock sets", databases as usize * SETS_PER_DATABASE * set_words * 8, ALIGNMENT);
         let wal_index = place("WAL index", databases as usize * wal_index_bytes, PAGE_BYTES);
+        let tickets = place("ticket keys", size_of::<TicketKeys>(), PAGE_BYTES);
         let end = place("end", 0, PAGE_BYTES);
         Ok(Layout {
             geometry: *geometry,
@@ -165,6 +170,7 @@ impl Layout {
             databases: databases_region,
             sets,
             wal_index,
+            tickets,
             end,
             set_words,
         })
@@ -176,7 +182,7 @@ impl Layout {
     }
 
     /// All regions in order; each has its canary in front of it.
-    pub fn regions(&self) -> [Region; 11] {
+    pub fn regions(&self) -> [Region; 12] {
         [
             self.pool,
             self.slots,
@@ -188,6 +194,7 @@ impl Layout {
             self.databases,
             self.sets,
             self.wal_index,
+            self.tickets,
             self.end,
         ]
     }

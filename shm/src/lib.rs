@@ -10,6 +10,7 @@
 //! - [`pool`]: [`Pool`]: gauges, counters, wake-ups, shutdown and panic words.
 //! - [`slot`]: [`Slot`]: one process's state, generations, interrupts; [`activity`]: what its session does.
 //! - [`cancel`]: the secrets that a cancel request must present.
+//! - [`tickets`]: the keys of TLS session tickets.
 //! - [`database`]: [`Database`]: a handle on one database's region, made of
 //!   [`writer`] (the writer lock), [`commit`] (durable positions), [`walindex`] (SQLite's WAL-index locks and pages).
 //! - [`hook`]: where a test may stop a process that writes its slot.
@@ -39,11 +40,12 @@ pub mod sequence;
 pub mod slot;
 pub mod statistics;
 mod step;
+pub mod tickets;
 pub mod upstream;
 pub mod walindex;
 pub mod writer;
 
-pub use activity::{Activity, ClientAddress, SessionIdentity, SessionState, WaitEvent};
+pub use activity::{Activity, ClientAddress, SessionIdentity, SessionState, TlsIdentity, WaitEvent};
 pub use commit::{AwaitError, Commit};
 pub use database::{Database, DatabaseIndex};
 pub use error::Error;
@@ -56,6 +58,7 @@ pub use slot::{
     Generation, Interrupt, Owner, OwnerCell, Phase, SessionGeneration, Slot, SlotIndex, SlotKind, SlotState,
 };
 pub use statistics::{Histogram, HistogramSnapshot, RecyclePhase, SetupPhase, StatementKind, Statistics};
+pub use tickets::{TicketKey, TicketKeys};
 pub use upstream::{UPSTREAM_PLACES, UPSTREAM_POOLS, UpstreamPlaceIndex, UpstreamPoolFacts, UpstreamPoolIndex};
 pub use walindex::{WAL_INDEX_LOCKS, WAL_INDEX_PAGE_BYTES, WalLocksHeld};
 pub use writer::LockError;

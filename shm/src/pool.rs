@@ -94,6 +94,10 @@ pub enum Counter {
     Queued,
     /// Clients whose wait in the queue ended without a worker.
     QueueTimeouts,
+    /// Clients that a worker gave to the doorman, because they had not said enough to be served.
+    Parked,
+    /// Clients on their way to a session that were ended in favour of others.
+    Displaced,
     /// Sessions that got to ReadyForQuery.
     Sessions,
     /// Authentication failures.
@@ -114,7 +118,7 @@ pub enum Counter {
 
 impl Counter {
     /// All counters in the order of their codes.
-    pub const ALL: [Counter; 15] = [
+    pub const ALL: [Counter; 17] = [
         Counter::Forks,
         Counter::ForkFailures,
         Counter::Accepts,
@@ -122,6 +126,8 @@ impl Counter {
         Counter::Refused,
         Counter::Queued,
         Counter::QueueTimeouts,
+        Counter::Parked,
+        Counter::Displaced,
         Counter::Sessions,
         Counter::AuthenticationFailures,
         Counter::AuthenticationTimeouts,
@@ -142,6 +148,8 @@ impl Counter {
             Counter::Refused => "refused",
             Counter::Queued => "queued",
             Counter::QueueTimeouts => "queue_timeouts",
+            Counter::Parked => "parked",
+            Counter::Displaced => "displaced",
             Counter::Sessions => "sessions",
             Counter::AuthenticationFailures => "authentication_failures",
             Counter::AuthenticationTimeouts => "authentication_timeouts",
@@ -173,12 +181,12 @@ pub struct Pool {
     postmaster: AtomicU32,
     session_limit: AtomicU32,
     starts_fail: AtomicU32,
-    unused: AtomicU32,
+    parked: AtomicU32,
     started_us: AtomicU64,
     roles_version: AtomicU64,
     catalog_version: AtomicU64,
-    /// Wrong cancel keys by where they came from: the minute in the high half, how many in it in the low one.
-    wrong_cancels: [AtomicU64; CANCEL_SOURCES],
+    wrong_cancels: MinuteCounts,
+    failed_logins: MinuteCounts,
     counters: [AtomicU64; Counter::ALL.len()],
     exits: [AtomicU64; ExitReason::ALL.len()],
     crashes: [AtomicU64; SIGNALS],
@@ -225,6 +233,16 @@ impl Pool {
     /// Clients waiting in the doorman's queue; set by the doorman alone.
     pub fn set_queued(&self, clients: u32) {
         self.queued.store(clients.min(i32::MAX.cast_unsigned()).cast_signed(), SeqCst);
+    }
+
+    /// Clients that wait with the doorman because they have not said enough to be served; set by the doorman alone.
+    pub fn set_parked(&self, clients: u32) {
+        self.parked.store(clients, Relaxed);
+    }
+
+    /// See [`Pool::set_parked`].
+    pub fn parked(&self) -> u32 {
+        self.parked.load(Relaxed)
     }
 
     /// Clients waiting in the doorman's queue.
@@ -367,21 +385,19 @@ impl Pool {
     }
 
     /// Wrong cancel keys of the present minute (`now_us`: monotonic clock) from a source: a number that callers choose,
-    /// taken modulo [`CANCEL_SOURCES`].
+    /// taken modulo [`SOURCES`].
     pub fn wrong_cancels(&self, source: u64, now_us: u64) -> u32 {
-        let word = self.wrong_cancels[cancel_source(source)].load(Relaxed);
-        if word >> 32 == minute(now_us) { (word & 0xFFFF_FFFF) as u32 } else { 0 }
+        self.wrong_cancels.of(source, now_us)
     }
 
     /// Counts a wrong cancel key. Returns how many there were from that source in the present minute.
     pub fn count_wrong_cancel(&self, source: u64, now_us: u64) -> u32 {
-        let minute = minute(now_us);
-        let next = |word: u64| {
-            let count = if word >> 32 == minute { word & 0xFFFF_FFFF } else { 0 };
-            minute << 32 | (count + 1).min(0xFFFF_FFFF)
-        };
-        let before = self.wrong_cancels[cancel_source(source)].fetch_update(Relaxed, Relaxed, |word| Some(next(word)));
-        (next(before.unwrap_or(0)) & 0xFFFF_FFFF) as u32
+        self.wrong_cancels.count(source, now_us)
+    }
+
+    /// Counts a failed authentication. Returns how many there were from that source in the present minute.
+    pub fn count_failed_login(&self, source: u64, now_us: u64) -> u32 {
+        self.failed_logins.count(source, now_us)
     }
 
     /// Adds one.
@@ -416,11 +432,33 @@ impl Pool {
     }
 }
 
-/// How many sources of wrong cancel keys are counted apart.
-pub const CANCEL_SOURCES: usize = 256;
+/// How many sources of wrong cancel keys and failed authentications are counted apart.
+pub const SOURCES: usize = 256;
 
-fn cancel_source(source: u64) -> usize {
-    (source % CANCEL_SOURCES as u64) as usize
+/// Events of the present minute by where they came from: the minute in the high half, how many in it in the low one.
+#[repr(C)]
+struct MinuteCounts([AtomicU64; SOURCES]);
+
+impl MinuteCounts {
+    fn of(&self, source: u64, now_us: u64) -> u32 {
+        let word = self.place(source).load(Relaxed);
+        if word >> 32 == minute(now_us) { (word & 0xFFFF_FFFF) as u32 } else { 0 }
+    }
+
+    /// Returns how many there are with this one.
+    fn count(&self, source: u64, now_us: u64) -> u32 {
+        let minute = minute(now_us);
+        let next = |word: u64| {
+            let count = if word >> 32 == minute { word & 0xFFFF_FFFF } else { 0 };
+            minute << 32 | (count + 1).min(0xFFFF_FFFF)
+        };
+        let before = self.place(source).fetch_update(Relaxed, Relaxed, |word| Some(next(word)));
+        (next(before.unwrap_or(0)) & 0xFFFF_FFFF) as u32
+    }
+
+    fn place(&self, source: u64) -> &AtomicU64 {
+        &self.0[(source % SOURCES as u64) as usize]
+    }
 }
 
 /// Since the clock began, from 1, and never so many that they would not fit the half of a word.
@@ -442,6 +480,8 @@ mod tests {
         assert_eq!(pool.wrong_cancels(7, 60_000_000), 0);
         assert_eq!(pool.count_wrong_cancel(7, 60_000_000), 1);
         assert_eq!(pool.count_wrong_cancel(u64::MAX, 60_000_000), 1);
+        assert_eq!((pool.count_failed_login(7, 60_000_000), pool.count_failed_login(7, 60_000_000)), (1, 2));
+        assert_eq!(pool.wrong_cancels(7, 60_000_000), 1, "each of its own kind");
     }
 
     #[test]

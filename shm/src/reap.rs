@@ -58,6 +58,7 @@ impl Segment {
                 report.led_syncs.push(database.index());
             }
         }
+        self.ticket_keys().reap(dead);
         report.upstream_places = self.reap_upstream(dead);
         report.cancel_key = self.reap_cancel_key(dead);
         report.torn_activity = slot.activity().repair();

@@ -17,10 +17,13 @@ use crate::bitmap::Bitmap;
 use crate::cancel::CancelKey;
 use crate::database::{Database, DatabaseIndex, DatabaseRegion};
 use crate::error::Error;
-use crate::layout::{CANARY_BYTES, Geometry, Header, LAYOUT_VERSION, Layout, MAGIC, SETS_PER_DATABASE, canary_word};
+use crate::layout::{
+    CANARY_BYTES, Geometry, Header, LAYOUT_VERSION, Layout, MAGIC, PAGE_BYTES, SETS_PER_DATABASE, canary_word,
+};
 use crate::pool::Pool;
 use crate::slot::{Generation, Interrupt, Slot, SlotIndex, SlotKind, SlotState};
 use crate::statistics::Statistics;
+use crate::tickets::TicketKeys;
 use crate::upstream::{Place, PoolWords, UPSTREAM_PLACES, UPSTREAM_POOLS};
 use crate::walindex::WAL_INDEX_PAGE_BYTES;
 
@@ -167,6 +170,23 @@ impl Segment {
     /// Counters and histograms.
     pub fn statistics(&self) -> &'static Statistics {
         self.at(self.mapping.layout.statistics.offset, 0)
+    }
+
+    /// The keys of TLS session tickets.
+    pub fn ticket_keys(&self) -> &'static TicketKeys {
+        self.at(self.mapping.layout.tickets.offset, 0)
+    }
+
+    /// Keeps the ticket keys out of core dumps, of this process and of those forked from it. Their page becomes a
+    /// mapping of its own, which each fork copies: to be called only where there is TLS.
+    pub fn hide_ticket_keys(&self) -> Result<(), Error> {
+        if self.mapping.descriptor.is_none() {
+            return Ok(());
+        }
+        let page: NonNull<u8> = self.address(self.mapping.layout.tickets.offset);
+        // SAFETY: a whole page of the mapping; the advice changes what is dumped and nothing else.
+        let result = unsafe { libc::madvise(page.as_ptr().cast(), PAGE_BYTES, libc::MADV_DONTDUMP) };
+        if result == 0 { Ok(()) } else { Err(Error::System("madvise", io::Error::last_os_error())) }
     }
 
     /// A slot. An index out of range is a fault of ours: it panics.

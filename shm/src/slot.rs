@@ -255,6 +255,8 @@ pub enum Interrupt {
     Cancel = 1,
     /// End the session, and the process with it.
     Terminate = 2,
+    /// Comes with [`Interrupt::Terminate`]: the client takes too long to authenticate, and others wait.
+    Displace = 8,
     /// The configuration changed.
     Reload = 4,
     /// Leave if idle.
@@ -372,7 +374,8 @@ impl Slot {
     /// A new session begins (when a client was accepted): what was asked of the one before no longer matches.
     pub fn begin_session(&self) -> SessionGeneration {
         let session = self.next_session();
-        self.interrupts.fetch_and(!(Interrupt::Cancel as u32 | Interrupt::Terminate as u32), SeqCst);
+        let of_a_session = Interrupt::Cancel as u32 | Interrupt::Terminate as u32 | Interrupt::Displace as u32;
+        self.interrupts.fetch_and(!of_a_session, SeqCst);
         self.sessions_served.store(self.sessions_served.load(Relaxed) + 1, Relaxed);
         session
     }

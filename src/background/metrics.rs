@@ -54,6 +54,7 @@ pub fn render(segment: Segment) -> String {
     }
     page.alone("pgprefork_free_slots", "Slots that no process has.", census.free.into());
     page.alone("pgprefork_waiting_clients", "Clients that wait with the doorman for a worker.", pool.queued().into());
+    page.alone("pgprefork_parked_clients", "Clients with the doorman that have not said enough.", pool.parked().into());
     page.alone("pgprefork_max_sessions", "Sessions that there may be.", pool.session_limit().into());
     for counter in Counter::ALL {
         let name = format!("pgprefork_{}_total", counter.name());
@@ -89,6 +90,8 @@ fn meaning(counter: Counter) -> &'static str {
         Counter::Refused => "Clients that were told that there are too many.",
         Counter::Queued => "Clients that had to wait with the doorman.",
         Counter::QueueTimeouts => "Clients whose wait ended without a worker.",
+        Counter::Parked => "Clients that a worker gave to the doorman, as they had not said enough to be served.",
+        Counter::Displaced => "Clients that took long to authenticate and were ended in favour of others.",
         Counter::Sessions => "Sessions that were ready for queries.",
         Counter::AuthenticationFailures => "Clients that failed to authenticate.",
         Counter::AuthenticationTimeouts => "Clients that took longer than authentication_timeout.",

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{InitArguments, Outcome, serve};
+use super::{InitArguments, Outcome, self_signed, serve};
 use crate::engine::cluster::{self, Authentication, InitOptions};
 
 /// Creates the cluster; as root in the name of the user who shall serve it.
@@ -19,6 +19,9 @@ pub fn run(arguments: &InitArguments) -> Outcome {
     let options = InitOptions { superuser: arguments.username.clone(), authentication, password };
     serve::prepare_privileges(arguments.user.as_deref(), &data)?;
     cluster::init(&data, &options).map_err(|error| error.to_string())?;
+    if arguments.tls_self_signed {
+        self_signed::create(&data)?;
+    }
     println!("created a new cluster in {}", data.display());
     println!("start it with: pgprefork serve --data {}", data.display());
     Ok(ExitCode::SUCCESS)

@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench;
+use crate::engine::sqlite::ffi;
 
 mod control;
 mod init;
 mod log;
 mod pool;
+mod self_signed;
 mod serve;
 
 #[derive(Debug, Parser)]
@@ -98,6 +100,9 @@ struct InitArguments {
     /// User to give the cluster to, when run by root
     #[arg(long)]
     user: Option<String>,
+    /// Make a self-signed certificate, to try TLS with
+    #[arg(long)]
+    tls_self_signed: bool,
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +136,8 @@ enum StopMode {
 /// Runs the command that the process's arguments name. Exit code 0: done; 1: one line on standard error says
 /// why not; 2: the arguments make no sense; 3: `status` found no server.
 pub fn main() -> ExitCode {
+    // Before anything uses SQLite: it takes no other allocator afterwards.
+    ffi::memory::install();
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),

@@ -28,6 +28,7 @@ pub(super) fn as_json(segment: Segment, listen_queue: Option<u32>) -> Value {
         "leaving": census.leaving,
         "stopped": census.stopped,
         "queued": pool.queued(),
+        "parked": pool.parked(),
         "listen_queue": listen_queue,
         "started_us": pool.started_us(),
         "configuration_generation": pool.configuration_generation(),
@@ -42,7 +43,7 @@ pub(super) fn as_json(segment: Segment, listen_queue: Option<u32>) -> Value {
 pub(super) fn as_text(segment: Segment, listen_queue: Option<u32>) -> String {
     let (pool, census) = (segment.pool(), segment.census());
     let mut text = format!(
-        "workers: {} idle, {} starting, {} connecting, {} serving\nclients: {} waiting{}, {} served, {} refused\n",
+        "workers: {} idle, {} starting, {} connecting, {} serving\nclients: {} waiting{}, {} served, {} refused, {} displaced, {} parked\n",
         census.idle,
         census.starting,
         census.connecting,
@@ -51,6 +52,8 @@ pub(super) fn as_text(segment: Segment, listen_queue: Option<u32>) -> String {
         listen_queue.map_or_else(String::new, |waiting| format!(", {waiting} in the listen queues")),
         pool.counter(Counter::Sessions),
         pool.counter(Counter::Refused),
+        pool.counter(Counter::Displaced),
+        pool.parked(),
     );
     if census.stopped > 0 {
         text += &format!("stopped by a signal: {} workers\n", census.stopped);

@@ -24,6 +24,7 @@ use crate::system::notify::{self, Manager};
 use crate::system::wake::Wake;
 use crate::system::{descriptor, parent, pass, privileges, signal, text};
 use crate::worker::context::Context;
+use crate::worker::tls::Acceptor;
 
 /// Databases that can be open at one time.
 const DATABASES: u32 = 64;
@@ -112,6 +113,8 @@ fn prepare(config: Config, content: &Content, passed: Vec<OwnedFd>) -> Result<Pr
     let doorman = Wake::new().map_err(|error| error.to_string())?;
     let look = Wake::new().map_err(|error| error.to_string())?;
     let queue = pass::channel().map_err(|error| error.to_string())?;
+    let parking = pass::channel().map_err(|error| error.to_string())?;
+    let tls = Acceptor::load(&config, segment)?;
     signal::block_all().map_err(|error| error.to_string())?;
     let (listeners, socket_locks) = listen::open(&config, content, passed).map_err(|error| error.to_string())?;
     let metrics = listen::metrics(&config).map_err(|error| error.to_string())?;
@@ -124,6 +127,7 @@ fn prepare(config: Config, content: &Content, passed: Vec<OwnedFd>) -> Result<Pr
         config,
         rules,
         maps,
+        tls,
         segment,
         listeners,
         metrics,
@@ -133,6 +137,7 @@ fn prepare(config: Config, content: &Content, passed: Vec<OwnedFd>) -> Result<Pr
         queue,
         mock_secret,
         lockers,
+        parking,
         postmaster,
     };
     Ok(Prepared { context, socket_locks, greeting })

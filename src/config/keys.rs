@@ -89,7 +89,7 @@ section! {
         port: u16 = 5432,
         /// Directories for Unix sockets.
         socket_directories: Vec<PathBuf> = vec![PathBuf::from("/tmp")],
-        /// Connections the kernel queues; 0 is at least twice `pool.max_sessions`.
+        /// Connections the kernel queues; 0 is twice `pool.max_sessions`, at least 4096: a crowd must not fill it.
         backlog: u32 = 0,
         /// TCP_DEFER_ACCEPT: the kernel holds a connection back until its first byte.
         defer_accept: bool = false,
@@ -142,12 +142,15 @@ section! {
         worker_memory_limit: ByteSize = ByteSize::default(),
         /// A worker without a sign of life for so long is killed; 0 is never.
         hang_timeout: Span = Span::default(),
+        /// A worker that was told to end, by a fast shutdown or pg_terminate_backend, and has not ended after this is
+        /// killed, whatever it computes; 0 is never.
+        terminate_timeout: Span = Span::from_secs(10),
         /// What happens to the other sessions after a memory fault.
         on_memory_fault: OnMemoryFault = OnMemoryFault::Restart,
         /// How long a client waits for a free worker before it is refused.
         queue_timeout: Span = Span::from_secs(10),
         /// How many clients may wait.
-        queue_limit: u32 = 1000,
+        queue_limit: u32 = 10_000,
     }
 }
 
@@ -160,10 +163,17 @@ section! {
         hba_file: PathBuf = PathBuf::from("pg_hba.conf"),
         /// Maps of user names.
         ident_file: PathBuf = PathBuf::from("pg_ident.conf"),
-        /// Connections that may be on the way to a session at one time; 0 is no limit.
-        max_unauthenticated: u32 = 0,
-        /// The same, from one address.
+        /// A client that has not said enough to be served so long after it was accepted waits with the doorman instead
+        /// of with a worker; 0 is never.
+        park_after: Span = Span::from_millis(250),
+        /// Workers that clients on their way to a session may hold before those who take longest are ended in favour of
+        /// newcomers; not set: half of `pool.max_sessions`; 0 is no limit.
+        max_unauthenticated: Option<u32> = None,
+        /// The same, from one address, as a ceiling above which they are refused; 0 is none.
         max_unauthenticated_per_address: u32 = 0,
+        /// How long a client waits to be told that its authentication failed; twice as long for each further failure from
+        /// its address within a minute, up to 16 times. 0 is not at all, as for clients on this machine.
+        failure_delay: Span = Span::from_millis(250),
     }
 }
 
@@ -177,7 +187,28 @@ section! {
         /// Who signs clients' certificates.
         client_ca: Option<PathBuf> = None,
         /// The oldest version that is spoken.
-        min_version: Option<String> = None,
+        min_version: TlsVersion = TlsVersion::V12,
+    }
+}
+
+/// A version of TLS; older ones are not spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[serde(rename = "TLSv1.2", alias = "1.2")]
+    V12,
+    /// TLS 1.3.
+    #[serde(rename = "TLSv1.3", alias = "1.3")]
+    V13,
+}
+
+impl TlsVersion {
+    /// PostgreSQL's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V12 => "TLSv1.2",
+            Self::V13 => "TLSv1.3",
+        }
     }
 }
 
@@ -227,6 +258,8 @@ section! {
         page_cache: ByteSize = ByteSize::from_bytes(8 << 20),
         /// How much of a database file is mapped; 0 reads it through the page cache only.
         mmap: ByteSize = ByteSize::default(),
+        /// Memory that one session may take for its statements, prepared statements and cursors; beyond it, 53200.
+        session_memory: ByteSize = ByteSize::from_bytes(256 << 20),
         /// Time between checkpoints.
         checkpoint_interval: Span = Span::from_secs(60),
         /// A WAL of this size asks for a checkpoint.
@@ -365,7 +398,7 @@ impl Config {
         if self.engine.kind == EngineKind::Relay {
             self.relay.validate()?;
         }
-        self.refuse_absent_features()
+        self.validate_tls()
     }
 
     fn validate_pool(&self) -> Result<(), String> {
@@ -400,17 +433,14 @@ impl Config {
         Ok(())
     }
 
-    /// A setting whose feature isn't there yet may only have its default.
-    fn refuse_absent_features(&self) -> Result<(), String> {
-        let absent = [
-            ("tls.cert", self.tls.cert.is_some()),
-            ("tls.key", self.tls.key.is_some()),
-            ("tls.client_ca", self.tls.client_ca.is_some()),
-            ("tls.min_version", self.tls.min_version.is_some()),
-        ];
-        match absent.iter().find(|(_, is_set)| *is_set) {
-            Some((name, _)) => Err(format!("{name} is not supported yet")),
-            None => Ok(()),
+    /// A certificate and its key come together, and what is about them only with them.
+    fn validate_tls(&self) -> Result<(), String> {
+        let tls = &self.tls;
+        match (&tls.cert, &tls.key) {
+            (Some(_), None) => Err("tls.cert is set, but not tls.key".to_owned()),
+            (None, Some(_)) => Err("tls.key is set, but not tls.cert".to_owned()),
+            (None, None) if tls.client_ca.is_some() => Err("tls.client_ca is set, but not tls.cert".to_owned()),
+            _ => Ok(()),
         }
     }
 
@@ -422,6 +452,14 @@ impl Config {
         sessions + pool.max_spare.min(sessions) + 32
     }
 
+    /// Workers that clients on their way to a session may hold; None is no limit.
+    pub fn unauthenticated_limit(&self) -> Option<u32> {
+        match self.auth.max_unauthenticated {
+            None => Some((self.pool.max_sessions / 2).max(1)),
+            limit => limit.filter(|limit| *limit > 0),
+        }
+    }
+
     /// Where the exporter serves; None if it does not.
     pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {
         self.metrics.listen.as_deref()?.parse().ok()
@@ -429,6 +467,6 @@ impl Config {
 
     /// The listen queue's length.
     pub fn backlog(&self) -> u32 {
-        if self.listen.backlog == 0 { (2 * self.pool.max_sessions).max(256) } else { self.listen.backlog }
+        if self.listen.backlog == 0 { (2 * self.pool.max_sessions).max(4096) } else { self.listen.backlog }
     }
 }

@@ -14,7 +14,7 @@ mod units;
 
 pub use keys::{
     Auth, Config, Engine, EngineKind, Listen, Log, LogFormat, LogLevel, Metrics, Model, OnMemoryFault, Pool, Session,
-    SessionDefault, Sqlite, Tls,
+    SessionDefault, Sqlite, Tls, TlsVersion,
 };
 pub use relay::{PoolMode, Relay, RelayDatabase};
 pub use units::{ByteSize, Span, Threshold};
@@ -184,9 +184,21 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_that_is_not_there_is_refused_by_name() {
-        assert!(complaint("[tls]\ncert = \"server.crt\"\n", &[]).contains("tls.cert"));
+    fn a_certificate_needs_its_key_and_old_versions_are_refused() {
+        assert!(complaint("[tls]\ncert = \"server.crt\"\n", &[]).contains("tls.key"));
+        assert!(complaint("[tls]\nkey = \"server.key\"\n", &[]).contains("tls.cert"));
+        assert!(complaint("[tls]\nclient_ca = \"root.crt\"\n", &[]).contains("tls.client_ca"));
+        let both = "[tls]\ncert = \"server.crt\"\nkey = \"server.key\"\n";
+        assert_eq!(load(both, &["tls.min_version=TLSv1.3"]).unwrap().tls.min_version, TlsVersion::V13);
+        assert!(complaint(both, &["tls.min_version=TLSv1.1"]).contains("TLSv1.2"));
         assert!(complaint("", &["metrics.listen=9187"]).contains("metrics.listen"));
+    }
+
+    #[test]
+    fn half_of_the_sessions_may_be_on_their_way() {
+        assert_eq!(load("", &["pool.max_sessions=30"]).unwrap().unauthenticated_limit(), Some(15));
+        assert_eq!(load("", &["auth.max_unauthenticated=7"]).unwrap().unauthenticated_limit(), Some(7));
+        assert_eq!(load("", &["auth.max_unauthenticated=0"]).unwrap().unauthenticated_limit(), None);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Completion {
     pub rows: u64,
     /// False when a row limit was reached first and the rest waits in the portal.
     pub complete: bool,
+    /// IF NOT EXISTS found it there: nothing was done.
+    pub skipped: bool,
 }
 
 /// The statements of a text: the place of each, in bytes, and what was recognised there.

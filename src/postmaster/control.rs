@@ -14,6 +14,8 @@ use crate::doorman::FREE_SLOTS_KEPT;
 use crate::system::Pid;
 use crate::system::pass;
 use crate::system::signal::{self, Signal};
+use crate::worker::Accepted;
+use crate::worker::tls::Acceptor;
 
 /// Pause after accept failed.
 const ACCEPT_PAUSE_US: u64 = 100_000;
@@ -39,12 +41,16 @@ impl Postmaster {
 
     /// Signals the processes of which something was asked through their slots. Only the postmaster signals: it
     /// alone knows that a pid has not been reaped.
-    pub(super) fn deliver_requests(&self) {
-        for (pid, child) in self.children.iter().filter(|(_, child)| child.kind == SlotKind::Worker) {
+    pub(super) fn deliver_requests(&mut self) {
+        let now_us = shm::clock::monotonic_us();
+        for (pid, child) in self.children.iter_mut().filter(|(_, child)| child.kind == SlotKind::Worker) {
             let slot = self.server.context.segment.slot(child.owner.slot);
             // The session may be over by the time the signal comes: the process looks again whom the request means.
             if slot.interrupted() && (slot.terminate_requested() || slot.is_raised(Interrupt::Cancel)) {
                 tell(*pid, Signal::SIGINT);
+                if slot.terminate_requested() {
+                    child.told_us.get_or_insert(now_us);
+                }
             }
         }
     }
@@ -192,15 +198,18 @@ impl Postmaster {
                 }
                 let context = &self.server.context;
                 let accepted = match number.checked_sub(1) {
-                    None => pass::take_client(&context.queue.1)
-                        .map(|handed| handed.map(|handed| (handed.socket, handed.peer))),
-                    Some(number) => context.listeners.get(number).map_or(Ok(None), |listener| context.accept(listener)),
+                    None => pass::take_client(&context.queue.1).map(|handed| handed.map(Accepted::from)),
+                    Some(number) => {
+                        let accepted =
+                            context.listeners.get(number).map_or(Ok(None), |listener| context.accept(listener));
+                        accepted.map(|accepted| accepted.map(Accepted::now))
+                    }
                 };
                 match accepted {
-                    Ok(Some((client, peer))) => {
+                    Ok(Some(client)) => {
                         context.segment.pool().count(Counter::Accepts);
                         self.accept_fails = false;
-                        match self.spawn(SlotKind::Worker, Body::Session(client, peer)) {
+                        match self.spawn(SlotKind::Worker, Body::Session(Box::new(client))) {
                             Err(SpawnError::Fork(error)) => self.fork_failed(SlotKind::Worker, &error),
                             Ok(()) if self.policy.is_failing() => self.starts_work(),
                             _ => {}
@@ -278,6 +287,13 @@ impl Postmaster {
                 "configuration not reloaded: pool.max_sessions is above what pool.slot_limit reserved at start"
             );
             return;
+        }
+        match Acceptor::load(&config, self.server.context.segment) {
+            Ok(tls) => self.server.context.tls = tls,
+            Err(error) => {
+                log::error!("SSL configuration was not reloaded: {error}");
+                config.tls = old.tls.clone();
+            }
         }
         self.policy.set_limits(super::limits(&config));
         self.server.context.config = config;

@@ -3,8 +3,8 @@
 
 use shm::{ExitReason, Interrupt, Phase, Slot, SlotKind, SlotState, WaitEvent};
 
-use super::Postmaster;
 use super::control::tell;
+use super::{Postmaster, Stage};
 use crate::system::Pid;
 use crate::system::signal::Signal;
 
@@ -98,6 +98,40 @@ impl Postmaster {
             let what = if child.stopped_us.is_some() { "is stopped" } else { "gives no sign of life" };
             log::error!(
                 "{} {pid} {what} while {} ({}) for longer than pool.hang_timeout: killing it",
+                name(child.kind),
+                slot.state().name(),
+                slot.phase().name()
+            );
+            tell(*pid, Signal::SIGKILL);
+        }
+        look_at_us.into_iter().for_each(|at_us| self.ask_at(at_us));
+    }
+
+    /// Kills workers that were told to end and have not for `pool.terminate_timeout`: a loop of theirs hears nothing. A
+    /// commit that was acknowledged is durable, and what they hold is given back when they are reaped.
+    pub(super) fn kill_the_deaf(&mut self) {
+        let Some(timeout) = self.server.context.config.pool.terminate_timeout.nonzero() else { return };
+        let timeout_us = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX / 2);
+        let segment = self.server.context.segment;
+        let now_us = shm::clock::monotonic_us();
+        let is_stopping = matches!(self.stage, Stage::Stopping(_));
+        let mut look_at_us: Option<u64> = None;
+        for (pid, child) in self.children.iter_mut().filter(|(_, child)| !child.hung) {
+            let Some(told_us) = child.told_us else { continue };
+            let slot = segment.slot(child.owner.slot);
+            // The session that was meant has ended, and the process serves on.
+            if !is_stopping && !slot.terminate_requested() {
+                child.told_us = None;
+                continue;
+            }
+            let due_us = told_us.saturating_add(timeout_us);
+            if due_us > now_us {
+                look_at_us = Some(look_at_us.map_or(due_us, |at_us| at_us.min(due_us)));
+                continue;
+            }
+            child.hung = true;
+            log::error!(
+                "{} {pid} was told to end and goes on while {} ({}) for longer than pool.terminate_timeout: killing it",
                 name(child.kind),
                 slot.state().name(),
                 slot.phase().name()

@@ -73,6 +73,8 @@ struct Child {
     stopped_us: Option<u64>,
     /// It was killed because it hung.
     hung: bool,
+    /// Since when it has been told to end (monotonic clock).
+    told_us: Option<u64>,
 }
 
 /// How far the server is.
@@ -223,6 +225,7 @@ impl Postmaster {
                     self.adjust_workers(census, agreed);
                     self.retire_the_old();
                     self.kill_the_hung();
+                    self.kill_the_deaf();
                     self.kill_the_silent_template();
                     self.announce_when_ready();
                 }
@@ -230,6 +233,7 @@ impl Postmaster {
                 Stage::Stopping(mode) => {
                     self.ask_at_us = None;
                     self.kill_the_hung();
+                    self.kill_the_deaf();
                     self.kill_the_silent_template();
                     if self.stop_when_empty() {
                         return Ok(mode != ShutdownMode::Immediate);

@@ -34,9 +34,15 @@ impl Postmaster {
             ShutdownMode::Fast => Signal::SIGTERM,
             ShutdownMode::Immediate => Signal::SIGQUIT,
         };
-        for (pid, child) in &self.children {
+        let now_us = shm::clock::monotonic_us();
+        for (pid, child) in &mut self.children {
             match child.kind {
-                SlotKind::Worker => tell(*pid, signal),
+                SlotKind::Worker => {
+                    tell(*pid, signal);
+                    if mode == ShutdownMode::Fast {
+                        child.told_us.get_or_insert(now_us);
+                    }
+                }
                 // Its clients have no sessions to finish.
                 SlotKind::Doorman if mode != ShutdownMode::Immediate => tell(*pid, Signal::SIGTERM),
                 SlotKind::Template => {}

@@ -9,9 +9,8 @@ use super::{Child, Postmaster, Server};
 use crate::config::EngineKind;
 use crate::error::{Condition, Error};
 use crate::system::fork::{Side, exit_now, fork};
-use crate::system::listener::Peer;
 use crate::system::{Pid, descriptor, parent, pass, signal};
-use crate::worker::Inheritance;
+use crate::worker::{Accepted, Inheritance};
 use crate::{background, doorman, worker};
 
 /// What the new process does.
@@ -19,7 +18,7 @@ pub(super) enum Body {
     /// Accepts clients.
     Worker,
     /// Serves one client that was accepted already.
-    Session(OwnedFd, Peer),
+    Session(Box<Accepted>),
     /// Takes clients in when no worker can.
     Doorman,
     /// Moves the WAL into the database files.
@@ -69,13 +68,13 @@ impl Postmaster {
             Ok(Side::Parent(pid)) => {
                 segment.slot(owner.slot).set_pid(pid.as_raw());
                 segment.pool().count(Counter::Forks);
-                self.children.insert(pid, Child { owner, kind, stopped_us: None, hung: false });
+                self.children.insert(pid, Child { owner, kind, stopped_us: None, hung: false, told_us: None });
                 Ok(pid)
             }
             Err(error) => {
                 segment.reap(owner);
-                if let Body::Session(client, _) = &body {
-                    turn_away(client, &error);
+                if let Body::Session(accepted) = &body {
+                    turn_away(&accepted.client, &error);
                 }
                 Err(SpawnError::Fork(error))
             }
@@ -166,8 +165,8 @@ fn enter(server: &Server, owner: Owner, body: Body) -> ! {
             Some(listener) => background::exporter::run(server.context.segment, owner, listener),
             None => exit_now(SETUP_FAILED),
         },
-        Body::Session(client, peer) => {
-            worker::run(&server.context, owner, Inheritance { client: Some((client, peer)), ..Inheritance::default() })
+        Body::Session(client) => {
+            worker::run(&server.context, owner, Inheritance { client: Some(*client), ..Inheritance::default() })
         }
     }
 }
@@ -178,17 +177,22 @@ fn become_child(server: &Server, body: &Body) -> io::Result<()> {
     let listeners = server.context.listeners.iter().map(|listener| listener.as_raw_fd());
     let lockers = server.context.lockers.iter().map(AsRawFd::as_raw_fd);
     match body {
-        Body::Worker => keep.extend(listeners.chain(lockers).chain([server.context.queue.1.as_raw_fd()])),
+        Body::Worker => {
+            let (queue, parking) = (&server.context.queue, &server.context.parking);
+            keep.extend(listeners.chain(lockers).chain([queue.1.as_raw_fd(), parking.0.as_raw_fd()]));
+        }
         Body::Doorman => {
             let queue = &server.context.queue;
-            keep.extend(listeners.chain([queue.0.as_raw_fd(), queue.1.as_raw_fd()]));
+            let parking = server.context.parking.1.as_raw_fd();
+            keep.extend(listeners.chain([queue.0.as_raw_fd(), queue.1.as_raw_fd(), parking]));
         }
         Body::Checkpointer => {}
         Body::Exporter => keep.extend(server.context.metrics.as_ref().map(AsRawFd::as_raw_fd)),
         Body::Template(orders) => {
-            keep.extend(listeners.chain([server.context.queue.1.as_raw_fd(), orders.as_raw_fd()]));
+            let (queue, parking) = (&server.context.queue, &server.context.parking);
+            keep.extend(listeners.chain([queue.1.as_raw_fd(), parking.0.as_raw_fd(), orders.as_raw_fd()]));
         }
-        Body::Session(client, _) => keep.extend(lockers.chain([client.as_raw_fd()])),
+        Body::Session(accepted) => keep.extend(lockers.chain([accepted.client.as_raw_fd()])),
     }
     descriptor::close_all_except(&keep)?;
     signal::reset_handlers()?;

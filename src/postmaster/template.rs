@@ -134,7 +134,8 @@ impl Postmaster {
         let segment = self.server.context.segment;
         segment.slot(owner.slot).set_pid(pid.as_raw());
         segment.pool().count(Counter::Forks);
-        self.children.insert(pid, Child { owner, kind: SlotKind::Worker, stopped_us: None, hung: false });
+        self.children
+            .insert(pid, Child { owner, kind: SlotKind::Worker, stopped_us: None, hung: false, told_us: None });
         let ended = self.template.as_mut().and_then(|template| {
             let at = template.ended.iter().position(|(known, ..)| *known == pid)?;
             Some(template.ended.swap_remove(at).1)

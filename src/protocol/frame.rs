@@ -44,6 +44,12 @@ pub fn next(buffer: &[u8]) -> Result<Next<Frame<'_>>, Violation> {
     tagged(buffer, kind, limit)
 }
 
+/// The type of the message at the head of a buffer and the bytes that it takes up, as its header announces.
+pub fn announced(buffer: &[u8]) -> Option<(u8, usize)> {
+    let [kind, a, b, c, d] = *buffer.first_chunk::<5>()?;
+    Some((kind, (u32::from_be_bytes([a, b, c, d]) as usize).saturating_add(1)))
+}
+
 /// The next message of a client in authentication: PasswordMessage, SASLInitialResponse or SASLResponse, all of
 /// type 'p'. `expected` names what is waited for, as PostgreSQL does: "password response", "SASL response".
 pub fn next_response<'a>(buffer: &'a [u8], expected: &'static str) -> Result<Next<Frame<'a>>, Violation> {

@@ -9,6 +9,7 @@ use super::interrupts::{Interrupts, Wait};
 use crate::error::{Condition, Error};
 use crate::protocol::frame;
 use crate::protocol::{Encoder, Frame, Next, Severity, Violation};
+use crate::work;
 use crate::worker::transport::{Received, Sent, Transport};
 
 /// Rows are sent once this much is gathered.
@@ -129,6 +130,34 @@ impl<'a> Client<'a> {
     /// Drops the first `length` bytes received.
     pub fn consume(&mut self, length: usize) {
         self.transport.consume(length);
+        self.transport.release();
+    }
+
+    /// Fails (53200) where the message under way is larger than what the session may take of memory. Nothing of it has
+    /// been looked at: it is to be discarded.
+    pub fn check_size(&mut self) -> Result<(), (u8, Error)> {
+        let unread = self.transport.unread().len();
+        let Some((kind, length)) = frame::announced(self.transport.unread()) else { return Ok(()) };
+        self.transport.expect(length);
+        if length <= FLUSH_BYTES {
+            return Ok(());
+        }
+        // The message, and a copy of what it says.
+        work::reserve(length.saturating_mul(2).saturating_sub(unread)).map_err(|error| (kind, error))
+    }
+
+    /// Reads to the end of the message under way and drops it.
+    pub fn discard(&mut self) -> Result<(), End> {
+        let Some((_, mut rest)) = frame::announced(self.transport.unread()) else { return Ok(()) };
+        loop {
+            let have = self.transport.unread().len().min(rest);
+            self.transport.consume(have);
+            rest -= have;
+            if rest == 0 {
+                return Ok(());
+            }
+            self.receive(Waiting::Command)?;
+        }
     }
 
     /// Limits waits for a command. A limit that is on is left on when none is wanted any more: the system call

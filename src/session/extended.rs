@@ -18,6 +18,7 @@ use crate::protocol::{Bind, Encoder, Format, Parse, Target};
 use crate::settings::TextContext;
 use crate::sql::plan::{Action, Tag};
 use crate::sql::types::{self, Type, Value};
+use crate::work;
 
 impl<E: Engine> Core<'_, E> {
     /// Parse.
@@ -76,6 +77,8 @@ impl<E: Engine> Core<'_, E> {
             self.portals.drop_unnamed();
         }
         self.portals.check_free(bind.portal)?;
+        let size: usize = bind.parameters.iter().map(|value| value.map_or(0, <[u8]>::len)).sum();
+        work::reserve(size)?;
         let mut parameters = self.portals.spare_parameters();
         for (index, (value, type_)) in bind.parameters.iter().zip(&plan.parameters).enumerate() {
             parameters.push(match value {

@@ -130,6 +130,11 @@ impl<E: Engine> Session<'_, E> {
                 Ok(None) => {}
                 Err(violation) => return Err(self.violation(violation)),
             }
+            if let Err((kind, error)) = self.client.check_size() {
+                self.client.discard()?;
+                self.refuse(kind, &error)?;
+                continue;
+            }
             if self.send_due || self.client.gathered() >= client::FLUSH_BYTES {
                 self.send_due = false;
                 self.core.send(&mut self.client)?;
@@ -275,6 +280,20 @@ impl<E: Engine> Session<'_, E> {
                 Err(error.into())
             }
         }
+    }
+
+    /// A message was refused before it was read.
+    fn refuse(&mut self, kind: u8, error: &Error) -> Result<(), End> {
+        if kind == b'd' || self.skipping {
+            return Ok(());
+        }
+        self.report(error)?;
+        if matches!(kind, b'Q' | b'F') {
+            self.ready();
+        } else {
+            self.skipping = true;
+        }
+        Ok(())
     }
 
     /// Tells the client of an error that the session survives. One that says that the session is to end is told

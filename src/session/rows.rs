@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::protocol::{Encoder, Field, Format, FormatCodes, Severity};
 use crate::sql::plan::Column;
 use crate::sql::types::{self, Datum};
+use crate::work;
 
 /// The formats of a result's columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,7 @@ impl RowSink for Rows<'_, '_> {
         if row.len() != self.columns.len() {
             return Err(Error::internal(format!("a row of {} values for {} columns", row.len(), self.columns.len())));
         }
+        reserve(row)?;
         let mut out = self.client.out();
         let mut values = out.data_row(row.len());
         for (index, (datum, column)) in row.iter().zip(self.columns).enumerate() {
@@ -107,6 +109,18 @@ impl RowSink for Rows<'_, '_> {
     fn flush(&mut self) -> Result<(), Error> {
         self.client.send_within_statement()
     }
+}
+
+/// Fails (53200) where a large row cannot be gathered.
+fn reserve(row: &[Datum<'_>]) -> Result<(), Error> {
+    let length = |datum: &Datum<'_>| match datum {
+        Datum::Text(text) => text.len(),
+        Datum::Bytes(bytes) => bytes.len().saturating_mul(2),
+        _ => 0,
+    };
+    let length = row.iter().map(length).fold(0, usize::saturating_add);
+    // The place for replies grows to twice its size.
+    if length > FLUSH_BYTES { work::reserve(length.saturating_mul(2)) } else { Ok(()) }
 }
 
 /// Gathers a notice, if the client wants notices of that severity.

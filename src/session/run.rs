@@ -70,10 +70,11 @@ impl<E: Engine> Core<'_, E> {
         }
         let mut rows = Rows::new(client, &plan.columns, task.formats, &self.environment);
         let result = self.engine.execute(task.statement, task.parameters, task.limit, &mut rows);
-        let (Completion { rows, .. }, cursor) = client.unless_lost(result)?;
+        let (Completion { rows, skipped, .. }, cursor) = client.unless_lost(result)?;
         self.statement_done(plan, before);
         let tag = match &plan.action {
             Action::Transaction(Transaction::Commit(_)) if before == TransactionStatus::Failed => Tag::Bare("ROLLBACK"),
+            Action::Define(definition) if skipped => Tag::Bare(definition.tag()),
             _ => plan.tag.clone(),
         };
         Ok(Ran { tag, rows, cursor, returns_rows: !plan.columns.is_empty() })

@@ -17,6 +17,7 @@ impl<E: Engine> Core<'_, E> {
         self.show_active(text);
         self.statements.drop_unnamed();
         self.portals.drop_unnamed();
+        self.start_clock();
         let statements = self.engine.split(text)?;
         let several = statements.len() > 1;
         for (index, (range, raw)) in statements.into_iter().enumerate() {

@@ -16,11 +16,13 @@ mod registry;
 mod resolved;
 mod text;
 mod value;
+mod zone;
 
 use registry::{Context, Kind, PARAMETERS, Parameter};
 use resolved::Resolved;
 
-pub use text::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, TextContext, time_zone};
+pub use text::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, TextContext};
+pub use zone::{NAMELESS, named_zone, offset_name, time_zone};
 
 /// The settings of one session, shared inside its process between session, engine and SQL functions.
 pub type Shared = Arc<parking_lot::Mutex<Settings>>;
@@ -119,7 +121,10 @@ impl Settings {
         let (name, value) = match parameter(name)? {
             Known::Listed(parameter) => {
                 self.check_change(parameter, source)?;
-                (Cow::Borrowed(parameter.name), value::canonical(parameter, value)?)
+                (
+                    Cow::Borrowed(parameter.name),
+                    value::canonical(parameter, value, self.value_of(parameter), parameter.default)?,
+                )
             }
             Known::Custom(name) => (Cow::Owned(name), value.to_owned()),
         };
@@ -152,7 +157,9 @@ impl Settings {
         let (name, value) = match known {
             Known::Listed(parameter) => {
                 self.check_change(parameter, Source::Session)?;
-                let value = value.map(|value| value::canonical(parameter, &value)).transpose()?;
+                let present = self.value_of(parameter);
+                let reset = self.defaults.get(parameter.name).map_or(parameter.default, String::as_str);
+                let value = value.map(|value| value::canonical(parameter, &value, present, reset)).transpose()?;
                 (Cow::Borrowed(parameter.name), value)
             }
             Known::Custom(name) => (Cow::Owned(name), value),

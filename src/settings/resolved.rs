@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Settings;
-use super::text::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, TextContext, time_zone};
+use super::text::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, TextContext};
+use super::time_zone;
 
 /// Typed values of the parameters on the hot path.
 #[derive(Debug, Clone)]

@@ -118,7 +118,7 @@ fn every_default_is_a_value_that_its_parameter_takes() {
     let settings = Settings::new();
     for row in settings.all() {
         let Ok(Known::Listed(parameter)) = parameter(&row.name) else { panic!("{}", row.name) };
-        let canonical = value::canonical(parameter, &row.boot_value);
+        let canonical = value::canonical(parameter, &row.boot_value, &row.boot_value, &row.boot_value);
         assert_eq!(canonical.ok().as_deref(), Some(row.boot_value.as_str()), "{}", row.name);
     }
 }

@@ -79,24 +79,3 @@ impl Default for TextContext {
         }
     }
 }
-
-/// The time zone of that name: IANA's, a fixed offset in hours ("-8", "5.5", "+02:00"), or a POSIX rule. `None`
-/// if there is none.
-pub fn time_zone(name: &str) -> Option<TimeZone> {
-    let name = name.trim();
-    if name.eq_ignore_ascii_case("utc") || name.eq_ignore_ascii_case("gmt") {
-        return Some(TimeZone::UTC);
-    }
-    if name.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+') {
-        let seconds = match name.split_once(':') {
-            None => name.parse::<f64>().ok()? * 3600.0,
-            Some((hours, minutes)) => {
-                let sign = if hours.starts_with('-') { -1.0 } else { 1.0 };
-                hours.parse::<f64>().ok()? * 3600.0 + sign * minutes.parse::<f64>().ok()? * 60.0
-            }
-        };
-        let seconds = if seconds.abs() < 604_800.0 { seconds as i32 } else { return None };
-        return jiff::tz::Offset::from_seconds(seconds).ok().map(TimeZone::fixed);
-    }
-    TimeZone::get(name).ok().or_else(|| TimeZone::posix(name).ok())
-}

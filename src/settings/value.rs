@@ -1,12 +1,14 @@
 //! One value: read as PostgreSQL reads it, kept in canonical form, shown with the largest unit that fits.
 
 use super::registry::{Kind, PARAMETERS, Parameter, Unit};
-use super::text;
+use super::zone;
 use crate::error::{Condition, Error};
 
 /// The canonical form of a value for a parameter: numbers in the parameter's own unit, words in their first
 /// spelling. 22023 for what it cannot hold.
-pub fn canonical(parameter: &Parameter, value: &str) -> Result<String, Error> {
+///
+/// `present` is what the parameter is now and `reset` what RESET would make it: DateStyle keeps what is not named.
+pub fn canonical(parameter: &Parameter, value: &str, present: &str, reset: &str) -> Result<String, Error> {
     match parameter.kind {
         Kind::Bool => match truth(value) {
             Some(true) => Ok("on".to_owned()),
@@ -31,7 +33,7 @@ pub fn canonical(parameter: &Parameter, value: &str) -> Result<String, Error> {
             Ok(number.to_string())
         }
         Kind::Enum(values) => enumerated(parameter, value, values),
-        Kind::String => string(parameter, value),
+        Kind::String => string(parameter, value, present, reset),
     }
 }
 
@@ -61,7 +63,7 @@ fn enumerated(parameter: &Parameter, value: &str, values: &[&'static str]) -> Re
     Err(invalid(parameter, value).hint(format!("Available values: {}.", values.join(", "))))
 }
 
-fn string(parameter: &Parameter, value: &str) -> Result<String, Error> {
+fn string(parameter: &Parameter, value: &str, present: &str, reset: &str) -> Result<String, Error> {
     match parameter.name {
         "client_encoding" => {
             let name: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -70,14 +72,16 @@ fn string(parameter: &Parameter, value: &str) -> Result<String, Error> {
             }
             Err(invalid(parameter, value).detail("Conversion between encodings is not supported; use UTF8."))
         }
-        "DateStyle" => date_style(parameter, value),
-        "TimeZone" => {
-            let name = value.trim();
-            match text::time_zone(name) {
-                Some(_) => Ok(if name.eq_ignore_ascii_case("utc") { "UTC".to_owned() } else { name.to_owned() }),
-                None => Err(invalid(parameter, value)),
+        "DateStyle" => date_style(parameter, value, present, reset),
+        "TimeZone" => match zone::setting(value) {
+            Some((_, name, false)) => Ok(name),
+            Some((_, name, true)) => {
+                let message = format!("time zone \"{name}\" appears to use leap seconds");
+                Err(Error::new(Condition::InvalidParameterValue, message)
+                    .detail("PostgreSQL does not support leap seconds."))
             }
-        }
+            None => Err(invalid(parameter, value)),
+        },
         "application_name" => Ok(printable(truncated(value))),
         "standard_conforming_strings" | "session_authorization" | "role" => Ok(value.to_owned()),
         _ => Ok(value.to_owned()),
@@ -94,26 +98,42 @@ fn printable(value: &str) -> String {
     value.bytes().map(|byte| if (32..127).contains(&byte) { char::from(byte) } else { '?' }).collect()
 }
 
-/// A style and an order in either sequence; what is not named stays at the default.
-fn date_style(parameter: &Parameter, value: &str) -> Result<String, Error> {
+/// A style and an order in either sequence; what is not named stays.
+fn date_style(parameter: &Parameter, value: &str, present: &str, reset: &str) -> Result<String, Error> {
     let (mut style, mut order) = (None, None);
+    let mut conflict = false;
+    let mut choose = |half: &mut Option<String>, chosen: &str| {
+        conflict |= half.as_ref().is_some_and(|half| half != chosen);
+        *half = Some(chosen.to_owned());
+    };
+    let halves = |whole: &str| whole.split_once(", ").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap_or_default();
     for word in value.split(',').map(|word| word.trim().to_ascii_lowercase()).filter(|word| !word.is_empty()) {
         match word.as_str() {
-            "iso" => style = Some("ISO"),
-            "sql" => style = Some("SQL"),
+            "iso" => choose(&mut style, "ISO"),
+            "sql" => choose(&mut style, "SQL"),
             "german" => {
-                style = Some("German");
-                order = order.or(Some("DMY"));
+                choose(&mut style, "German");
+                // German dates have the day first, unless it is said otherwise.
+                order = order.or(Some("DMY".to_owned()));
             }
-            "ymd" => order = Some("YMD"),
-            "dmy" | "euro" | "european" => order = Some("DMY"),
-            "mdy" | "us" | "noneuro" | "noneuropean" => order = Some("MDY"),
-            "default" => {}
-            word if word.starts_with("postgres") => style = Some("Postgres"),
+            "ymd" => choose(&mut order, "YMD"),
+            "dmy" => choose(&mut order, "DMY"),
+            "mdy" | "us" => choose(&mut order, "MDY"),
+            word if word.starts_with("euro") => choose(&mut order, "DMY"),
+            word if word.starts_with("noneuro") => choose(&mut order, "MDY"),
+            "default" => {
+                let (default_style, default_order) = halves(reset);
+                (style, order) = (style.or(Some(default_style)), order.or(Some(default_order)));
+            }
+            word if word.starts_with("postgres") => choose(&mut style, "Postgres"),
             _ => return Err(invalid(parameter, value).detail(format!("Unrecognized key word: \"{word}\"."))),
         }
     }
-    Ok(format!("{}, {}", style.unwrap_or("ISO"), order.unwrap_or("MDY")))
+    if conflict {
+        return Err(invalid(parameter, value).detail("Conflicting \"datestyle\" specifications."));
+    }
+    let (present_style, present_order) = halves(present);
+    Ok(format!("{}, {}", style.unwrap_or(present_style), order.unwrap_or(present_order)))
 }
 
 /// A number with an optional unit, in the parameter's unit.

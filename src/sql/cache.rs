@@ -13,6 +13,7 @@ use super::lex::{Kind, Lexer, Token};
 use super::plan::Plan;
 use super::types::Type;
 use crate::error::Error;
+use crate::work;
 
 /// Plans kept at the most.
 const PLANS_MAX: usize = 512;
@@ -108,17 +109,32 @@ impl Shape {
             }
             first.get_or_insert(token.start);
             last = token.end;
+            work::tick()?;
+            // A shape that is too long to be kept need not grow further.
+            let kept = self.is_kept();
             match Form::of(token, text) {
                 Some(form) => {
-                    self.key.push(form.mark());
+                    if kept {
+                        self.key.push(form.mark());
+                    }
                     self.literals.push(Literal { token, form });
                 }
-                None => self.key.push_str(token.text(text)),
+                None if kept => self.key.push_str(token.text(text)),
+                None => {}
             }
-            self.key.push(' ');
+            if kept {
+                self.key.push(' ');
+            }
         }
         let start = first.unwrap_or(text.len());
         Ok(Ended { start, end: last.max(start), more: false })
+    }
+}
+
+impl Shape {
+    /// Whether a plan of this shape is worth a place in the cache.
+    pub fn is_kept(&self) -> bool {
+        self.key.len() <= SHAPE_MAX
     }
 }
 
@@ -192,7 +208,7 @@ impl Cache {
     pub fn insert(&mut self, shape: &Shape, entry: Rc<Entry>) {
         /// Variants of one shape: beyond them the oldest goes.
         const VARIANTS_MAX: usize = 8;
-        if shape.key.len() > SHAPE_MAX {
+        if !shape.is_kept() {
             return;
         }
         if self.plans.len() >= PLANS_MAX && !self.plans.contains_key(shape.key.as_str()) {

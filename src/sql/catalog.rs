@@ -61,6 +61,68 @@ pub struct Relation {
     /// ON COMMIT, of a temporary table.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_commit: OnCommit,
+    /// What it rests on.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub depends: Dependencies,
+}
+
+impl Relation {
+    /// The index that a foreign key to these columns rests on: the oldest that fits.
+    pub fn serving_index(&self, columns: &[usize]) -> Option<&Index> {
+        let sorted = |mut columns: Vec<usize>| {
+            columns.sort_unstable();
+            columns
+        };
+        let wanted = sorted(columns.to_vec());
+        let fits = |index: &&Index| {
+            let own: Option<Vec<usize>> = index.keys.iter().map(|key| key.column).collect();
+            index.unique && index.predicate.is_none() && own.map(sorted).is_some_and(|own| own == wanted)
+        };
+        self.indexes.iter().filter(fits).min_by_key(|index| index.oid)
+    }
+}
+
+/// What a relation rests on besides its foreign keys and its partitioned table, all by OID, so that a change of names
+/// breaks nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Dependencies {
+    /// Of a view: the relations that its query names.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sources: Vec<ViewSource>,
+    /// Of a table: columns whose defaults draw from a sequence, by index, each with the sequence's OID.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sequences: Vec<(usize, u32)>,
+    /// Of a sequence: the column that it goes with.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub owner: SequenceOwner,
+}
+
+/// A relation as a view's query names it, and as it was when the view was made: the view sees its columns by the names
+/// of that time, and none that were added since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewSource {
+    /// The schema, where the query names one.
+    pub schema: Option<String>,
+    /// The name in the query.
+    pub name: String,
+    /// The relation.
+    pub oid: u32,
+    /// Names of its columns, dropped ones included.
+    pub columns: Vec<String>,
+    /// The columns that the query reads, by index.
+    pub used: Vec<usize>,
+}
+
+/// Whom a sequence belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SequenceOwner {
+    /// Stored before this was: a sequence belongs to the column that it is named after.
+    #[default]
+    ByName,
+    /// Nobody.
+    Nobody,
+    /// A table's column, by index.
+    Column(u32, usize),
 }
 
 /// What says nothing is not stored, so that what was stored before it existed keeps its form.
@@ -203,6 +265,12 @@ pub enum ConstraintKind {
         referenced_columns: Vec<usize>,
         on_delete: ReferentialAction,
         on_update: ReferentialAction,
+        /// MATCH FULL: all columns are NULL or none is.
+        #[serde(default, skip_serializing_if = "is_default")]
+        match_full: bool,
+        /// The columns that ON DELETE SET NULL or SET DEFAULT sets; empty for all.
+        #[serde(default, skip_serializing_if = "is_default")]
+        delete_columns: Vec<usize>,
     },
 }
 

@@ -5,13 +5,15 @@
 
 mod change;
 
-use super::functions::{Emit, guards};
+use std::collections::HashMap;
+
+use super::functions::{Emit, MOVING, guards, is_volatile};
 use super::ir::*;
-use super::plan::Bind;
+use super::plan::{Bind, Computed};
 use super::types::{Type, Value};
 
 /// A literal that the SQL takes as a bind: which one, and the type that the plan wants it in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lifted {
     /// Its number among the statement's literals.
     pub index: usize,
@@ -30,10 +32,16 @@ pub struct Emitter {
     pub binds: Vec<Bind>,
     /// What `Bind::Literal` numbers.
     pub lifted: Vec<Lifted>,
+    bind_numbers: HashMap<Bind, usize>,
+    lifted_numbers: HashMap<Lifted, usize>,
     /// Functions of ours that the SQL calls.
     pub functions: Vec<&'static str>,
+    /// What `Bind::Computed` numbers.
+    pub computed: Vec<Computed>,
     /// Columns are written with their table's alias.
     qualify: bool,
+    /// Calls of volatile functions so far.
+    volatile_calls: usize,
     /// The time is asked of a function: the SQL is stored, and nobody binds anything.
     stored: bool,
 }
@@ -70,26 +78,20 @@ impl Emitter {
     }
 
     fn bind(&mut self, bind: Bind) {
-        let number = match self.binds.iter().position(|known| *known == bind) {
-            Some(at) => at + 1,
-            None => {
-                self.binds.push(bind);
-                self.binds.len()
-            }
-        };
+        let number = *self.bind_numbers.entry(bind).or_insert_with_key(|bind| {
+            self.binds.push(bind.clone());
+            self.binds.len()
+        });
         self.sql.push('?');
         self.sql.push_str(&number.to_string());
     }
 
     fn literal(&mut self, index: usize, negated: bool, type_: Type) {
         let wanted = Lifted { index, negated, type_ };
-        let number = match self.lifted.iter().position(|known| *known == wanted) {
-            Some(at) => at,
-            None => {
-                self.lifted.push(wanted);
-                self.lifted.len() - 1
-            }
-        };
+        let number = *self.lifted_numbers.entry(wanted).or_insert_with_key(|wanted| {
+            self.lifted.push(wanted.clone());
+            self.lifted.len() - 1
+        });
         self.bind(Bind::Literal(number));
     }
 
@@ -298,6 +300,7 @@ impl Emitter {
     }
 
     fn note_call(&mut self, emit: Emit) {
+        self.volatile_calls += usize::from(is_volatile(emit));
         if let Emit::Call(name) = emit
             && !self.functions.contains(&name)
         {
@@ -311,6 +314,10 @@ impl Emitter {
             Emit::Call(name) | Emit::Native(name) => name,
             _ => "count",
         };
+        let moves = aggregate.over.as_ref().is_some_and(Window::start_moves);
+        if moves && matches!(aggregate.emit, Emit::Call(_)) {
+            self.push(MOVING);
+        }
         self.push(name);
         self.push("(");
         if aggregate.distinct {
@@ -319,7 +326,9 @@ impl Emitter {
         if aggregate.star {
             self.push("*");
         }
-        if aggregate.distinct {
+        // SQLite's own min and max go by their argument's collation.
+        let has_order = matches!(aggregate.emit, Emit::Native("min" | "max"));
+        if aggregate.distinct || has_order {
             self.separated(", ", &aggregate.arguments, |emitter, argument| emitter.collated(argument));
         } else {
             self.list(&aggregate.arguments);
@@ -375,10 +384,22 @@ impl Emitter {
             FrameBound::Following(offset) => (offset, " FOLLOWING"),
         };
         match offset {
+            Some(offset) if matches!(offset.node, Node::Call { .. }) => self.computed(offset),
             Some(offset) => self.scalar(offset),
             None => self.push("UNBOUNDED"),
         }
         self.push(side);
+    }
+
+    /// A value that is computed before the query runs.
+    fn computed(&mut self, scalar: &Scalar) {
+        let (sql, binds) = (std::mem::take(&mut self.sql), std::mem::take(&mut self.binds));
+        self.push("SELECT ");
+        self.scalar(scalar);
+        let computed =
+            Computed { sql: std::mem::replace(&mut self.sql, sql), binds: std::mem::replace(&mut self.binds, binds) };
+        self.computed.push(computed);
+        self.bind(Bind::Computed(self.computed.len() - 1));
     }
 
     fn case(&mut self, branches: &[(Scalar, Scalar)], otherwise: Option<&Scalar>) {
@@ -461,14 +482,16 @@ impl Emitter {
                 emitter.sql.push_str(&format!("{}c{at}", if at > 1 { ", " } else { "" }));
             }
             emitter.push(") AS ");
-            match cte.materialized {
-                Some(true) => emitter.push("MATERIALIZED "),
-                Some(false) => emitter.push("NOT MATERIALIZED "),
-                None => {}
-            }
+            let (start, calls) = (emitter.sql.len(), emitter.volatile_calls);
             emitter.push("(");
             emitter.query(&cte.query, false);
             emitter.push(")");
+            let keep = cte.materialized == Some(true) || emitter.volatile_calls > calls;
+            match cte.materialized {
+                _ if keep => emitter.sql.insert_str(start, "MATERIALIZED "),
+                Some(false) => emitter.sql.insert_str(start, "NOT MATERIALIZED "),
+                _ => {}
+            }
         });
         self.push(" ");
     }
@@ -618,9 +641,7 @@ impl Emitter {
                 self.as_alias(*table);
             }
             From::Derived { table, query } => {
-                self.push("(");
-                self.query(query, true);
-                self.push(")");
+                self.derived(query);
                 self.as_alias(*table);
             }
             From::Cte { table, number } => {
@@ -631,6 +652,13 @@ impl Emitter {
             From::Elements { table, json } => {
                 self.push("json_each(");
                 self.scalar(json);
+                self.push(")");
+                self.as_alias(*table);
+            }
+            From::List { table, list, width } => {
+                self.sql.push_str(&list_table(*width));
+                self.push("(");
+                self.bind(Bind::List(*list));
                 self.push(")");
                 self.as_alias(*table);
             }
@@ -661,6 +689,18 @@ impl Emitter {
                 }
             }
         }
+    }
+
+    /// A query in FROM. What a volatile function gave is kept: SQLite would call it anew wherever its column is named.
+    fn derived(&mut self, query: &Query) {
+        self.push("(");
+        let (start, calls) = (self.sql.len(), self.volatile_calls);
+        self.query(query, true);
+        if self.volatile_calls > calls {
+            self.sql.insert_str(start, "WITH v AS MATERIALIZED (");
+            self.push(") SELECT * FROM v");
+        }
+        self.push(")");
     }
 
     fn as_alias(&mut self, table: usize) {
@@ -707,6 +747,14 @@ impl Emitter {
         self.as_alias(table);
     }
 }
+
+/// The table function that yields a list's rows of that many values, whose argument is `Bind::List`.
+pub fn list_table(width: usize) -> String {
+    format!("{LIST_TABLE}{width}")
+}
+
+/// What names of those table functions begin with.
+pub const LIST_TABLE: &str = "pgp_rows_";
 
 /// The number that stands for the row that ON CONFLICT could not insert.
 pub const EXCLUDED: usize = usize::MAX;

@@ -155,6 +155,13 @@ pub struct Window {
     pub frame: Option<Frame>,
 }
 
+impl Window {
+    /// Whether rows leave the frame at its start.
+    pub fn start_moves(&self) -> bool {
+        self.frame.as_ref().is_some_and(|frame| frame.start != FrameBound::Preceding(None))
+    }
+}
+
 /// A window's frame.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
@@ -296,6 +303,12 @@ pub enum From {
         table: usize,
         /// The array as JSON.
         json: Scalar,
+    },
+    /// Rows of a list of plain values, by its number; its columns are called c1, c2, ….
+    List {
+        table: usize,
+        list: usize,
+        width: usize,
     },
     Join {
         kind: JoinKind,

@@ -36,6 +36,8 @@ pub enum Kind {
     Operator,
     /// One of `( ) [ ] , ; . :`, or `::`, `:=`, `..`.
     Punctuation,
+    /// A long list of plain values, of which the parser made one token.
+    List,
 }
 
 impl Kind {

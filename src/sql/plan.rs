@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::define::Definition;
+use super::list::List;
 use super::types::{Type, Value};
 
 /// A planned statement.
@@ -71,6 +72,8 @@ pub struct Query {
     pub sql: String,
     /// What to bind, in that order.
     pub binds: Vec<Bind>,
+    /// What `Bind::List` numbers.
+    pub lists: Vec<Rc<List>>,
     /// What it does to the database.
     pub access: Access,
     /// Catalog version the plan rests on; the engine plans again when the catalog has moved.
@@ -81,10 +84,23 @@ pub struct Query {
     pub row: Vec<(String, Bind)>,
     /// Whether those are all the columns that it gives.
     pub row_is_whole: bool,
+    /// The stored table whose rows an ON CONFLICT DO UPDATE may change once only.
+    pub watched: Option<String>,
+    /// What [`Bind::Computed`] numbers.
+    pub computed: Vec<Computed>,
     /// Functions of ours that the SQL calls, by the names they are registered under.
     pub functions: Vec<&'static str>,
     /// Storage names of the system relations and table functions that it reads.
     pub virtual_tables: Vec<String>,
+}
+
+/// A value that is computed before a query runs, where SQLite takes nothing but a constant.
+#[derive(Debug, Clone, Default)]
+pub struct Computed {
+    /// A query of one row and column, with its own `binds`.
+    pub sql: String,
+    /// What to bind.
+    pub binds: Vec<Bind>,
 }
 
 /// What a query does to the database.
@@ -102,14 +118,18 @@ pub enum Access {
 }
 
 /// Where a bound value comes from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Bind {
+    /// A value that is computed first.
+    Computed(usize),
     /// NULL: in the row of an INSERT only, for it is written into the SQL.
     Null,
     /// The client's parameter, counted from 0.
     Parameter(usize),
     /// A literal lifted from the text, counted from 0.
     Literal(usize),
+    /// Rows that the SQL reads as a table, counted from 0.
+    List(usize),
     /// The transaction's start, as timestamptz: now(), CURRENT_TIMESTAMP.
     TransactionTimestamp,
     /// The statement's start, as timestamptz: statement_timestamp().

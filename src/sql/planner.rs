@@ -2,9 +2,12 @@
 //!
 //! Owns the cache. Reads the catalog it is handed; runs nothing.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use sqlparser::ast;
 
 use super::bind::{self, Bound, Environment, Literals};
 use super::cache::{Cache, Entry, Shape};
@@ -12,11 +15,12 @@ use super::catalog::{Catalog, Relation, RelationKind};
 use super::copy;
 use super::emit::Lifted;
 use super::lex::{self, Lexer};
-use super::parse::{self, CopySource, CopyStatement, Explain, Statement, Utility};
+use super::literals;
+use super::parse::{self, CopySource, CopyStatement, Explain, PlainList, Statement, Utility};
 use super::plan::{
     Access, Action, Column, Copy, CopyDirection, Plan, Planned, Query, SessionCommand, Tag, Transaction,
 };
-use super::types::{self, TextContext, Type, Value};
+use super::types::{TextContext, Type, Value};
 use crate::error::{Condition, Error};
 
 /// A statement that was recognised: where it stands in the text is known, its syntax is right.
@@ -26,6 +30,9 @@ pub struct Raw {
     /// Its syntax tree, unless its shape was known: then it is parsed only if the cached plan does not fit.
     parsed: Option<Statement>,
 }
+
+/// Literals bound at the most: SQLite takes 32,766 values, and parameters are among them.
+const LITERALS_BOUND_MAX: usize = 16_000;
 
 /// Plans statements of one session's process.
 #[derive(Debug, Default)]
@@ -54,11 +61,18 @@ impl Planner {
     pub fn split(&mut self, text: &str) -> Result<Vec<(Range<usize>, Raw)>, Error> {
         let mut statements = Vec::with_capacity(1);
         let mut lexer = Lexer::new(text);
+        // Of many statements of one shape, the syntax of one is looked at.
+        let mut seen = HashSet::new();
         loop {
             let mut shape = Shape::default();
             let ended = shape.read(&mut lexer, text)?;
             if !shape.key.is_empty() {
-                statements.push((ended.start..ended.end, self.recognise(text, ended.start..ended.end, shape)?));
+                let known = seen.contains(shape.key.as_str());
+                if !known && shape.is_kept() {
+                    seen.insert(shape.key.clone());
+                }
+                let place = ended.start..ended.end;
+                statements.push((place.clone(), self.recognise(text, place, shape, known)?));
             }
             if !ended.more {
                 break;
@@ -71,12 +85,12 @@ impl Planner {
         Ok(statements)
     }
 
-    fn recognise(&self, text: &str, place: Range<usize>, mut shape: Shape) -> Result<Raw, Error> {
+    fn recognise(&self, text: &str, place: Range<usize>, mut shape: Shape, known: bool) -> Result<Raw, Error> {
         for literal in &mut shape.literals {
             literal.token.start -= place.start;
             literal.token.end -= place.start;
         }
-        let parsed = if self.cache.knows(&shape) {
+        let parsed = if known || self.cache.knows(&shape) {
             None
         } else {
             let own = text.get(place.clone()).unwrap_or("");
@@ -163,21 +177,7 @@ fn literal_value(lifted: &Lifted, shape: &Shape, text: &str, context: &TextConte
     let Some(literal) = shape.literals.get(lifted.index) else {
         return Err(Error::internal("a plan names a literal that its text does not have"));
     };
-    let source = literal.token.text(text);
-    let read = |written: &str| types::input(lifted.type_, -1, written, context);
-    let value = if literal.token.kind.is_string() {
-        read(&lex::string_value(literal.token.kind, source, text, literal.token.start)?)
-    } else if lifted.negated {
-        read(&format!("-{source}"))
-    } else if let (Type::Int2 | Type::Int4 | Type::Int8, Ok(value)) = (lifted.type_, source.parse::<i32>()) {
-        // The common case without a detour: digits that fit.
-        if lifted.type_ == Type::Int2 { read(source) } else { Ok(Value::Int(i64::from(value))) }
-    } else {
-        read(source)
-    };
-    value.map_err(|error| {
-        if error.fields().position.is_some() { error } else { error.position(lex::position(text, literal.token.start)) }
-    })
+    literals::read(literal.token, lifted.negated, lifted.type_, text, context)
 }
 
 /// One statement being planned.
@@ -194,12 +194,13 @@ impl Work<'_> {
     fn statement(&self, statement: &Statement) -> Result<(Entry, bool), Error> {
         match statement {
             Statement::Empty => Ok((self.bare(Tag::Bare(""), Action::Empty, true), true)),
-            Statement::Sql(ast) => {
+            Statement::Sql(ast, lists) if lists.is_empty() => {
                 let mut literals = self.literals();
                 let bound = bind::statement(&self.environment(), self.text, ast, self.declared, &mut literals)?;
-                let keep = !bound.reads_settings;
+                let keep = !bound.reads_settings && self.shape.is_kept();
                 Ok((self.query_entry(bound, &literals), keep))
             }
+            Statement::Sql(ast, lists) => self.with_lists(ast, lists),
             Statement::Define(definition) => {
                 let tag = match &**definition {
                     super::define::Definition::CreateTableAs(table) if table.with_data => Tag::Select,
@@ -209,6 +210,24 @@ impl Work<'_> {
             }
             Statement::Utility(utility) => self.utility(utility),
         }
+    }
+
+    /// A statement with long lists of plain values. What a list cannot say the whole tree does: its elements may need
+    /// casts, or an error its place.
+    fn with_lists(&self, ast: &ast::Statement, lists: &[PlainList]) -> Result<(Entry, bool), Error> {
+        let mut literals = self.literals().with_lists(lists);
+        let error = match bind::statement(&self.environment(), self.text, ast, self.declared, &mut literals) {
+            Ok(bound) => return Ok((self.query_entry(bound, &literals), false)),
+            Err(error) => error,
+        };
+        let class = error.condition().code().get(..2).unwrap_or("");
+        if matches!(class, "22" | "53" | "57") {
+            return Err(error);
+        }
+        let tree = parse::whole(self.text)?;
+        let mut literals = self.literals();
+        let bound = bind::statement(&self.environment(), self.text, &tree, self.declared, &mut literals)?;
+        Ok((self.query_entry(bound, &literals), false))
     }
 
     fn utility(&self, utility: &Utility) -> Result<(Entry, bool), Error> {
@@ -238,8 +257,10 @@ impl Work<'_> {
         Environment { catalog: self.catalog, text_context: self.context }
     }
 
+    /// The literals that may be bound: none where SQLite would have too many.
     fn literals(&self) -> Literals {
-        Literals::new(&self.shape.literals)
+        let literals = &self.shape.literals;
+        Literals::new(if literals.len() > LITERALS_BOUND_MAX { &[] } else { literals })
     }
 
     fn plan(&self, tag: Tag, columns: Vec<Column>, action: Action) -> Plan {
@@ -258,7 +279,7 @@ impl Work<'_> {
         let mut query = query;
         query.catalog_version = self.catalog.version();
         let plan = Plan { tag, parameters, columns, action: Action::Query(query), allowed_when_failed: false };
-        let fixed = literals.fixed(self.text, &lifted);
+        let fixed = if self.shape.is_kept() { literals.fixed(self.text, &lifted) } else { Vec::new() };
         Entry::new(Rc::new(plan), lifted, fixed, self.declared)
     }
 

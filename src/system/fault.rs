@@ -2,8 +2,8 @@
 //!
 //! Owns nothing but the switch: `PGPREFORK_TEST_STOP` is a list of `point:action:token` separated by commas.
 //! A process that comes to the point and manages to remove the file `token` carries out the action: `stop`
-//! (SIGSTOP to itself; the test sees it stopped, and may go on with SIGCONT), `kill` (SIGKILL to itself), or `eio`
-//! and `enospc`, which only points that stand for a system call know. One file stops one process, whenever the
+//! (SIGSTOP to itself; the test sees it stopped, and may go on with SIGCONT), `kill` (SIGKILL to itself), `spin` (a loop
+//! without end that hears nothing), or `eio` and `enospc`, which only points that stand for a system call know. One file stops one process, whenever the
 //! test puts it there. Without the variable a point costs one load.
 //!
 //! Points of a worker: `after-accept`, `authenticating`, `writing-slot` (half of a statement's description is in
@@ -20,6 +20,7 @@ use nix::sys::signal::{Signal, raise};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Signal(Signal),
+    Spin,
     Fail(Errno),
 }
 
@@ -51,12 +52,15 @@ pub fn point(name: &str) {
 #[cold]
 fn act(name: &str) {
     for stop in stops() {
-        if let Action::Signal(signal) = stop.action
-            && stop.point == name
-            && take(stop)
-        {
+        if stop.point != name || matches!(stop.action, Action::Fail(_)) || !take(stop) {
+            continue;
+        }
+        match stop.action {
             // SIGKILL and SIGSTOP cannot fail to arrive.
-            let _ = raise(signal);
+            Action::Signal(signal) => drop(raise(signal)),
+            _ => loop {
+                std::hint::spin_loop();
+            },
         }
     }
 }
@@ -87,6 +91,7 @@ fn parse(text: &str) -> Vec<Stop> {
             let action = match action {
                 "stop" => Action::Signal(Signal::SIGSTOP),
                 "kill" => Action::Signal(Signal::SIGKILL),
+                "spin" => Action::Spin,
                 "eio" => Action::Fail(Errno::EIO),
                 "enospc" => Action::Fail(Errno::ENOSPC),
                 _ => return None,

@@ -2,6 +2,7 @@
 //! engine's FFI folder, that may say `unsafe`. Knows nothing of sessions or configuration, and of slots no more than their latch.
 #![allow(unsafe_code)]
 
+pub mod allocator;
 pub mod backlog;
 pub mod credentials;
 pub mod daemon;

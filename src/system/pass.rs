@@ -9,8 +9,10 @@ use nix::sys::socket::{
 
 use super::listener::{Peer, peer_of};
 
-/// Two words go with a client's connection.
-const HANDED_BYTES: usize = 16;
+/// Two words and what was agreed go with a client's connection, in front of what it has said.
+const HEADER_BYTES: usize = 24;
+/// As much as a client can have said without having said enough: a start-up packet, or the start of a TLS handshake.
+const SAID_BYTES_MAX: usize = 12 * 1024;
 
 /// A pair of connected sockets that keep the bounds of messages.
 pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -62,26 +64,48 @@ pub struct Handed {
     pub accepted_us: u64,
     /// When it is to be told that nobody came for it (monotonic clock).
     pub deadline_us: u64,
+    /// What was agreed with it: the sender's and the taker's to read.
+    pub agreed: [u8; 2],
+    /// What it has said that was taken from the socket and not answered.
+    pub said: Vec<u8>,
+}
+
+/// What goes with a client's connection; see [`Handed`].
+#[derive(Debug, Clone, Copy)]
+pub struct Papers<'a> {
+    /// See [`Handed::accepted_us`].
+    pub accepted_us: u64,
+    /// See [`Handed::deadline_us`].
+    pub deadline_us: u64,
+    /// See [`Handed::agreed`].
+    pub agreed: [u8; 2],
+    /// See [`Handed::said`].
+    pub said: &'a [u8],
 }
 
 /// Sends a client's connection.
-pub fn hand_over(channel: impl AsFd, socket: impl AsFd, accepted_us: u64, deadline_us: u64) -> io::Result<()> {
-    let mut bytes = [0; HANDED_BYTES];
-    let (accepted, deadline) = bytes.split_at_mut(HANDED_BYTES / 2);
-    accepted.copy_from_slice(&accepted_us.to_ne_bytes());
-    deadline.copy_from_slice(&deadline_us.to_ne_bytes());
+pub fn hand_over(channel: impl AsFd, socket: impl AsFd, papers: Papers<'_>) -> io::Result<()> {
+    if papers.said.len() > SAID_BYTES_MAX {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + papers.said.len());
+    bytes.extend(papers.accepted_us.to_ne_bytes());
+    bytes.extend(papers.deadline_us.to_ne_bytes());
+    bytes.extend(papers.agreed);
+    bytes.resize(HEADER_BYTES, 0);
+    bytes.extend(papers.said);
     send(channel, &bytes, socket)
 }
 
 /// Takes a client's connection, which is blocking then; None when there is none. One whose client has gone
 /// meanwhile is passed over, since there may be others behind it.
 pub fn take_client(channel: impl AsFd) -> io::Result<Option<Handed>> {
-    let mut bytes = [0; HANDED_BYTES];
+    let mut bytes = [0; HEADER_BYTES + SAID_BYTES_MAX];
     loop {
-        let socket = match receive(&channel, &mut bytes) {
+        let (length, socket) = match receive(&channel, &mut bytes) {
             // No message of nothing is ever sent: the other end is closed.
             Ok((0, _)) => return Ok(None),
-            Ok((_, Some(socket))) => socket,
+            Ok((length, Some(socket))) => (length, socket),
             Ok((_, None)) => continue,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -91,7 +115,9 @@ pub fn take_client(channel: impl AsFd) -> io::Result<Option<Handed>> {
         let Ok(peer) = peer else { continue };
         let word =
             |at: usize| bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u64::from_ne_bytes(*word));
-        return Ok(Some(Handed { socket, peer, accepted_us: word(0), deadline_us: word(HANDED_BYTES / 2) }));
+        let agreed = bytes.get(16..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
+        let said = bytes.get(HEADER_BYTES..length).unwrap_or_default().to_vec();
+        return Ok(Some(Handed { socket, peer, accepted_us: word(0), deadline_us: word(8), agreed, said }));
     }
 }
 
@@ -137,14 +163,17 @@ mod tests {
             (client, listener.accept().unwrap().0)
         };
         let ((gone, of_gone), (_there, of_there)) = (connect(), connect());
-        hand_over(&left, &of_gone, 1, 2).unwrap();
-        hand_over(&left, &of_there, 3, 4).unwrap();
+        let papers = |accepted_us, said| Papers { accepted_us, deadline_us: accepted_us + 1, agreed: [5, 6], said };
+        hand_over(&left, &of_gone, papers(1, b"")).unwrap();
+        hand_over(&left, &of_there, papers(3, b"abc")).unwrap();
+        assert!(hand_over(&left, &of_there, papers(3, &[0; SAID_BYTES_MAX + 1])).is_err());
         // A reset, after which there is no peer.
         let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
         nix::sys::socket::setsockopt(&gone, nix::sys::socket::sockopt::Linger, &linger).unwrap();
         drop((gone, of_gone));
         let handed = take_client(&right).unwrap().unwrap();
         assert_eq!((handed.accepted_us, handed.deadline_us), (3, 4));
+        assert_eq!((handed.agreed, &handed.said[..]), ([5, 6], &b"abc"[..]));
         assert!(take_client(&right).unwrap().is_none());
     }
 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, kill, sigaction, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
@@ -226,6 +227,19 @@ pub fn guard_client(client: BorrowedFd<'_>) -> ClientGuard {
     ClientGuard(())
 }
 
+/// Whether the client that is being served has closed its connection: nobody will read what is being worked out.
+pub fn client_has_gone() -> bool {
+    let client = CLIENT.load(Ordering::SeqCst);
+    if client < 0 {
+        return false;
+    }
+    // SAFETY: the number is a descriptor that [`guard_client`] borrowed for as long as it is not -1.
+    let client = unsafe { BorrowedFd::borrow_raw(client) };
+    let mut polled = [PollFd::new(client, PollFlags::from_bits_retain(libc::POLLRDHUP))];
+    // Hang-ups and errors are reported unasked.
+    matches!(poll(&mut polled, PollTimeout::ZERO), Ok(count) if count > 0)
+}
+
 /// See [`guard_client`].
 #[derive(Debug)]
 pub struct ClientGuard(());
@@ -239,6 +253,18 @@ impl Drop for ClientGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_that_closes_its_side_has_gone() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(!client_has_gone());
+        let guard = guard_client(ours.as_fd());
+        assert!(!client_has_gone());
+        drop(theirs);
+        assert!(client_has_gone());
+        drop(guard);
+        assert!(!client_has_gone());
+    }
 
     #[test]
     fn a_notice_is_taken_once() {

@@ -1,11 +1,13 @@
-//! How many connections may be on the way to a session: over all, and from one address, so that a flood of silent
-//! clients from one place cannot keep others out. Counts; refusing is the caller's.
+//! How many connections may be on the way to a session. From one address that is a ceiling, above which they are
+//! refused, so that a flood of silent clients from one place cannot keep others out. Over all it is not: above
+//! `auth.max_unauthenticated` those that take longest are ended in favour of newcomers ([`relieve`]), so that a burst of
+//! honest clients is never refused and a crowd of slow ones keeps nobody out. Counts and asks; refusing is the caller's.
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use shm::{ClientAddress, SlotState};
+use shm::{ClientAddress, Counter, Interrupt, SlotKind, SlotState};
 
 use super::context::Context;
 use crate::error::{Condition, Error};
@@ -14,36 +16,70 @@ use crate::system::listener::Peer;
 /// How long a worker waits for a client that it is going to refuse: a cancel request is sent right after connect.
 pub const GRACE: Duration = Duration::from_millis(2);
 
+/// A client that has been on its way for so long may be ended in favour of another.
+const DAWDLE_US: u64 = 1_000_000;
+
 /// Connections that wait with the doorman, where no slot shows them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// All of them.
-    pub all: u32,
     /// Those from the same address.
     pub same: u32,
 }
 
-/// Whether the connection from `peer`, which is counted already, is one too many.
+/// Whether the connection from `peer`, which is counted already, is one too many from its address.
 pub fn is_over(context: &Context, peer: Peer, waiting: Waiting) -> bool {
-    let auth = &context.config.auth;
-    let (limit, limit_per_address) = (auth.max_unauthenticated, auth.max_unauthenticated_per_address);
-    if limit == 0 && limit_per_address == 0 {
+    let limit = context.config.auth.max_unauthenticated_per_address;
+    // Who is on this machine, on a Unix socket, has no address to be counted by.
+    if limit == 0 || peer == Peer::Unix {
         return false;
     }
-    let mut count = waiting;
+    let mut same = waiting.same;
     for (_, slot) in context.segment.slots().filter(|(_, slot)| slot.state() == SlotState::Connecting) {
-        let address = match slot.activity().client() {
-            // It is being refused.
-            ClientAddress::Unknown => continue,
-            ClientAddress::Unix => None,
-            ClientAddress::Inet(address, _) => Some(address),
-        };
-        count.all += 1;
-        count.same += u32::from(is_same(peer, address));
+        // One that is being refused has no address.
+        if let ClientAddress::Inet(address, _) = slot.activity().client() {
+            same += u32::from(is_same(peer, Some(address)));
+        }
     }
-    // Who is on this machine, on a Unix socket, has no address to be counted by.
-    let is_local = peer == Peer::Unix;
-    (limit != 0 && count.all > limit) || (limit_per_address != 0 && !is_local && count.same > limit_per_address)
+    same > limit
+}
+
+/// Where `newcomers` are too many beside the clients that hold workers on their way to a session
+/// (`auth.max_unauthenticated`), ends those that have been there longest, if for over a second: as many as are too many,
+/// `wanted` at most.
+pub fn relieve(context: &Context, newcomers: u32, wanted: u32) {
+    let Some(limit) = context.config.unauthenticated_limit() else { return };
+    let segment = context.segment;
+    // One load where there is nothing to do; a gauge that a killed worker left short is corrected soon.
+    if segment.pool().gauge(SlotState::Connecting).saturating_add(newcomers) <= limit {
+        return;
+    }
+    let latest_us = shm::clock::monotonic_us().saturating_sub(DAWDLE_US);
+    let mut connecting = newcomers;
+    let mut dawdlers = Vec::new();
+    for (_, slot) in segment.slots().filter(|(_, slot)| slot.kind() == SlotKind::Worker) {
+        let session = slot.session_generation();
+        let since_us = slot.state_since_us();
+        if slot.state() != SlotState::Connecting || slot.is_raised(Interrupt::Displace) {
+            continue;
+        }
+        connecting += 1;
+        if since_us <= latest_us {
+            dawdlers.push((since_us, session, slot));
+        }
+    }
+    dawdlers.sort_unstable_by_key(|(since_us, ..)| *since_us);
+    let surplus = wanted.min(connecting.saturating_sub(limit));
+    let mut is_asked = false;
+    for (_, session, slot) in dawdlers.into_iter().take(surplus as usize) {
+        slot.raise(Interrupt::Displace);
+        if slot.request_terminate(session) {
+            segment.pool().count(Counter::Displaced);
+            is_asked = true;
+        }
+    }
+    if is_asked {
+        context.wake_postmaster();
+    }
 }
 
 /// Workers that are about to refuse a client: their places are free again in no time.
@@ -78,6 +114,12 @@ pub fn source(peer: Peer) -> u64 {
         }
         Peer::Unix => 0,
     }
+}
+
+/// What a client is told that was ended in favour of another.
+pub fn displacement() -> Error {
+    Error::new(Condition::TooManyConnections, "terminating connection because authentication takes too long")
+        .detail("Too many connections are waiting to be authenticated, and this one has waited longest.")
 }
 
 /// What a client is told that is one too many.

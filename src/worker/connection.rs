@@ -4,29 +4,41 @@
 //! to the first ReadyForQuery. One deadline covers all of it.
 
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use shm::{ClientAddress, Counter, Phase, SessionIdentity, SetupPhase, ShutdownMode, SlotState};
+use shm::{
+    ClientAddress, Counter, Interrupt, Owner, Phase, SessionIdentity, SetupPhase, ShutdownMode, SlotState, TlsIdentity,
+};
 
-use super::authentication::authenticate;
+use super::authentication::{Patience, authenticate};
 use super::budget::{self, Waiting};
 use super::cancel::cancel;
 use super::context::Context;
 use super::engine::WarmEngine;
 use super::idle::Accepted;
 use super::names;
+use super::preface::{Preface, Said};
 use super::presence::Presence;
-use super::startup::{self, Failure, Opening, Request};
+use super::startup::{self, Door, Failure, Opening, Request};
+use super::tls::{Acceptor, Certificate};
 use super::transport::Transport;
 use crate::auth::{self, Database, Role};
+use crate::config::Model;
 use crate::error::{Condition, Error};
 use crate::protocol::{Encoder, Severity};
 use crate::session::End;
 use crate::settings::{Settings, Source};
 use crate::system::listener::Peer;
+use crate::system::pass::{self, Papers};
 use crate::system::signal;
+
+/// A client that has not said enough holds a worker for so long where no other is idle.
+const PARK_SOON: Duration = Duration::from_millis(10);
+/// Between two attempts to give one to the doorman.
+const PARK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a connection came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,18 +58,25 @@ pub fn serve(
     context: &Context,
     presence: &Presence,
     engine: &mut WarmEngine,
-    Accepted { client, peer, accepted_us }: Accepted,
+    Accepted { client, peer, accepted_us, waited: said }: Accepted,
     engine_us: u64,
 ) -> Served {
     let waited = Duration::from_micros(shm::clock::monotonic_us().saturating_sub(accepted_us));
     let now = Instant::now();
+    let mut transport = Transport::new(client);
+    let preface = said.map(|(preface, said)| {
+        transport.take_over(&said);
+        preface
+    });
     let connection = Connection {
         context,
         presence: *presence,
         engine,
-        transport: Transport::new(client),
+        transport,
         peer,
+        preface,
         accepted: now.checked_sub(waited).unwrap_or(now),
+        came_us: accepted_us,
         accepted_us: shm::clock::wall_us(),
         phase_began: now,
         engine_us,
@@ -71,13 +90,17 @@ struct Connection<'a> {
     engine: &'a mut WarmEngine,
     transport: Transport,
     peer: Peer,
+    /// What was agreed with it where it has waited with the doorman, which has found that it has said enough.
+    preface: Option<Preface>,
     accepted: Instant,
+    /// The same on the monotonic clock, and when it is shown to have been.
+    came_us: u64,
     accepted_us: u64,
     phase_began: Instant,
     engine_us: u64,
 }
 
-impl Connection<'_> {
+impl<'a> Connection<'a> {
     fn run(mut self) -> Served {
         // Dropped before the socket closes, so that a handler never meets a number that is someone else's.
         let guard = signal::guard_client(self.transport.as_fd());
@@ -107,6 +130,7 @@ impl Connection<'_> {
                 Served::Nothing
             }
         };
+        self.transport.close();
         drop(guard);
         served
     }
@@ -116,9 +140,24 @@ impl Connection<'_> {
     fn turn_away(&mut self) {
         // It no longer counts, or those who are being refused would keep others out.
         self.presence.slot().activity().clear();
+        // Whoever asks for TLS is told at once, as by a PostgreSQL that cannot fork.
+        let is_tls = |said: Result<Said<'_>, Error>| matches!(said, Ok(Said::TlsRequest(_) | Said::Hello { .. }));
         let deadline = Instant::now() + budget::GRACE;
         let presence = self.presence;
-        let opening = startup::read(&mut self.transport, deadline, &mut move || presence.is_terminated());
+        let preface = self.preface.unwrap_or_default();
+        let door = Door { tls: None, owner: self.owner(), preface, park_at: None, deadline };
+        let mut interrupted = move || presence.is_terminated();
+        let has_tls = self.offered_tls().is_some();
+        let _ = self
+            .transport
+            .unread()
+            .is_empty()
+            .then(|| startup::receive(&mut self.transport, deadline, &mut interrupted));
+        if has_tls && is_tls(preface.hear(self.transport.unread(), has_tls)) {
+            self.context.segment.pool().count(Counter::Refused);
+            return self.refuse(budget::refusal().into());
+        }
+        let opening = startup::read(&mut self.transport, &door, &mut |_| (), &mut interrupted);
         if let Ok(Opening::Cancel { process, key }) = opening {
             return cancel(self.context, self.peer, process, &key);
         }
@@ -133,34 +172,35 @@ impl Connection<'_> {
         let presence = self.presence;
         let mut interrupted = move || presence.is_terminated();
         slot.set_phase(Phase::Startup);
-        let request = match startup::read(&mut self.transport, deadline, &mut interrupted)? {
-            Opening::Session(request) => request,
-            Opening::Cancel { process, key } => {
-                cancel(self.context, self.peer, process, &key);
-                return Ok(None);
-            }
-        };
+        budget::relieve(self.context, 0, u32::MAX);
+        let Some(request) = self.opening(deadline, &mut interrupted)? else { return Ok(None) };
         names::set(&request.user, &request.database);
         self.finish_phase(SetupPhase::StartupPacket);
         if self.presence.is_terminated() {
             return Err(self.shutting_down().into());
         }
         slot.set_phase(Phase::Authenticating);
-        if request.negotiate {
+        let asked = self.preface.is_some_and(|preface| preface.asked);
+        if request.negotiate && !asked {
             // Before anything about authentication, as libpq expects it.
             let unknown: Vec<&str> = request.unknown_options.iter().map(String::as_str).collect();
             Encoder::new(self.transport.output()).negotiate_protocol_version(request.version, &unknown);
         }
         let directory = self.engine.directory(&self.context.config)?;
-        let identity = authenticate(
-            self.context,
-            &*directory,
-            self.peer,
-            &request,
-            &mut self.transport,
-            deadline,
-            &mut interrupted,
-        )?;
+        let park_at = self.park_at(self.phase_began).filter(|_| !asked);
+        let mut patience = Patience { asked, park_at, deadline };
+        let identity = loop {
+            let (context, peer) = (self.context, self.peer);
+            match authenticate(context, &*directory, peer, &request, &mut self.transport, patience, &mut interrupted) {
+                Err(Failure::Slow) => {}
+                result => break result?,
+            }
+            let said = [&request.packet, self.transport.unread()].concat();
+            if self.park(Preface { asked: true, ..Preface::default() }, &said) {
+                return Ok(None);
+            }
+            patience = Patience { asked: true, park_at: Some(Instant::now() + PARK_AGAIN), deadline };
+        };
         let database = directory.database(&request.database, identity.role.as_ref());
         let census = self.census(identity.role.as_ref(), database.as_ref())?;
         let role = auth::admit(&identity, &request.database, database.as_ref(), &census)?;
@@ -170,6 +210,71 @@ impl Connection<'_> {
         self.finish_phase(SetupPhase::Ready);
         self.context.segment.statistics().setup(SetupPhase::Total).record(elapsed_us(self.accepted));
         Ok(Some(settings))
+    }
+
+    /// What the client wants, if it is a session. One that has not said enough goes to the doorman.
+    fn opening(
+        &mut self,
+        deadline: Instant,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Box<Request>>, Failure> {
+        let context = self.context;
+        let tls = self.offered_tls();
+        // One that comes from there has said enough.
+        let mut park_at = self.park_at(self.accepted).filter(|_| self.preface.is_none());
+        // That it was asked for something already is for its authentication.
+        let mut preface = Preface { asked: false, ..self.preface.unwrap_or_default() };
+        loop {
+            let door = Door { tls, owner: self.owner(), preface, park_at, deadline };
+            let slot = self.presence.slot();
+            let statistics = context.segment.statistics();
+            let phase_began = &mut self.phase_began;
+            let mut on_tls = |begins: bool| {
+                let ended = if begins { SetupPhase::StartupPacket } else { SetupPhase::Tls };
+                slot.set_phase(if begins { Phase::Tls } else { Phase::Startup });
+                statistics.setup(ended).record(elapsed_us(*phase_began));
+                *phase_began = Instant::now();
+            };
+            match startup::read(&mut self.transport, &door, &mut on_tls, interrupted)? {
+                Opening::Session(request) => return Ok(Some(request)),
+                Opening::Cancel { process, key } => {
+                    cancel(context, self.peer, process, &key);
+                    return Ok(None);
+                }
+                Opening::Slow(agreed) => {
+                    if self.park(agreed, self.transport.unread()) {
+                        return Ok(None);
+                    }
+                    preface = agreed;
+                    park_at = Some(Instant::now() + PARK_AGAIN);
+                }
+            }
+        }
+    }
+
+    /// Gives the client to the doorman. False where that has a lot to do, or is not there.
+    fn park(&self, agreed: Preface, said: &[u8]) -> bool {
+        let papers = Papers { accepted_us: self.came_us, deadline_us: 0, agreed: agreed.to_bytes(), said };
+        pass::hand_over(&self.context.parking.0, self.transport.as_fd(), papers).is_ok()
+    }
+
+    /// TLS, if it is configured; as in PostgreSQL not on Unix sockets.
+    fn offered_tls(&self) -> Option<&'a Acceptor> {
+        self.context.tls.as_ref().filter(|_| self.peer != Peer::Unix)
+    }
+
+    /// When the client goes to the doorman if it has not said enough: sooner where others wait, or nobody is left to take the next one.
+    /// In the classic model a process has nobody else to serve.
+    fn park_at(&self, since: Instant) -> Option<Instant> {
+        let config = &self.context.config;
+        let after = config.auth.park_after.nonzero().filter(|_| config.pool.model == Model::Prefork)?;
+        let pool = self.context.segment.pool();
+        let is_wanted = pool.gauge(SlotState::Idle) == 0 || pool.queued() > 0;
+        Some(since + if is_wanted { after.min(PARK_SOON) } else { after })
+    }
+
+    fn owner(&self) -> Owner {
+        self.context.segment.owner(self.presence.index())
     }
 
     /// Gathers the replies up to BackendKeyData; the session adds ParameterStatus and ReadyForQuery and sends.
@@ -209,11 +314,26 @@ impl Connection<'_> {
             client: client_address(self.peer),
             backend_start_us: self.accepted_us,
         });
+        if let Some(tls) = self.transport.tls() {
+            let client = tls.client_certificate.as_ref().map(|certificate| &certificate.contents);
+            let text = |of: fn(&Certificate) -> &String| client.map(of).cloned().unwrap_or_default();
+            self.presence.slot().activity().set_tls(&TlsIdentity {
+                version: tls.version.to_owned(),
+                cipher: tls.cipher.to_owned(),
+                bits: tls.bits,
+                client_subject: text(|client| &client.subject_line),
+                client_serial: text(|client| &client.serial),
+                client_issuer: text(|client| &client.issuer_line),
+            });
+        }
         self.presence.go(SlotState::Connecting, SlotState::Serving);
         self.context.segment.pool().set_recent_database(database.oid);
         self.context.segment.pool().count(Counter::Sessions);
         if self.context.config.log.connections {
-            log::info!("session of {} in {} began", role.name, database.name);
+            let tls = self.transport.tls().map_or(String::new(), |tls| {
+                format!(", SSL enabled (protocol={}, cipher={}, bits={})", tls.version, tls.cipher, tls.bits)
+            });
+            log::info!("session of {} in {} began{tls}", role.name, database.name);
         }
     }
 
@@ -225,6 +345,7 @@ impl Connection<'_> {
         for (name, value) in self.context.config.session.iter() {
             settings.set_default(name, &value.to_string(), Source::Config)?;
         }
+        self.tls_settings(&mut settings)?;
         let is_superuser = if role.superuser { "on" } else { "off" };
         settings.set_default("is_superuser", is_superuser, Source::Internal)?;
         settings.set_default("session_authorization", &role.name, Source::Internal)?;
@@ -232,6 +353,25 @@ impl Connection<'_> {
             settings.set_default(name, value, Source::Startup)?;
         }
         Ok(settings)
+    }
+
+    /// What SHOW says of TLS, where there is any.
+    fn tls_settings(&self, settings: &mut Settings) -> Result<(), Error> {
+        if self.context.tls.is_none() {
+            return Ok(());
+        }
+        let tls = &self.context.config.tls;
+        let path = |path: &Option<PathBuf>| path.as_ref().map_or(String::new(), |path| path.display().to_string());
+        for (name, value) in [
+            ("ssl", "on"),
+            ("ssl_cert_file", &path(&tls.cert)),
+            ("ssl_key_file", &path(&tls.key)),
+            ("ssl_ca_file", &path(&tls.client_ca)),
+            ("ssl_min_protocol_version", tls.min_version.name()),
+        ] {
+            settings.set_default(name, value, Source::Config)?;
+        }
+        Ok(())
     }
 
     /// How full the server is, this connection included. Refuses where nobody has room.
@@ -284,12 +424,17 @@ impl Connection<'_> {
                     Condition::InvalidPassword | Condition::InvalidAuthorizationSpecification
                 ) {
                     pool.count(Counter::AuthenticationFailures);
+                    self.hold_back();
                 }
                 error
             }
             Failure::TimedOut => {
                 pool.count(Counter::AuthenticationTimeouts);
-                log::debug!("a client did not come as far as a session within authentication_timeout");
+                log::info!(
+                    "connection from {} ended: no session within authentication_timeout ({})",
+                    shown(self.peer),
+                    self.presence.slot().phase().name()
+                );
                 // PostgreSQL says nothing to somebody who has said nothing.
                 if self.presence.slot().phase() != Phase::Authenticating {
                     return;
@@ -297,20 +442,55 @@ impl Connection<'_> {
                 Error::new(Condition::QueryCanceled, "canceling authentication due to timeout")
             }
             Failure::Gone if self.presence.is_terminated() => self.shutting_down(),
-            Failure::Gone => return,
+            Failure::Gone | Failure::Slow => return,
+            Failure::Tls(error) => {
+                log::info!("could not accept SSL connection from {}: {error}", shown(self.peer));
+                return;
+            }
             Failure::Io(error) => {
-                log::debug!("a client's connection failed before its session: {error}");
+                let (peer, phase) = (shown(self.peer), self.presence.slot().phase().name());
+                log::info!("connection from {peer} failed before its session ({phase}): {error}");
                 return;
             }
         };
-        log::debug!("client refused: {error}");
+        let phase = self.presence.slot().phase();
+        // Told of already, with the rule that decided.
+        let is_known = phase == Phase::Authenticating
+            && matches!(error.condition(), Condition::InvalidPassword | Condition::InvalidAuthorizationSpecification);
+        let level = if is_known { log::Level::Debug } else { log::Level::Info };
+        log::log!(level, "connection from {} refused ({}): {error}", shown(self.peer), phase.name());
         Encoder::new(self.transport.output()).error_response(Severity::Fatal, &error);
         // It is told if it listens; the connection ends either way.
         let _ = self.transport.send(&mut || true);
     }
 
+    /// Lets a client that failed to authenticate wait for its answer, longer each time; not one on this machine.
+    fn hold_back(&self) {
+        let is_near = match self.peer {
+            Peer::Unix => true,
+            Peer::Tcp(address) => address.ip().to_canonical().is_loopback(),
+        };
+        let Some(delay) = self.context.config.auth.failure_delay.nonzero().filter(|_| !is_near) else { return };
+        let now_us = shm::clock::monotonic_us();
+        let failures = self.context.segment.pool().count_failed_login(budget::source(self.peer), now_us);
+        let until = Instant::now() + delay_after(delay, failures);
+        let latch = self.presence.slot().latch();
+        loop {
+            let seen = latch.value();
+            let rest = until.saturating_duration_since(Instant::now());
+            if rest.is_zero() || self.presence.is_terminated() {
+                return;
+            }
+            latch.wait(seen, Some(rest));
+        }
+    }
+
     /// Why a process that was told to end takes no client.
     fn shutting_down(&self) -> Error {
+        let slot = self.presence.slot();
+        if slot.is_raised(Interrupt::Displace) && slot.terminate_requested() {
+            return budget::displacement();
+        }
         if self.context.segment.pool().shutdown() == ShutdownMode::Running {
             return Error::new(Condition::AdminShutdown, "terminating connection due to administrator command");
         }
@@ -334,6 +514,18 @@ impl Connection<'_> {
     }
 }
 
+/// How long the `failures`th failure in a minute is not told.
+fn delay_after(delay: Duration, failures: u32) -> Duration {
+    delay.saturating_mul(1 << failures.saturating_sub(1).min(4))
+}
+
+fn shown(peer: Peer) -> String {
+    match peer {
+        Peer::Unix => "a Unix socket".to_owned(),
+        Peer::Tcp(address) => address.to_string(),
+    }
+}
+
 fn client_address(peer: Peer) -> ClientAddress {
     match peer {
         Peer::Unix => ClientAddress::Unix,
@@ -343,4 +535,16 @@ fn client_address(peer: Peer) -> ClientAddress {
 
 fn elapsed_us(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_is_told_later_up_to_a_limit() {
+        let delays = [1, 2, 3, 5, 6, u32::MAX].map(|failures| delay_after(Duration::from_millis(250), failures));
+        assert_eq!(delays.map(|delay| delay.as_millis()), [250, 500, 1000, 4000, 4000, 4000]);
+        assert_eq!(delay_after(Duration::MAX, 9), Duration::MAX);
+    }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use shm::{Segment, SetupPhase};
 
+use super::tls::Acceptor;
 use crate::auth::{Maps, Rules};
 use crate::config::Config;
 use crate::system::Pid;
@@ -22,6 +23,8 @@ pub struct Context {
     pub rules: Rules,
     /// pg_ident.conf.
     pub maps: Maps,
+    /// What it takes to accept TLS, where a certificate is configured.
+    pub tls: Option<Acceptor>,
     /// The shared memory.
     pub segment: Segment,
     /// The listening sockets; never shut down or set blocking by a child.
@@ -36,6 +39,9 @@ pub struct Context {
     pub look: Wake,
     /// Clients on their way from the doorman to a worker: where it sends them, and where workers take them.
     pub queue: (OwnedFd, OwnedFd),
+    /// Clients on their way from a worker to the doorman, because they have not said enough to be served: where workers
+    /// send them, and where the doorman takes them.
+    pub parking: (OwnedFd, OwnedFd),
     /// What keeps unknown users from being told apart, where no cluster has such a secret.
     pub mock_secret: [u8; 32],
     /// Where upstream connections lie that nobody uses, one for each place in the segment; none without a relay.

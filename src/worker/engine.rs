@@ -80,6 +80,7 @@ fn configuration(context: &Context) -> Configuration {
             mmap_bytes: sqlite.mmap.bytes(),
             statements: PREPARED_STATEMENTS,
         },
+        session_memory_bytes: sqlite.session_memory.nonzero(),
         checkpoint_bytes: sqlite.max_wal_size.bytes() / 2,
         writer_idle_timeout: sqlite.writer_idle_timeout.nonzero(),
         pool: PoolFacts {

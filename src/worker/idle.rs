@@ -15,6 +15,7 @@ use std::time::Duration;
 use shm::{ExitReason, Interrupt, ShutdownMode};
 
 use super::context::Context;
+use super::preface::Preface;
 use super::presence::Presence;
 use crate::system::epoll::{ExclusiveEpoll, Wait};
 use crate::system::listener::Peer;
@@ -47,11 +48,21 @@ pub struct Accepted {
     pub peer: Peer,
     /// When it was accepted (monotonic clock), without the time that it waited for a worker.
     pub accepted_us: u64,
+    /// What was agreed with it, and what it has said, where it was with somebody else before.
+    pub waited: Option<(Preface, Vec<u8>)>,
 }
 
 impl Accepted {
-    fn now((client, peer): (OwnedFd, Peer)) -> Self {
-        Self { client, peer, accepted_us: shm::clock::monotonic_us() }
+    /// A client straight from a listener.
+    pub fn now((client, peer): (OwnedFd, Peer)) -> Self {
+        Self { client, peer, accepted_us: shm::clock::monotonic_us(), waited: None }
+    }
+}
+
+impl From<pass::Handed> for Accepted {
+    fn from(handed: pass::Handed) -> Self {
+        let pass::Handed { socket, peer, accepted_us, agreed, said, .. } = handed;
+        Self { client: socket, peer, accepted_us, waited: Some((Preface::from_bytes(agreed), said)) }
     }
 }
 
@@ -159,8 +170,7 @@ impl<'a> Idle<'a> {
 
     /// A client that the doorman took in while nobody was idle; they have waited longest.
     fn take_queued(&self) -> Option<Accepted> {
-        let handed = pass::take_client(&self.context.queue.1).ok()??;
-        Some(Accepted { client: handed.socket, peer: handed.peer, accepted_us: handed.accepted_us })
+        pass::take_client(&self.context.queue.1).ok()?.map(Accepted::from)
     }
 
     fn reason_to_leave(&self, presence: &Presence) -> Option<ExitReason> {

@@ -8,10 +8,12 @@
 //! - `idle`: waiting for a client beside the other workers, so that none is stranded.
 //! - `connection`: one client from accept to the end of its session; `startup`, `authentication` are its parts.
 //! - [`budget`]: how many connections may be on the way to a session.
+//! - [`preface`]: what a client says before its start-up packet.
 //! - [`names`]: whose connection it is, for the log.
 //! - `presence`: the worker's slot, as the session and the signal handlers see it.
 //! - `engine`: the one place that knows which engines there are.
 //! - [`template`]: the process that workers are forked from, when it has an engine open for them.
+//! - [`tls`]: the server's certificate, and sessions under it.
 //! - [`transport`]: the client's bytes.
 
 use std::os::fd::OwnedFd;
@@ -22,10 +24,10 @@ use shm::{ExitReason, Owner, Phase, RecyclePhase, SetupPhase, SlotState};
 use self::connection::Served;
 use self::context::Context;
 use self::engine::WarmEngine;
-use self::idle::{Accepted, Idle, Woken};
+pub use self::idle::Accepted;
+use self::idle::{Idle, Woken};
 use self::presence::Presence;
 use crate::system::fork::exit_now;
-use crate::system::listener::Peer;
 use crate::system::{fault, memory, parent, pass, signal};
 
 mod authentication;
@@ -37,9 +39,11 @@ pub mod directory;
 mod engine;
 mod idle;
 pub mod names;
+pub mod preface;
 mod presence;
 mod startup;
 pub mod template;
+pub mod tls;
 pub mod transport;
 
 /// Exit code after a panic: our own fault, but memory is as it should be.
@@ -51,7 +55,7 @@ const COULD_NOT_START: i32 = 1;
 #[derive(Default)]
 pub struct Inheritance {
     /// The client that it is for: the classic model. It leaves when that one does.
-    pub client: Option<(OwnedFd, Peer)>,
+    pub client: Option<Accepted>,
     /// An engine, open and idle.
     pub engine: Option<WarmEngine>,
     /// Where the template hears what its workers had to find out.
@@ -124,8 +128,8 @@ impl<'a> Worker<'a> {
         })
     }
 
-    fn live(mut self, client: Option<(OwnedFd, Peer)>) -> Result<std::convert::Infallible, String> {
-        if let Some((client, peer)) = client {
+    fn live(mut self, client: Option<Accepted>) -> Result<std::convert::Infallible, String> {
+        if let Some(client) = client {
             self.presence.go(SlotState::Starting, SlotState::Connecting);
             signal::unblock_all().map_err(|error| error.to_string())?;
             // The postmaster accepted it just before it claimed the slot.
@@ -133,7 +137,7 @@ impl<'a> Worker<'a> {
             let statistics = self.context.segment.statistics();
             statistics.setup(SetupPhase::Fork).record(self.started_us.saturating_sub(accepted_us));
             let engine_us = self.opened_us.saturating_sub(self.started_us);
-            self.serve(Accepted { client, peer, accepted_us }, engine_us);
+            self.serve(Accepted { accepted_us, ..client }, engine_us);
             self.leave(ExitReason::Recycled)
         }
         self.record_start();

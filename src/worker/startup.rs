@@ -4,15 +4,15 @@
 //! packets; who may come in is decided elsewhere.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use shm::Owner;
+
+use super::preface::{Preface, Said, unencrypted_data};
+use super::tls::Acceptor;
 use super::transport::{Received, Sent, Transport};
 use crate::error::{Condition, Error};
-use crate::protocol::frame::{self, Next};
 use crate::protocol::{Packet, Startup, Version};
-
-/// SSLRequest and GSSENCRequest once each, then a start-up packet: whoever sends more is not a client.
-const PACKETS_MAX: usize = 3;
 
 /// What a client wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,23 @@ pub enum Opening {
         /// Secret of BackendKeyData.
         key: Vec<u8>,
     },
+    /// It has not said it in the time that it may hold a worker; what was agreed so far.
+    Slow(Preface),
+}
+
+/// What may be had at the door, and how long it may be held.
+#[derive(Debug, Clone, Copy)]
+pub struct Door<'a> {
+    /// TLS, if it can be had on this connection.
+    pub tls: Option<&'a Acceptor>,
+    /// This process.
+    pub owner: Owner,
+    /// What was agreed already.
+    pub preface: Preface,
+    /// When a client that has not said enough is to wait elsewhere.
+    pub park_at: Option<Instant>,
+    /// When a client without a session is given up.
+    pub deadline: Instant,
 }
 
 /// A StartupMessage, owned.
@@ -45,6 +62,8 @@ pub struct Request {
     pub application_name: String,
     /// Settings in the order in which they take effect.
     pub settings: Vec<(String, String)>,
+    /// The packet itself.
+    pub packet: Vec<u8>,
 }
 
 /// Why no session comes of a connection.
@@ -52,10 +71,14 @@ pub struct Request {
 pub enum Failure {
     /// The client is to be told, as FATAL.
     Refused(Error),
+    /// It was asked for a password, and has not answered in the time that it may hold a worker.
+    Slow,
     /// The deadline has passed.
     TimedOut,
     /// The client has gone, or this process is to end.
     Gone,
+    /// The TLS handshake failed; the client has had an alert.
+    Tls(String),
     /// The connection failed.
     Io(io::Error),
 }
@@ -72,47 +95,110 @@ impl From<Error> for Failure {
     }
 }
 
-/// Reads until the client has said what it wants.
+/// Reads until the client has said what it wants, and carries out TLS handshakes. `on_tls` is called before and after
+/// one.
 pub fn read(
     transport: &mut Transport,
-    deadline: Instant,
+    door: &Door<'_>,
+    on_tls: &mut dyn FnMut(bool),
     interrupted: &mut dyn FnMut() -> bool,
 ) -> Result<Opening, Failure> {
-    for _ in 0..PACKETS_MAX {
-        let length = wait_for_packet(transport, deadline, interrupted)?;
-        let opening = match frame::next_startup(transport.unread()) {
-            Ok(Next::Complete(body, _)) => match Packet::decode(body)? {
-                Packet::SslRequest | Packet::GssEncryptionRequest => None,
-                Packet::CancelRequest { process, key } => Some(Opening::Cancel { process, key: key.to_vec() }),
-                Packet::Startup(startup) => Some(Opening::Session(Box::new(Request::new(&startup)?))),
-            },
-            _ => None,
+    let mut preface = door.preface;
+    let mut tls = door.tls;
+    loop {
+        let (is_tls, length) = match preface.hear(transport.unread(), tls.is_some())? {
+            Said::Part => {
+                // Once TLS has begun there is no way back.
+                let park_at = door.park_at.filter(|_| transport.tls().is_none());
+                if !wait(transport, park_at, door.deadline, interrupted)? {
+                    return Ok(Opening::Slow(preface));
+                }
+                continue;
+            }
+            Said::Packet(packet, length) => {
+                let opening = match packet {
+                    Packet::CancelRequest { process, key } => Opening::Cancel { process, key: key.to_vec() },
+                    Packet::Startup(startup) => Opening::Session(Box::new(Request::new(&startup)?)),
+                    Packet::SslRequest | Packet::GssEncryptionRequest => {
+                        return Err(Error::internal("a request for encryption was taken for a start-up packet").into());
+                    }
+                };
+                let opening = match opening {
+                    Opening::Session(request) => {
+                        let packet = transport.unread().get(..length).unwrap_or_default().to_vec();
+                        Opening::Session(Box::new(Request { packet, ..*request }))
+                    }
+                    opening => opening,
+                };
+                transport.consume(length);
+                return Ok(opening);
+            }
+            Said::Hello { direct } => {
+                let Some(acceptor) = tls.take() else { return Err(Error::internal("TLS is not to be had").into()) };
+                on_tls(true);
+                shake_hands(transport, acceptor, door, interrupted)?;
+                on_tls(false);
+                if direct && !transport.names_protocol() {
+                    let message = "received direct SSL connection request without ALPN protocol negotiation extension";
+                    return Err(Error::new(Condition::ProtocolViolation, message).into());
+                }
+                // Nothing more to be agreed.
+                preface = Preface { answered: u8::MAX, ..Preface::default() };
+                continue;
+            }
+            Said::Response => return Err(Error::internal("a response was taken for a start-up packet").into()),
+            Said::TlsRequest(length) => (tls.is_some(), length),
+            Said::GssRequest(length) => (false, length),
         };
         transport.consume(length);
-        if let Some(opening) = opening {
-            return Ok(opening);
+        if is_tls && !transport.unread().is_empty() {
+            return Err(unencrypted_data().into());
         }
-        transport.output().push(b'N');
+        preface = Preface { answered: preface.answered.saturating_add(1), tls: is_tls, asked: false };
+        transport.output().push(if is_tls { b'S' } else { b'N' });
         if transport.send(interrupted)? == Sent::Interrupted {
             return Err(Failure::Gone);
         }
     }
-    Err(Error::new(Condition::ProtocolViolation, "too many encryption requests in one connection").into())
 }
 
-/// The length of the whole packet that is then at the start of the unread bytes.
-fn wait_for_packet(
+/// Waits for more. False when `park_at` has come first.
+fn wait(
     transport: &mut Transport,
+    park_at: Option<Instant>,
     deadline: Instant,
     interrupted: &mut dyn FnMut() -> bool,
-) -> Result<usize, Failure> {
-    loop {
-        // A packet that isn't one: PostgreSQL closes without an answer, since it may not even be a client of its.
-        match frame::next_startup(transport.unread()).map_err(Error::from)? {
-            Next::Complete(_, length) => return Ok(length),
-            Next::Missing(_) => receive(transport, deadline, interrupted)?,
+) -> Result<bool, Failure> {
+    match park_at.filter(|at| *at < deadline) {
+        None => receive(transport, deadline, interrupted).map(|()| true),
+        Some(park_at) => match receive(transport, park_at, interrupted) {
+            Err(Failure::TimedOut) => Ok(false),
+            result => result.map(|()| true),
+        },
+    }
+}
+
+/// A TLS handshake, which begins with what is unread.
+fn shake_hands(
+    transport: &mut Transport,
+    acceptor: &Acceptor,
+    door: &Door<'_>,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> Result<(), Failure> {
+    let stream = acceptor.stream(door.owner).map_err(|error| Failure::Tls(error.to_string()))?;
+    transport.begin_tls(stream);
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::InvalidData => Failure::Tls(error.to_string()),
+        io::ErrorKind::Interrupted => Failure::Gone,
+        _ => Failure::Io(error),
+    };
+    while !transport.shake_hands(interrupted).map_err(failed)? {
+        match receive(transport, door.deadline, interrupted) {
+            Err(Failure::Io(error)) => return Err(failed(error)),
+            result => result?,
         }
     }
+    transport.settle_tls().map_err(Failure::Tls)
 }
 
 /// Waits for more bytes from a client that has not come as far as a session.
@@ -125,8 +211,7 @@ pub fn receive(
     if rest.is_zero() {
         return Err(Failure::TimedOut);
     }
-    transport.set_receive_timeout(Some(rest.max(Duration::from_millis(1))))?;
-    match transport.receive(interrupted)? {
+    match transport.receive_within(rest, interrupted)? {
         Received::Bytes => Ok(()),
         Received::TimedOut => Err(Failure::TimedOut),
         Received::Eof | Received::Interrupted => Err(Failure::Gone),
@@ -146,6 +231,7 @@ impl Request {
             database: startup.database.to_owned(),
             application_name: startup.application_name.unwrap_or_default().to_owned(),
             settings,
+            packet: Vec::new(),
         })
     }
 }
@@ -156,15 +242,23 @@ mod tests {
     use crate::protocol::client::ClientEncoder;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
+    use std::time::Duration;
 
     fn open(bytes: &[u8], close: bool) -> (Result<Opening, Failure>, Vec<u8>) {
+        open_until(bytes, close, None)
+    }
+
+    fn open_until(bytes: &[u8], close: bool, park_at: Option<Instant>) -> (Result<Opening, Failure>, Vec<u8>) {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(bytes).unwrap();
         if close {
             theirs.shutdown(std::net::Shutdown::Write).unwrap();
         }
         let mut transport = Transport::new(ours.into());
-        let result = read(&mut transport, Instant::now() + Duration::from_millis(50), &mut || false);
+        let owner = Owner { slot: shm::SlotIndex(0), generation: shm::Generation(1) };
+        let deadline = Instant::now() + Duration::from_millis(50);
+        let door = Door { tls: None, owner, preface: Preface::default(), park_at, deadline };
+        let result = read(&mut transport, &door, &mut |_| (), &mut || false);
         drop(transport);
         let mut answer = Vec::new();
         theirs.read_to_end(&mut answer).unwrap();
@@ -211,6 +305,18 @@ mod tests {
         let bytes = packet(|client| (0..9).for_each(|_| client.ssl_request()));
         let (result, answer) = open(&bytes, true);
         assert!(matches!(result, Err(Failure::Refused(_))));
-        assert_eq!(answer, b"NNN");
+        assert_eq!(answer, b"NN");
+    }
+
+    #[test]
+    fn who_has_not_said_enough_in_its_time_goes_elsewhere_with_what_was_agreed() {
+        let soon = || Some(Instant::now() + Duration::from_millis(5));
+        assert!(matches!(open_until(b"\0\0", false, soon()).0, Ok(Opening::Slow(Preface { answered: 0, .. }))));
+        let bytes = packet(|client| client.ssl_request());
+        let (result, answer) = open_until(&bytes, false, soon());
+        assert!(matches!(result, Ok(Opening::Slow(Preface { answered: 1, tls: false, asked: false }))));
+        assert_eq!(answer, b"N");
+        let whole = packet(|client| client.startup(Version { minor: 0 }, &[("user", "ann")]));
+        assert!(matches!(open_until(&whole, false, soon()).0, Ok(Opening::Session(_))));
     }
 }

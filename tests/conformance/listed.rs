@@ -22,7 +22,7 @@ impl Listed {
             }
             let pattern = line.strip_prefix("* `").and_then(|rest| rest.split_once('`')).map(|(pattern, _)| pattern);
             if let Some(pattern) = pattern {
-                assert!(pattern.replace('%', "").len() >= 4, "a pattern that fits anything: {pattern}");
+                assert!(pattern.replace('%', "").len() >= 3, "a pattern that fits anything: {pattern}");
                 if is_refused { &mut listed.refusals } else { &mut listed.statements }.push(pattern.to_owned());
             }
         }

@@ -19,6 +19,7 @@ pub const TESTS: &[crate::Test] = &[
     }),
     ("a_killed_reader_gives_its_snapshot_back", a_killed_reader),
     ("a_slot_half_written_keeps_nobody_from_looking", a_slot_half_written),
+    ("a_worker_that_hears_nothing_is_killed_when_it_was_told_to_end", a_deaf_worker),
 ];
 
 /// What a client that died with its worker may have lost.
@@ -183,4 +184,31 @@ fn a_slot_half_written(_seed: u64) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("a process of the server");
     assert!(stuck.join().expect("its client"), "the one who was killed answers");
     wait_until("its slot is free", || watcher.query(look, &[&pid]).expect("rows").is_empty());
+}
+
+/// A loop that no interrupt reaches: pg_terminate_backend and a fast shutdown end it all the same.
+fn a_deaf_worker(_: u64) {
+    let mut victim = Victim::start(&[("holding-writer-lock", "spin")], &["pool.terminate_timeout=300ms"]);
+    let mut watcher = connect(victim.server.port).expect("a connection");
+    watcher.batch_execute("create table t (a int)").expect("a table");
+    let port = victim.server.port;
+    let spin = |victim: &Victim| {
+        victim.prepare("holding-writer-lock");
+        let client =
+            std::thread::spawn(move || connect(port).and_then(|mut it| it.batch_execute("insert into t values (1)")));
+        wait_until("a statement spins", || !victim.is_prepared("holding-writer-lock"));
+        client
+    };
+    let client = spin(&victim);
+    let query = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'insert into t%'";
+    assert!(watcher.query_one(query, &[]).expect("one session").get::<_, bool>(0));
+    assert!(client.join().expect("a client").is_err(), "its connection ended");
+    // What it held is free.
+    watcher.batch_execute("insert into t values (2)").expect("the writer lock is free");
+    assert_eq!(watcher.query_one("select count(*) from t", &[]).expect("a count").get::<_, i64>(0), 1);
+    let client = spin(&victim);
+    assert_eq!(victim.server.stop(), Some(0), "{}", victim.server.log());
+    assert!(client.join().expect("a client").is_err());
+    let told = "for longer than pool.terminate_timeout: killing it";
+    assert_eq!(victim.server.log().matches(told).count(), 2, "{}", victim.server.log());
 }

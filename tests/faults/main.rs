@@ -13,6 +13,7 @@ mod support;
 
 mod background;
 mod bytes;
+mod clients;
 mod disk;
 mod kill;
 mod sync;
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let filters: Vec<String> = arguments.into_iter().filter(|argument| !argument.starts_with('-')).collect();
-    let tests: Vec<Test> = [kill::TESTS, background::TESTS, disk::TESTS, sync::TESTS, bytes::TESTS].concat();
+    let tests: Vec<Test> =
+        [kill::TESTS, clients::TESTS, background::TESTS, disk::TESTS, sync::TESTS, bytes::TESTS].concat();
     let seed = support::load::seed();
     let (mut count, mut failed) = (0, Vec::new());
     for (name, test) in tests {

@@ -17,6 +17,8 @@ mod scrub;
 mod server;
 mod sessions;
 mod template;
+#[path = "../support/tls.rs"]
+mod tls;
 mod views;
 mod waiting;
 

@@ -96,6 +96,11 @@ impl Server {
         server
     }
 
+    /// Keeps the directory for as long as the server is there.
+    pub fn keep(&mut self, directory: tempfile::TempDir) {
+        self._directory = Some(directory);
+    }
+
     /// Starts on a directory that stays; the last lines of its output when it did not become ready.
     pub fn start_on(data: &Path, port: u16, settings: &[&str]) -> Result<Self, String> {
         Self::launch(command(data, port, settings), data, port)

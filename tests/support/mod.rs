@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 pub mod load;
 pub mod postgresql;
+pub mod tls;
 
 /// How long anything may take before the test says what it waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq;
 use super::hba::{Connection, Decision, Method, Rule, Rules};
 use super::ident::Maps;
 use super::password::{Stored, md5_response};
-use super::scram::{MECHANISM, Outcome, Scram, Verifier};
+use super::scram::{Outcome, Scram, Verifier};
 use super::{Role, Roles};
 use crate::error::{Condition, Error};
 use crate::protocol::{self, Encoder, Frame, Violation};
@@ -34,6 +34,8 @@ pub struct Environment<'a> {
     pub mock_secret: &'a [u8; 32],
     /// Microseconds since 2000-01-01 UTC.
     pub now_us: i64,
+    /// Over TLS, the hash that channel binding has of the server's certificate.
+    pub server_end_point: Option<&'a [u8]>,
     /// The operating system's name of the user at the other end of a Unix socket. Asked only by `peer`.
     pub peer_user: &'a dyn Fn() -> Result<String, String>,
 }
@@ -155,6 +157,12 @@ impl Exchange {
         }
     }
 
+    /// Whether another exchange, begun in the same way, could take the client's answer: what it was asked for says
+    /// nothing of this one.
+    pub fn can_begin_anew(&self) -> bool {
+        matches!(self.state, State::Cleartext { .. } | State::SaslInitial { .. })
+    }
+
     /// Takes the client's message.
     pub fn step(mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<Step, Refusal> {
         match self.state {
@@ -181,9 +189,9 @@ impl Exchange {
                     Err(reason) => Err(self.wrong_password(reason.clone())),
                 }
             }
-            State::SaslInitial { scram, reason } => {
+            State::SaslInitial { mut scram, reason } => {
                 let initial = protocol::sasl_initial_response(frame)?;
-                if initial.mechanism != MECHANISM {
+                if !scram.select(initial.mechanism) {
                     let message = "client selected an invalid SASL authentication mechanism";
                     return Err(Error::new(Condition::ProtocolViolation, message).into());
                 }
@@ -263,7 +271,8 @@ fn begin(
         (Method::Md5 | Method::ScramSha256, stored) => {
             let (verifier, reason) = verifier(&identity.user, stored);
             let scram = Scram::start(verifier, &identity.user, environment.mock_secret)?;
-            Encoder::new(out).authentication_sasl(&[MECHANISM]);
+            let scram = scram.offering(environment.server_end_point);
+            Encoder::new(out).authentication_sasl(scram.mechanisms());
             State::SaslInitial { scram: Box::new(scram), reason }
         }
     };

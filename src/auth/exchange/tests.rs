@@ -3,6 +3,7 @@
 use super::*;
 use crate::auth::Source;
 use crate::auth::password::{encrypt, md5_hash};
+use crate::auth::scram::MECHANISM;
 use crate::auth::scram::client::Client;
 use crate::protocol::client::{Backend, ClientEncoder};
 use crate::protocol::{Next, frame};
@@ -48,6 +49,7 @@ impl Fixture {
             roles: self,
             mock_secret: &[3; 32],
             now_us: 1_000,
+            server_end_point: None,
             peer_user: &|| self.system_user.clone(),
         };
         Exchange::start(&environment, &Connection::Local, "shop", user, out)

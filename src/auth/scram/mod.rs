@@ -1,6 +1,6 @@
 //! SCRAM-SHA-256 (RFC 5802, RFC 7677) as PostgreSQL does it.
 //!
-//! Owns the arithmetic that both sides share. The user name inside the exchange is ignored, as in PostgreSQL: the
+//! Owns the arithmetic that both sides share. Over TLS, SCRAM-SHA-256-PLUS binds the exchange to the server's certificate. The user name inside the exchange is ignored, as in PostgreSQL: the
 //! role is the one of the start-up packet.
 
 pub mod client;
@@ -17,6 +17,10 @@ use sha2::{Digest, Sha256};
 
 /// The mechanism's name.
 pub const MECHANISM: &str = "SCRAM-SHA-256";
+/// The mechanism with channel binding, over TLS.
+pub const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
+/// The one type of channel binding: a hash of the server's certificate (RFC 5929).
+const BINDING_TYPE: &str = "tls-server-end-point";
 /// Iterations of a new verifier (`scram_iterations`).
 pub const DEFAULT_ITERATIONS: u32 = 4096;
 /// Bytes of a new verifier's salt.

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use subtle::ConstantTimeEq;
 
-use super::{Key, NONCE_LENGTH, Verifier, hash, hmac, random, xor};
+use super::{BINDING_TYPE, Key, MECHANISM, MECHANISM_PLUS, NONCE_LENGTH, Verifier, hash, hmac, random, xor};
 use crate::error::{Condition, Error};
 
 /// An exchange that is under way.
@@ -17,6 +17,10 @@ pub struct Scram {
     /// True for a mock exchange: whatever the proof, it fails.
     doomed: bool,
     server_nonce: String,
+    /// The hash of the server's certificate, where channel binding is offered.
+    end_point: Option<Vec<u8>>,
+    /// The client has chosen the mechanism with channel binding.
+    is_bound: bool,
     state: State,
 }
 
@@ -52,7 +56,23 @@ impl Scram {
     fn with_nonce(verifier: Option<Verifier>, user: &str, mock_secret: &[u8; 32], server_nonce: String) -> Scram {
         let doomed = verifier.is_none();
         let verifier = verifier.unwrap_or_else(|| Verifier::mock(user, mock_secret));
-        Scram { verifier, doomed, server_nonce, state: State::First }
+        Scram { verifier, doomed, server_nonce, end_point: None, is_bound: false, state: State::First }
+    }
+
+    /// Offers channel binding: over TLS, with the hash that `tls-server-end-point` has of the server's certificate.
+    pub fn offering(self, end_point: Option<&[u8]>) -> Scram {
+        Scram { end_point: end_point.map(<[u8]>::to_vec), ..self }
+    }
+
+    /// The mechanisms to offer, best first.
+    pub fn mechanisms(&self) -> &'static [&'static str] {
+        if self.end_point.is_some() { &[MECHANISM_PLUS, MECHANISM] } else { &[MECHANISM] }
+    }
+
+    /// The client has chosen a mechanism. False if that was not offered.
+    pub fn select(&mut self, mechanism: &str) -> bool {
+        self.is_bound = mechanism == MECHANISM_PLUS;
+        self.mechanisms().contains(&mechanism)
     }
 
     /// Takes the client's next message.
@@ -70,10 +90,37 @@ impl Scram {
     fn client_first(&mut self, text: &str) -> Result<Outcome, Failure> {
         // gs2-header = gs2-cbind-flag "," [ authzid ] ","; then reserved-mext, username, nonce, extensions.
         let flag = text.bytes().next().unwrap_or(0);
-        let rest = text.get(1..).unwrap_or_default();
-        match flag {
-            // 'y': the client could bind the channel and thinks that the server cannot, which is true.
-            b'n' | b'y' => (),
+        let rest = match flag {
+            b'n' | b'y' if self.is_bound => {
+                return Err(malformed(
+                    "The client selected SCRAM-SHA-256-PLUS, but the SCRAM message does not include channel binding \
+                     data.",
+                ));
+            }
+            // 'y': the client could bind the channel and thinks that the server cannot. If it can, somebody between
+            // them has taken the offer away.
+            b'y' if self.end_point.is_some() => {
+                let message = "SCRAM channel binding negotiation error";
+                return Err(Error::new(Condition::InvalidAuthorizationSpecification, message).detail(
+                    "The client supports SCRAM channel binding but thinks the server does not.  However, this server \
+                     does support channel binding.",
+                ));
+            }
+            b'n' | b'y' => {
+                let rest = text.get(1..).unwrap_or_default();
+                rest.strip_prefix(',').ok_or_else(|| {
+                    malformed(format!("Comma expected, but found character \"{}\".", shown_first(rest)))
+                })?
+            }
+            b'p' if self.is_bound => {
+                let mut attributes = Attributes { rest: Some(text) };
+                let kind = attributes.take('p')?;
+                if kind != BINDING_TYPE {
+                    let message = format!("unsupported SCRAM channel-binding type \"{}\"", sanitized(kind));
+                    return Err(Error::new(Condition::ProtocolViolation, message));
+                }
+                attributes.rest.unwrap_or_default()
+            }
             b'p' => {
                 return Err(malformed(
                     "The client selected SCRAM-SHA-256 without channel binding, but the SCRAM message includes \
@@ -83,10 +130,7 @@ impl Scram {
             other => {
                 return Err(malformed(format!("Unexpected channel-binding flag \"{}\".", shown(other))));
             }
-        }
-        let rest = rest
-            .strip_prefix(',')
-            .ok_or_else(|| malformed(format!("Comma expected, but found character \"{}\".", shown_first(rest))))?;
+        };
         if rest.starts_with('a') {
             return Err(unsupported("client uses authorization identity, but it is not supported"));
         }
@@ -121,8 +165,14 @@ impl Scram {
     ) -> Result<Outcome, Failure> {
         let mut attributes = Attributes { rest: Some(text) };
         let binding = attributes.take('c')?;
-        // base64 of "n,," or "y,,": what the first message said.
-        if binding != (if flag == b'n' { "biws" } else { "eSws" }) {
+        if let Some(end_point) = self.end_point.as_ref().filter(|_| self.is_bound) {
+            let expected = [format!("p={BINDING_TYPE},,").as_bytes(), end_point].concat();
+            if !bool::from(BASE64.encode(expected).as_bytes().ct_eq(binding.as_bytes())) {
+                let message = "SCRAM channel binding check failed";
+                return Err(Error::new(Condition::InvalidAuthorizationSpecification, message));
+            }
+        } else if binding != (if flag == b'n' { "biws" } else { "eSws" }) {
+            // base64 of "n,," or "y,,": what the first message said.
             return Err(Error::new(
                 Condition::ProtocolViolation,
                 "unexpected SCRAM channel-binding attribute in client-final-message",
@@ -236,6 +286,11 @@ fn shown_char(c: char) -> String {
     if matches!(c, '!'..='~') { c.to_string() } else { format!("0x{:02x}", u32::from(c)) }
 }
 
+/// As PostgreSQL shows what a client has made up: 30 characters, those that are not printable as question marks.
+fn sanitized(text: &str) -> String {
+    text.bytes().take(30).map(|byte| if matches!(byte, b'!'..=b'~') { char::from(byte) } else { '?' }).collect()
+}
+
 fn unsupported(message: &str) -> Failure {
     Error::new(Condition::FeatureNotSupported, message)
 }
@@ -344,6 +399,51 @@ mod tests {
         assert_eq!(refused(b"n,,n=,r=\x7f").1, "non-printable characters in SCRAM nonce");
         assert_eq!(refused(b"n,,n=,r=a,%=x").1, "Attribute expected, but found invalid character \"%\".");
         assert_eq!(refused("n,,n=,ü".as_bytes()).1, "Attribute expected, but found invalid character \"0xfc\".");
+    }
+
+    fn bound(mechanism: &str) -> Scram {
+        let mut scram = rfc_7677().offering(Some(b"hash"));
+        assert!(scram.select(mechanism));
+        scram
+    }
+
+    #[test]
+    fn channel_binding_is_checked_and_a_downgrade_noticed() {
+        assert_eq!(bound(MECHANISM).mechanisms(), [MECHANISM_PLUS, MECHANISM]);
+        assert!(!rfc_7677().select(MECHANISM_PLUS), "not offered without TLS");
+        let first = b"p=tls-server-end-point,,n=user,r=rOprNGfwEbeRWgbNEkqO";
+        let nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+        let answer = |binding: &[u8]| {
+            let mut scram = bound(MECHANISM_PLUS);
+            let Outcome::Continue(challenge) = scram.step(first).unwrap() else { panic!("no challenge") };
+            let challenge = String::from_utf8(challenge).unwrap();
+            let without_proof = format!("c={},r={nonce}", BASE64.encode(binding));
+            let salted = super::super::salted_password(b"pencil", &scram.verifier.salt, 4096);
+            let client_key = hmac(&salted, &[b"Client Key"]);
+            let message = format!("n=user,r=rOprNGfwEbeRWgbNEkqO,{challenge},{without_proof}");
+            let proof = xor(&client_key, &hmac(&hash(&client_key), &[message.as_bytes()]));
+            scram.step(format!("{without_proof},p={}", BASE64.encode(proof)).as_bytes())
+        };
+        assert!(matches!(answer(b"p=tls-server-end-point,,hash"), Ok(Outcome::Final(_))));
+        let error = answer(b"p=tls-server-end-point,,hush").unwrap_err();
+        assert_eq!(
+            (error.fields().condition.code(), &error.fields().message[..]),
+            ("28000", "SCRAM channel binding check failed")
+        );
+        let refused = |mechanism: &str, first: &[u8]| {
+            let error = bound(mechanism).step(first).unwrap_err();
+            (error.fields().condition.code(), error.fields().message.clone())
+        };
+        assert_eq!(refused(MECHANISM, b"y,,n=,r=a"), ("28000", "SCRAM channel binding negotiation error".to_owned()));
+        assert_eq!(refused(MECHANISM, first).0, "08P01");
+        assert_eq!(refused(MECHANISM_PLUS, b"n,,n=,r=a").0, "08P01");
+        assert_eq!(refused(MECHANISM_PLUS, b"y,,n=,r=a").0, "08P01");
+        let wrong_type = "unsupported SCRAM channel-binding type \"tls-unique\"";
+        assert_eq!(refused(MECHANISM_PLUS, b"p=tls-unique,,n=,r=a"), ("08P01", wrong_type.to_owned()));
+        assert!(
+            matches!(bound(MECHANISM).step(CLIENT_FIRST), Ok(Outcome::Continue(_))),
+            "a client without it is let in"
+        );
     }
 
     #[test]

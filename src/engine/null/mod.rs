@@ -160,11 +160,11 @@ impl Engine for Null {
             }
             _ => {}
         }
-        Ok((Completion { rows, complete: true }, None))
+        Ok((Completion { rows, complete: true, skipped: false }, None))
     }
 
     fn fetch(&mut self, _cursor: &mut Cursor, _limit: u64, _sink: &mut dyn RowSink) -> Result<Completion, Error> {
-        Ok(Completion { rows: 0, complete: true })
+        Ok(Completion { rows: 0, complete: true, skipped: false })
     }
 
     fn materialise(&mut self, _statement: &Statement, _parameters: &[Value]) -> Result<Cursor, Error> {

@@ -82,7 +82,7 @@ pub fn open_raw(attachment: &Arc<Attachment>, options: &Options) -> rusqlite::Re
         return Err(rusqlite::Error::InvalidPath("SQLite has no VFS for this system".into()));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags_and_vfs(attachment.path(), flags, vfs::NAME)?;
+    let mut connection = Connection::open_with_flags_and_vfs(attachment.path(), flags, vfs::NAME)?;
     // Whoever waits, waits for our writer lock, interruptibly. SQLite is busy by itself only while another process
     // recovers the WAL-index: at start-up, and after a writer died with the index's header half written.
     connection.busy_timeout(RECOVERY_TIMEOUT)?;
@@ -98,5 +98,6 @@ pub fn open_raw(attachment: &Arc<Attachment>, options: &Options) -> rusqlite::Re
         mmap = options.mmap_bytes,
     ))?;
     connection.set_prepared_statement_cache_capacity(options.statements);
+    super::functions::report_changes(&mut connection)?;
     Ok(connection)
 }

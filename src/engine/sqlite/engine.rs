@@ -22,6 +22,7 @@ use super::execute::Prepared;
 use super::ffi::vfs;
 use super::functions::{self, Registry};
 use super::global::Global;
+use super::interrupts::Interrupts;
 use super::session::{Identity, Session, Signal, microseconds};
 use super::state::{PoolFacts, Sources};
 use super::store::Store;
@@ -31,10 +32,12 @@ use crate::engine::cluster::Snapshot;
 use crate::engine::{Completion, Engine, RowSink, Split, TransactionStatus};
 use crate::error::{Condition, Error};
 use crate::settings;
+use crate::sql::catalog::Catalog;
 use crate::sql::plan::{self, Action, Copy, CopyDirection, Discard, Modes, Plan};
 use crate::sql::planner::{Planner, Raw};
 use crate::sql::types::Value;
 use crate::system::fault;
+use crate::work;
 
 /// What the engine is told by the configuration.
 #[derive(Debug, Clone)]
@@ -43,6 +46,8 @@ pub struct Configuration {
     pub data_directory: PathBuf,
     /// Settings of connections.
     pub options: Options,
+    /// Memory that a session may take; `None`: as much as there is.
+    pub session_memory_bytes: Option<u64>,
     /// Length of the WAL from which a commit wakes the checkpointer.
     pub checkpoint_bytes: u64,
     /// How long an idle transaction may hold the writer lock.
@@ -245,6 +250,9 @@ impl Sqlite {
         if let Some(database) = &mut self.database {
             database.settings_generation = 0;
         }
+        let session = Arc::clone(&self.session);
+        work::install(Some(Rc::new(move || session.check())));
+        work::limit_memory(self.configuration.session_memory_bytes);
         Ok(())
     }
 
@@ -343,7 +351,7 @@ impl Database {
 
     /// Ends a statement that succeeded; of one that was a transaction by itself, that transaction.
     pub(super) fn finish(&mut self, session: &Arc<Session>) -> Result<(), Error> {
-        self.check_foreign_keys()?;
+        self.check_foreign_keys(session)?;
         let alone = self.store.span() == Span::Statement;
         if alone && let Err(error) = self.empty_temporary(session) {
             self.failed();
@@ -357,16 +365,22 @@ impl Database {
     }
 
     /// Keys that the statement left to be checked at its end.
-    pub(super) fn check_foreign_keys(&mut self) -> Result<(), Error> {
+    pub(super) fn check_foreign_keys(&mut self, session: &Arc<Session>) -> Result<(), Error> {
         if !define::pending::is_waiting() {
             return Ok(());
         }
         let alone = self.store.span() == Span::Statement;
-        let checked = define::pending::check(self.store.connection(), alone);
+        let checked = self.settle_foreign_keys(session, alone);
         if checked.is_err() {
             self.failed();
         }
         checked
+    }
+
+    /// Deals with the events of foreign keys; with `all`, also with those that are deferred.
+    pub(super) fn settle_foreign_keys(&self, session: &Arc<Session>, all: bool) -> Result<(), Error> {
+        let surroundings = KeySurroundings { database: self, session };
+        define::pending::settle(self.store.connection(), &surroundings, all)
     }
 
     fn after_end(&mut self, announced: Option<u64>, ended: bool) -> Result<(), Error> {
@@ -385,6 +399,7 @@ impl Database {
     /// After a failure: what the store rolled back is gone from the catalog too.
     pub(super) fn failed(&mut self) {
         self.store.statement_failed();
+        define::pending::forget_statement();
         if !self.store.is_writing() {
             define::pending::forget_rows();
         }
@@ -392,6 +407,34 @@ impl Database {
             // A catalog that cannot be read now is read anew by the next statement.
             let _ = self.catalog.rolled_back(self.store.connection(), false);
         }
+    }
+}
+
+/// What the actions of foreign keys need.
+struct KeySurroundings<'a> {
+    database: &'a Database,
+    session: &'a Arc<Session>,
+}
+
+impl define::pending::Surroundings for KeySurroundings<'_> {
+    fn provide_missing(&self, message: &str) -> bool {
+        let Self { database, session } = self;
+        database.functions.provide_missing(database.store.connection(), message, session)
+    }
+
+    fn describe(&self, error: &rusqlite::Error, relation: u32) -> Error {
+        // SQLite's word for a NULL in what is its rowid.
+        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::TypeMismatch)
+            && let Ok(Some(relation)) = self.database.catalog().relation_by_oid(relation)
+            && let Some(column) = relation.rowid_column.and_then(|at| relation.columns.get(at))
+        {
+            return define::not_null(&relation, &column.name);
+        }
+        self.database.describe(error, &[relation])
+    }
+
+    fn interrupted(&self) -> Option<Error> {
+        self.session.check()
     }
 }
 
@@ -425,12 +468,15 @@ impl Engine for Sqlite {
         limit: u64,
         sink: &mut dyn RowSink,
     ) -> Result<(Completion, Option<Self::Cursor>), Error> {
-        let done = |rows| (Completion { rows, complete: true }, None);
+        let done = |rows| (Completion { rows, complete: true, skipped: false }, None);
         match &statement.plan().action {
             Action::Empty => Ok(done(0)),
             Action::Query(_) => self.run_query(statement, parameters, limit, sink),
             Action::Transaction(transaction) => self.run_transaction(transaction, sink).map(|()| done(0)),
-            Action::Define(definition) => self.run_definition(definition, sink).map(done),
+            Action::Define(definition) => {
+                let (rows, skipped) = self.run_definition(definition, sink)?;
+                Ok((Completion { rows, complete: true, skipped }, None))
+            }
             Action::Explain(plan) => self.explain(plan, sink).map(done),
             Action::Copy(Copy { direction: CopyDirection::Out(query), .. }) => {
                 self.copy_out(statement, query, sink).map(done)

@@ -14,12 +14,15 @@ use super::cursor::Rows;
 use super::define;
 use super::engine::{Database, Sqlite};
 use super::failure::Constraints;
+use super::ffi::rows;
 use super::functions;
+use super::lists::{self, Held};
 use super::session::Session;
 use super::transaction::{self, Span};
 use super::views;
 use crate::engine::{Completion, RowSink};
 use crate::error::{Condition, Error};
+use crate::sql::list::List;
 use crate::sql::plan::{Access, Action, Bind, Copy, CopyDirection, Plan, Planned, Query, Tag};
 use crate::sql::types::{Datum, Value};
 
@@ -61,7 +64,7 @@ impl Cursor {
         let count = if limit == 0 { u64::MAX } else { limit };
         let rows = self.rows.read(self.next, count, sink)?;
         self.next += rows;
-        Ok(Completion { rows, complete: self.next >= self.rows.len() })
+        Ok(Completion { rows, complete: self.next >= self.rows.len(), skipped: false })
     }
 }
 
@@ -80,22 +83,44 @@ impl RowSink for Keep<'_> {
 struct Values<'a> {
     parameters: &'a [Value],
     literals: &'a [Value],
+    /// What was computed for the query before it runs.
+    computed: SmallVec<[Value; 2]>,
     session: &'a Arc<Session>,
 }
 
-impl Values<'_> {
-    fn bind(&self, statement: &mut Statement<'_>, binds: &[Bind]) -> rusqlite::Result<()> {
+impl<'a> Values<'a> {
+    fn new(parameters: &'a [Value], literals: &'a [Value], session: &'a Arc<Session>) -> Self {
+        Self { parameters, literals, computed: SmallVec::new(), session }
+    }
+
+    /// Binds a query's values. The lists among them can be read until the result goes.
+    fn bind(
+        &self,
+        statement: &mut Statement<'_>,
+        binds: &[Bind],
+        lists: &[Rc<List>],
+    ) -> Result<SmallVec<[Held; 1]>, Stop> {
+        let mut held = SmallVec::new();
         for (index, bind) in binds.iter().enumerate() {
             let datum = match bind {
                 Bind::Null => Datum::Null,
                 Bind::Parameter(number) => self.parameters.get(*number).map_or(Datum::Null, Value::as_datum),
                 Bind::Literal(number) => self.literals.get(*number).map_or(Datum::Null, Value::as_datum),
+                Bind::Computed(number) => self.computed.get(*number).map_or(Datum::Null, Value::as_datum),
                 Bind::TransactionTimestamp => Datum::Int(self.session.transaction_timestamp()),
                 Bind::StatementTimestamp => Datum::Int(self.session.statement_timestamp()),
+                Bind::List(number) => {
+                    let list = lists.get(*number);
+                    let list = list.ok_or_else(|| Stop::Sink(Error::internal("a plan has lost a list")))?;
+                    let list = Held::new(list.with_parameters(self.parameters).map_err(Stop::Sink)?);
+                    let number = list.number();
+                    held.push(list);
+                    Datum::Int(number)
+                }
             };
             statement.raw_bind_parameter(index + 1, Bound(datum))?;
         }
-        Ok(())
+        Ok(held)
     }
 }
 
@@ -159,16 +184,16 @@ impl Sqlite {
             (query, &current.literals)
         };
         let session = Arc::clone(&self.session);
-        let values = Values { parameters, literals, session: &session };
+        let mut values = Values::new(parameters, literals, &session);
         let database = self.database()?;
         let counts_rows = matches!(plan.tag, Tag::Select) || !plan.columns.is_empty();
-        let result = database.step(query, &values, limit, sink);
+        let result = database.step(query, &mut values, limit, sink);
         match result {
             Ok((rows, rest)) => {
                 let changed = if counts_rows { rows } else { database.store.connection().changes() };
                 database.finish(&session)?;
                 let complete = rest.is_none();
-                Ok((Completion { rows: changed, complete }, rest.map(Cursor::new)))
+                Ok((Completion { rows: changed, complete, skipped: false }, rest.map(Cursor::new)))
             }
             Err(error) => {
                 database.failed();
@@ -183,8 +208,8 @@ impl Sqlite {
         let session = Arc::clone(&self.session);
         let database = self.database()?;
         database.provide(query, &session)?;
-        let values = Values { parameters: &[], literals: &prepared.planned.literals, session: &session };
-        database.step(query, &values, 0, &mut Keep(&mut Rows::default()))?;
+        let mut values = Values::new(&[], &prepared.planned.literals, &session);
+        database.step(query, &mut values, 0, &mut Keep(&mut Rows::default()))?;
         Ok(database.store.connection().changes())
     }
 
@@ -198,9 +223,9 @@ impl Sqlite {
         self.refresh()?;
         self.before(query, &Tag::Copy)?;
         let session = Arc::clone(&self.session);
-        let values = Values { parameters: &[], literals: &prepared.planned.literals, session: &session };
+        let mut values = Values::new(&[], &prepared.planned.literals, &session);
         let database = self.database()?;
-        match database.step(query, &values, 0, sink) {
+        match database.step(query, &mut values, 0, sink) {
             Ok((rows, _)) => {
                 database.finish(&session)?;
                 Ok(rows)
@@ -234,17 +259,19 @@ impl Sqlite {
         };
         let session = Arc::clone(&self.session);
         let database = self.database()?;
-        let values = Values { parameters: row, literals: &[], session: &session };
-        let inserted = database.prepared(&query.sql, &session).and_then(|mut statement| {
-            values.bind(&mut statement, &query.binds)?;
-            statement.raw_execute()
-        });
+        let values = Values::new(row, &[], &session);
+        let inserted = (|| -> Result<usize, Stop> {
+            let mut statement = database.prepared(&query.sql, &session)?;
+            let _held = values.bind(&mut statement, &query.binds, &query.lists)?;
+            Ok(statement.raw_execute()?)
+        })();
         match inserted {
             Ok(_) => {
                 self.copied += 1;
                 Ok(())
             }
-            Err(error) => Err(database.describe_row(&error, query, &values)),
+            Err(Stop::Sink(error)) => Err(error),
+            Err(Stop::Sqlite(error)) => Err(database.describe_row(&error, query, &values)),
         }
     }
 
@@ -330,7 +357,10 @@ impl Database {
         }
         for view in &query.virtual_tables {
             if !self.views.borrow().contains(view) {
-                let registered = views::register(self.store.connection(), view);
+                let registered = match lists::width_of(view) {
+                    Some(_) => rows::register(self.store.connection(), view),
+                    None => views::register(self.store.connection(), view),
+                };
                 registered.map_err(|error| self.store.describe(&error, &()))?;
                 self.views.borrow_mut().insert(view.clone());
             }
@@ -359,15 +389,25 @@ impl Database {
     fn step(
         &self,
         query: &Query,
-        values: &Values<'_>,
+        values: &mut Values<'_>,
         limit: u64,
         sink: &mut dyn RowSink,
     ) -> Result<(u64, Option<Rows>), Error> {
         let store = &self.store;
         let synchronous = values.session.synchronous_commit();
-        let stepped = (|| {
+        let stepped = (|| -> Result<_, Stop> {
+            for computed in &query.computed {
+                let mut statement = self.prepared(&computed.sql, values.session)?;
+                let _held = values.bind(&mut statement, &computed.binds, &query.lists)?;
+                let value = match statement.raw_query().next()? {
+                    Some(row) => data_of(row, 1)?.first().map_or(Value::Null, |datum| datum.to_value()),
+                    None => Value::Null,
+                };
+                values.computed.push(value);
+            }
+            let _changed = query.watched.as_deref().map(functions::ChangedRows::note);
             let mut statement = self.prepared(&query.sql, values.session)?;
-            values.bind(&mut statement, &query.binds)?;
+            let _held = values.bind(&mut statement, &query.binds, &query.lists)?;
             let columns = statement.column_count();
             let mut rows = statement.raw_query();
             let mut sent = 0;

@@ -52,15 +52,44 @@ pub fn describe(
         ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => {
             Error::new(Condition::DataCorrupted, format!("invalid page in database file \"{file}\": {message}"))
         }
-        ffi::SQLITE_NOMEM => Error::new(Condition::OutOfMemory, "out of memory"),
+        ffi::SQLITE_NOMEM => crate::work::refused(),
         ffi::SQLITE_CANTOPEN => Error::new(Condition::IoError, format!("could not open file \"{file}\": {message}")),
         ffi::SQLITE_READONLY => {
             Error::new(Condition::ReadOnlySqlTransaction, format!("cannot write to file \"{file}\""))
         }
         ffi::SQLITE_TOOBIG => Error::new(Condition::ProgramLimitExceeded, "value is too large to be stored"),
         ffi::SQLITE_CONSTRAINT => constraints.violated(code, message).unwrap_or_else(|| constraint(code, message)),
-        _ => Error::internal(format!("storage: {message} (result code {code})")),
+        ffi::SQLITE_ERROR if message.starts_with("recursive aggregate") => {
+            let message = "aggregate functions are not allowed in a recursive query's recursive term";
+            Error::new(Condition::InvalidRecursion, message)
+        }
+        ffi::SQLITE_ERROR if is_recursion(message) => Error::unsupported("this form of a recursive query"),
+        _ => limit(message).unwrap_or_else(|| Error::internal(format!("storage: {message} (result code {code})"))),
     }
+}
+
+/// A limit of SQLite's that a statement went beyond, by its message.
+fn limit(message: &str) -> Option<Error> {
+    const LIMITS: &[(&str, Condition, &str)] = &[
+        ("Expression tree is too large", Condition::StatementTooComplex, "stack depth limit exceeded"),
+        ("Recursion limit", Condition::StatementTooComplex, "stack depth limit exceeded"),
+        ("parser stack overflow", Condition::StatementTooComplex, "stack depth limit exceeded"),
+        ("nested too deep", Condition::StatementTooComplex, "stack depth limit exceeded"),
+        ("too many levels of trigger recursion", Condition::StatementTooComplex, "stack depth limit exceeded"),
+        ("too many terms in compound SELECT", Condition::StatementTooComplex, "too many set operations"),
+        ("too many columns", Condition::TooManyColumns, "target lists can have at most 1664 entries"),
+        ("too many arguments on function", Condition::TooManyArguments, "too many arguments of a function"),
+        ("variable number must be between", Condition::ProgramLimitExceeded, "too many parameters and constants"),
+        ("too many SQL variables", Condition::ProgramLimitExceeded, "too many parameters and constants"),
+        ("at most 64 tables in a join", Condition::ProgramLimitExceeded, "too many range table entries"),
+        ("too many FROM clause terms", Condition::ProgramLimitExceeded, "too many range table entries"),
+        ("too many references to", Condition::ProgramLimitExceeded, "too many range table entries"),
+        ("too many terms in", Condition::TooManyColumns, "too many sort or grouping keys"),
+        ("too many RIGHT JOINs", Condition::ProgramLimitExceeded, "too many RIGHT JOINs"),
+        ("statement too long", Condition::ProgramLimitExceeded, "statement is too long"),
+    ];
+    let (_, condition, words) = LIMITS.iter().find(|(said, ..)| message.contains(said))?;
+    Some(Error::new(*condition, *words))
 }
 
 /// 40001: the transaction's snapshot is older than the newest commit, so it cannot write.
@@ -88,6 +117,12 @@ fn constraint(code: i32, message: &str) -> Error {
     Error::new(condition, message)
 }
 
+/// What SQLite says of recursive queries that it does not know.
+fn is_recursion(message: &str) -> bool {
+    let known = ["circular reference: w", "multiple recursive references: w", "recursive reference in a subquery: w"];
+    known.iter().any(|known| message.starts_with(known))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +146,23 @@ mod tests {
         for (code, sqlstate) in cases {
             let error = describe(&failure(code, "m"), "base/1", None, &());
             assert_eq!(error.condition().code(), sqlstate, "{error}");
+        }
+    }
+
+    #[test]
+    fn limits_of_sqlite_are_named() {
+        let cases = [
+            ("Expression tree is too large (maximum depth 1000)", "54001"),
+            ("VIEWs and/or subqueries nested too deep", "54001"),
+            ("too many columns in result set", "54011"),
+            ("too many arguments on function coalesce", "54023"),
+            ("variable number must be between ?1 and ?32766", "54000"),
+            ("at most 64 tables in a join", "54000"),
+            ("something else", "XX000"),
+        ];
+        for (message, sqlstate) in cases {
+            let error = describe(&failure(ffi::SQLITE_ERROR, message), "base/1", None, &());
+            assert_eq!(error.condition().code(), sqlstate, "{message}");
         }
     }
 

@@ -4,11 +4,12 @@
 //! whoever ran the statement takes it. What functions do is `sql::functions`' business.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use rusqlite::functions::{Aggregate as SqliteAggregate, Context, FunctionFlags, WindowAggregate};
+use rusqlite::hooks::Action;
 use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
 use rusqlite::{Connection, Result};
 use smallvec::SmallVec;
@@ -16,12 +17,49 @@ use smallvec::SmallVec;
 use super::session::Session;
 use crate::error::{Condition, Error};
 use crate::sql::functions::aggregates::{Aggregate, State};
-use crate::sql::functions::{Registration, registration};
-use crate::sql::types::{Datum, Value, interval, numeric};
+use crate::sql::functions::{MOVING, Registration, registration};
+use crate::sql::types::{Datum, Value, array, inet, interval, json, numeric};
+use crate::work;
 
 thread_local! {
     /// The error of the function that stopped the statement under way.
     static ERROR: Cell<Option<Error>> = const { Cell::new(None) };
+    /// The table that is watched, and its rows that the statement under way has inserted or updated.
+    static WATCHED: RefCell<Option<(String, HashSet<i64>)>> = const { RefCell::new(None) };
+}
+
+/// Has a connection report the rows that it changes, for [`ChangedRows`].
+pub fn report_changes(connection: &mut Connection) -> Result<()> {
+    connection.update_hook(Some(|action: Action, _: &str, table: &str, row: i64| {
+        WATCHED.with_borrow_mut(|watched| match watched {
+            Some((name, rows)) if name == table && action != Action::SQLITE_DELETE => {
+                rows.insert(row);
+            }
+            _ => {}
+        });
+    }))
+}
+
+/// Notes the rows that a statement inserts or updates in one table, for as long as it lives.
+pub struct ChangedRows(());
+
+impl ChangedRows {
+    /// Begins to note them.
+    pub fn note(table: &str) -> Self {
+        WATCHED.set(Some((table.to_owned(), HashSet::new())));
+        Self(())
+    }
+}
+
+impl Drop for ChangedRows {
+    fn drop(&mut self) {
+        WATCHED.set(None);
+    }
+}
+
+/// Whether the statement under way has inserted or updated that row of the watched table.
+pub fn has_changed(row: i64) -> bool {
+    WATCHED.with_borrow(|watched| watched.as_ref().is_some_and(|(_, rows)| rows.contains(&row)))
 }
 
 /// The error that a function of ours stopped the statement with, once.
@@ -76,14 +114,22 @@ impl Registry {
 pub fn register_at_open(connection: &Connection) -> Result<()> {
     connection.create_collation("pg_numeric", numeric::compare)?;
     connection.create_collation("pg_interval", interval::compare)?;
+    connection.create_collation("pg_inet", inet::compare)?;
+    connection.create_collation("pg_jsonb", json::compare)?;
+    for (name, _, compare) in array::COLLATIONS {
+        connection.create_collation(*name, *compare)?;
+    }
     super::define::register(connection)
 }
 
 fn register(connection: &Connection, call: &str, session: &Arc<Session>) -> Result<(), Error> {
     let session = Arc::clone(session);
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
+    let moving = call.strip_prefix(MOVING).and_then(Aggregate::by_call);
     let done = if let Some(aggregate) = Aggregate::by_call(call) {
-        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
         connection.create_window_function(call, -1, flags, Gathering { aggregate, session })
+    } else if let Some(aggregate) = moving {
+        connection.create_window_function(call, -1, flags, Moving { aggregate, session })
     } else if let Some(found) = registration(call) {
         scalar(connection, call, found, session)
     } else {
@@ -102,8 +148,22 @@ fn scalar(connection: &Connection, call: &str, found: Registration, session: Arc
         if found.strict && arguments.contains(&Datum::Null) {
             return Ok(ToSqlOutput::Borrowed(ValueRef::Null));
         }
+        reserve(&arguments).map_err(stop)?;
         (found.implementation)(session.as_ref(), &arguments).map(output).map_err(stop)
     })
+}
+
+/// Fails (53200) where large arguments leave no room for a result of some times their size: what functions make of
+/// them without asking for it themselves.
+fn reserve(arguments: &[Datum<'_>]) -> Result<(), Error> {
+    const LARGE: usize = 1 << 20;
+    let length = |datum: &Datum<'_>| match datum {
+        Datum::Text(text) => text.len(),
+        Datum::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    };
+    let length = arguments.iter().map(length).fold(0, usize::saturating_add);
+    if length > LARGE { work::reserve(length.saturating_mul(2)) } else { Ok(()) }
 }
 
 /// An aggregate of ours over the rows of one group.
@@ -137,6 +197,57 @@ impl WindowAggregate<AssertUnwindSafe<State>, ToSqlOutput<'static>> for Gatherin
 
     fn inverse(&self, _: &mut Context<'_>, _: &mut AssertUnwindSafe<State>) -> Result<()> {
         Err(stop(Error::unsupported("a frame whose start moves, with this aggregate")))
+    }
+}
+
+/// An aggregate of ours over a window whose frame's start moves: the rows of the frame are kept, and gathered anew for
+/// each result.
+struct Moving {
+    aggregate: Aggregate,
+    session: Arc<Session>,
+}
+
+type Frame = AssertUnwindSafe<VecDeque<SmallVec<[Value; 2]>>>;
+
+impl Moving {
+    fn gathered(&self, frame: &Frame) -> Result<ToSqlOutput<'static>> {
+        let mut state = State::default();
+        for row in &frame.0 {
+            let row: SmallVec<[Datum<'_>; 4]> = row.iter().map(Value::as_datum).collect();
+            self.aggregate.step(self.session.as_ref(), &mut state, &row).map_err(stop)?;
+        }
+        self.aggregate.finish(state).map(output).map_err(stop)
+    }
+}
+
+impl SqliteAggregate<Frame, ToSqlOutput<'static>> for Moving {
+    fn init(&self, _: &mut Context<'_>) -> Result<Frame> {
+        Ok(AssertUnwindSafe(VecDeque::new()))
+    }
+
+    fn step(&self, context: &mut Context<'_>, frame: &mut Frame) -> Result<()> {
+        let row = data(context)?.into_iter().map(|datum| datum.to_value()).collect();
+        frame.0.push_back(row);
+        Ok(())
+    }
+
+    fn finalize(&self, _: &mut Context<'_>, frame: Option<Frame>) -> Result<ToSqlOutput<'static>> {
+        self.gathered(&frame.unwrap_or_else(|| AssertUnwindSafe(VecDeque::new())))
+    }
+}
+
+impl WindowAggregate<Frame, ToSqlOutput<'static>> for Moving {
+    fn value(&self, frame: Option<&mut Frame>) -> Result<ToSqlOutput<'static>> {
+        match frame {
+            Some(frame) => self.gathered(frame),
+            None => self.gathered(&AssertUnwindSafe(VecDeque::new())),
+        }
+    }
+
+    /// Rows leave a frame in the order in which they came.
+    fn inverse(&self, _: &mut Context<'_>, frame: &mut Frame) -> Result<()> {
+        frame.0.pop_front();
+        Ok(())
     }
 }
 

@@ -34,6 +34,10 @@ impl Host for Session {
         self.segment().slot(self.owner().slot).pid()
     }
 
+    fn has_changed(&self, row: i64) -> bool {
+        super::functions::has_changed(row)
+    }
+
     fn transaction_timestamp(&self) -> i64 {
         Session::transaction_timestamp(self)
     }
@@ -69,6 +73,10 @@ impl Host for Session {
 
     fn sleep(&self, seconds: f64) -> Result<(), Error> {
         Session::sleep(self, seconds)
+    }
+
+    fn check_interrupts(&self) -> Result<(), Error> {
+        self.check().map_or(Ok(()), Err)
     }
 
     /// As in PostgreSQL: superusers may signal everybody's session, everybody else their own role's (roles are not

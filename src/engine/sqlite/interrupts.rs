@@ -14,6 +14,12 @@ pub trait Interrupts: Send + Sync {
     /// costs a load or two when there is none.
     fn check(&self) -> Option<Error>;
 
+    /// The same after a wait, before what was waited for is used: looks at all that [`check`](Self::check) looks at only
+    /// now and then.
+    fn check_after_wait(&self) -> Option<Error> {
+        self.check()
+    }
+
     /// When [`check`](Self::check) will give an error by itself: the statement's deadline.
     fn deadline(&self) -> Option<Instant>;
 

@@ -16,6 +16,7 @@ mod global;
 pub mod hint;
 mod host;
 pub mod interrupts;
+mod lists;
 mod sequence;
 pub mod session;
 pub mod state;

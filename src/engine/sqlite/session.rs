@@ -48,6 +48,10 @@ struct State {
     identity: Identity,
     settings: Option<settings::Shared>,
     deadline: Option<Instant>,
+    /// When it was last looked whether the client is still there, on the monotonic clock.
+    looked_us: u64,
+    /// It is not.
+    client_gone: bool,
     transaction_us: i64,
     statement_us: i64,
     /// Sequences that nextval() was called for, with what it gave; the newest last.
@@ -218,6 +222,7 @@ impl Session {
             }
             let ends = [end, self.deadline()].into_iter().flatten().min();
             let left = ends.map(|end| end.saturating_duration_since(Instant::now()));
+            let left = Some(left.unwrap_or(LOOK_AT_CLIENT_EVERY).min(LOOK_AT_CLIENT_EVERY));
             if end.is_some_and(|end| end <= Instant::now()) {
                 return Ok(());
             }
@@ -228,10 +233,23 @@ impl Session {
     }
 }
 
+impl State {
+    /// Whether nobody waits for the statement's answer. What a dead client's statement would do is not wanted, and what
+    /// its transaction holds others wait for.
+    fn client_has_gone(&mut self, now_us: u64) -> bool {
+        if !self.client_gone && now_us.saturating_sub(self.looked_us) >= LOOK_AT_CLIENT_EVERY.as_micros() as u64 {
+            self.looked_us = now_us;
+            self.client_gone = signal::client_has_gone();
+        }
+        self.client_gone
+    }
+}
+
 impl Interrupts for Session {
     fn check(&self) -> Option<Error> {
         let slot = self.segment.slot(self.owner().slot);
-        slot.beat(shm::clock::monotonic_us());
+        let now_us = shm::clock::monotonic_us();
+        slot.beat(now_us);
         if signal::is_pending(Notice::Terminate) || slot.terminate_requested() {
             let message = "terminating connection due to administrator command";
             return Some(Error::new(Condition::AdminShutdown, message));
@@ -239,9 +257,18 @@ impl Interrupts for Session {
         if slot.interrupted() && slot.take_cancel() {
             return Some(Error::new(Condition::QueryCanceled, "canceling statement due to user request"));
         }
-        let deadline = self.state.lock().deadline?;
+        let mut state = self.state.lock();
+        if state.client_has_gone(now_us) {
+            return Some(Error::new(Condition::ConnectionFailure, "connection to client lost"));
+        }
+        let deadline = state.deadline?;
         (deadline <= Instant::now())
             .then(|| Error::new(Condition::QueryCanceled, "canceling statement due to statement timeout"))
+    }
+
+    fn check_after_wait(&self) -> Option<Error> {
+        self.state.lock().looked_us = 0;
+        self.check()
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -252,6 +279,9 @@ impl Interrupts for Session {
         self.with_settings(None, settings::Settings::lock_timeout)
     }
 }
+
+/// How often a statement looks whether its client is still there.
+const LOOK_AT_CLIENT_EVERY: Duration = Duration::from_millis(100);
 
 /// Shared with closures and waits.
 pub type SharedSession = Arc<Session>;

@@ -71,6 +71,7 @@ impl Source for Sources {
         let segment = self.session.segment();
         Ok(match view {
             "pg_catalog.pg_stat_activity" => activity(segment, &self.session.identity()),
+            "pg_catalog.pg_stat_ssl" => encryption(segment, &self.session.identity()),
             "pg_catalog.pg_locks" => locks(segment),
             "pg_catalog.pg_settings" => self.settings(),
             "pg_catalog.pg_sequence" => self.with_catalog(sequence::all)?,
@@ -295,6 +296,33 @@ fn process(slot: &Slot, viewer: &Identity) -> Option<Row> {
     ])
 }
 
+/// pg_stat_ssl: sessions with a client on the network or on a Unix socket, as far as the viewer may see where it is.
+fn encryption(segment: Segment, viewer: &Identity) -> Vec<Row> {
+    let row = |slot: &Slot| {
+        let view = slot.activity().read().filter(|view| view.identity.database_oid != 0)?;
+        if !viewer.superuser && view.identity.user_oid != viewer.user_oid {
+            return None;
+        }
+        let shown = |value: String| if value.is_empty() { Value::Null } else { Value::Text(value) };
+        let facts = match slot.activity().tls() {
+            None => [const { Value::Null }; 6],
+            Some(tls) => [
+                Value::Text(tls.version),
+                Value::Text(tls.cipher),
+                int(tls.bits),
+                shown(tls.client_subject),
+                shown(tls.client_serial),
+                shown(tls.client_issuer),
+            ],
+        };
+        let has_tls = !matches!(facts[0], Value::Null);
+        Some([int(slot.pid()), int(has_tls)].into_iter().chain(facts).collect())
+    };
+    let workers =
+        segment.slots().filter(|(_, slot)| slot.kind() == SlotKind::Worker && slot.state() != SlotState::Free);
+    workers.filter_map(|(_, slot)| row(slot)).collect()
+}
+
 /// What pg_stat_activity calls the wait for the next turn of a background process, each kind its own.
 fn main_loop(kind: SlotKind) -> &'static str {
     match kind {
@@ -393,6 +421,8 @@ fn pool(segment: Segment, facts: &PoolFacts) -> Row {
         int(census.connecting + census.serving),
         int(census.starting),
         int(pool.queued()),
+        int(pool.parked()),
+        count(pool.counter(Counter::Displaced)),
         int(facts.min_spare),
         int(facts.max_sessions),
         count(pool.counter(Counter::Forks)),
@@ -408,6 +438,5 @@ fn phases(segment: Segment) -> Vec<Row> {
         let at = |percent: f64| histogram.percentile(percent).map_or(Value::Null, count);
         vec![text(phase.name()), count(histogram.count()), at(50.0), at(95.0), at(99.0), at(100.0)]
     };
-    // What this build does not have is left out, rather than shown as something that takes no time.
-    SetupPhase::ALL.iter().filter(|phase| **phase != SetupPhase::Tls).map(row).collect()
+    SetupPhase::ALL.iter().map(row).collect()
 }

@@ -15,7 +15,7 @@ use super::transaction::{Access, Ended, Span};
 use crate::engine::{Engine, RowSink, TransactionStatus};
 use crate::error::{Condition, Error};
 use crate::sql::bind::{self, Environment};
-use crate::sql::catalog::Relation;
+use crate::sql::catalog::{Relation, RelationKind, ViewSource};
 use crate::sql::define::{Definition, Name, ObjectKind, OnCommit, Scope};
 use crate::sql::plan::{Action, Column, Plan, Transaction};
 use crate::sql::types::{TextContext, Type};
@@ -91,13 +91,12 @@ impl Sqlite {
         if database.store.status() == TransactionStatus::Failed {
             return Ok(());
         }
-        let checked = if define::pending::is_waiting() {
-            define::pending::check(database.store.connection(), true)
-        } else {
-            Ok(())
-        };
+        let checked = if define::pending::is_waiting() { database.settle_foreign_keys(&session, true) } else { Ok(()) };
         let checked = checked.and_then(|()| database.empty_temporary(&session));
         let Err(error) = checked else { return Ok(()) };
+        // SET CONSTRAINTS ends with the transaction, however that ends.
+        define::pending::forget();
+        let database = self.database()?;
         if database.store.span() == Span::Implicit {
             database.ending(false, |store| store.end_implicit(false))?;
         } else {
@@ -110,6 +109,7 @@ impl Sqlite {
 
     /// SET CONSTRAINTS: what becomes immediate is checked at once.
     fn set_constraints(&mut self, names: &[String], deferred: bool) -> Result<Option<Error>, Error> {
+        let session = Arc::clone(&self.session);
         let database = self.database()?;
         database.store.check_not_failed()?;
         for name in names {
@@ -123,7 +123,7 @@ impl Sqlite {
             return Ok(Some(Error::new(Condition::NoActiveSqlTransaction, message)));
         }
         define::pending::set_deferred(names, deferred);
-        database.check_foreign_keys().map(|()| None)
+        database.check_foreign_keys(&session).map(|()| None)
     }
 
     /// The block's characteristics with what SET TRANSACTION states changed.
@@ -136,16 +136,21 @@ impl Sqlite {
         })
     }
 
-    /// CREATE, ALTER, DROP, VACUUM and their like. Returns the rows that CREATE TABLE AS stored.
-    pub(super) fn run_definition(&mut self, definition: &Definition, sink: &mut dyn RowSink) -> Result<u64, Error> {
+    /// CREATE, ALTER, DROP, VACUUM and their like. Returns the rows that CREATE TABLE AS stored, and whether it found
+    /// its table there.
+    pub(super) fn run_definition(
+        &mut self,
+        definition: &Definition,
+        sink: &mut dyn RowSink,
+    ) -> Result<(u64, bool), Error> {
         self.refresh()?;
         if let Some(name) = definition.refused_in_transaction() {
             self.refuse_in_transaction(name)?;
         }
         match definition.scope() {
             Scope::Database => self.define(definition, sink),
-            Scope::Maintenance => self.maintain(definition, sink),
-            Scope::Cluster => self.define_in_cluster(definition, sink),
+            Scope::Maintenance => self.maintain(definition, sink).map(|rows| (rows, false)),
+            Scope::Cluster => self.define_in_cluster(definition, sink).map(|rows| (rows, false)),
         }
     }
 
@@ -160,7 +165,7 @@ impl Sqlite {
         Ok(())
     }
 
-    fn define(&mut self, definition: &Definition, sink: &mut dyn RowSink) -> Result<u64, Error> {
+    fn define(&mut self, definition: &Definition, sink: &mut dyn RowSink) -> Result<(u64, bool), Error> {
         let session = Arc::clone(&self.session);
         let identity = session.identity();
         let context = session.text_context();
@@ -168,10 +173,11 @@ impl Sqlite {
         self.start(access, definition.tag())?;
         let database = self.database()?;
         let published = database.store.attachment().database().catalog_version();
+        let mut outcome = define::Outcome::default();
         let defined = database.catalog.refresh(database.store.connection(), published).and_then(|()| {
             refuse_while_pending(definition)?;
             let binder = Binder { database, session: &session, context: &context };
-            let outcome = define::execute(
+            let (told, done) = define::execute(
                 definition,
                 &Context {
                     connection: database.store.connection(),
@@ -182,17 +188,15 @@ impl Sqlite {
                     binder: &binder,
                 },
             );
-            outcome.map_err(|error| super::functions::take_error().unwrap_or(error))
+            outcome = told;
+            done.map_err(|error| super::functions::take_error().unwrap_or(error))
         });
-        let outcome = match defined {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                database.failed();
-                return Err(error);
-            }
-        };
         for (severity, notice) in outcome.notices {
             sink.notice(severity, notice);
+        }
+        if let Err(error) = defined {
+            database.failed();
+            return Err(error);
         }
         let mut rows = 0;
         if let Some(text) = outcome.then {
@@ -200,7 +204,7 @@ impl Sqlite {
             rows = self.run_inside(&text)?;
         }
         self.database()?.finish(&session)?;
-        Ok(rows)
+        Ok((rows, outcome.skipped))
     }
 
     /// Runs a data change that is a part of another statement, whose transaction is open.
@@ -251,7 +255,7 @@ impl Sqlite {
         let access = if writes { Access::Write } else { Access::Read };
         self.start(access, definition.tag())?;
         let database = self.database()?;
-        let outcome = {
+        let (outcome, done) = {
             let binder = Binder { database, session: &session, context: &context };
             define::execute(
                 definition,
@@ -265,8 +269,8 @@ impl Sqlite {
                 },
             )
         };
-        match outcome {
-            Ok(outcome) => {
+        match done {
+            Ok(()) => {
                 for (severity, notice) in outcome.notices {
                     sink.notice(severity, notice);
                 }
@@ -320,12 +324,16 @@ impl Database {
         if !self.catalog.has_temporary() || !self.store.is_writing() {
             return Ok(());
         }
-        let relations = self.catalog().relations()?;
-        for relation in relations.iter().filter(|relation| relation.temporary) {
+        let mut relations = self.catalog().relations()?;
+        relations.retain(|relation| relation.temporary);
+        for relation in &relations {
             let name = Name { schema: Some(relation.schema.clone()), name: relation.name.clone(), position: 1 };
             let definition = match relation.on_commit {
                 OnCommit::PreserveRows => continue,
+                // Its rows are its partitions', each of which has a say of its own.
+                OnCommit::DeleteRows if matches!(relation.kind, RelationKind::Partitioned(_)) => continue,
                 OnCommit::DeleteRows => {
+                    self.require_same_on_commit(relation)?;
                     Definition::Truncate { tables: vec![name], cascade: true, restart_identity: false }
                 }
                 OnCommit::Drop => {
@@ -334,7 +342,7 @@ impl Database {
             };
             let context = session.text_context();
             let binder = Binder { database: self, session, context: &context };
-            define::execute(
+            let (_, done) = define::execute(
                 &definition,
                 &Context {
                     connection: self.store.connection(),
@@ -344,7 +352,22 @@ impl Database {
                     superuser: true,
                     binder: &binder,
                 },
-            )?;
+            );
+            done?;
+        }
+        Ok(())
+    }
+
+    /// 0A000 where rows stay that refer to those of a table which is emptied.
+    fn require_same_on_commit(&self, relation: &Relation) -> Result<(), Error> {
+        for child in self.catalog().referencing(relation.oid)? {
+            if child.on_commit != relation.on_commit {
+                let message = "unsupported ON COMMIT and foreign key combination";
+                return Err(Error::new(Condition::FeatureNotSupported, message).detail(format!(
+                    "Table \"{}\" references \"{}\", but they do not have the same ON COMMIT setting.",
+                    child.name, relation.name
+                )));
+            }
         }
         Ok(())
     }
@@ -406,6 +429,12 @@ impl ExpressionBinder for Binder<'_> {
         let catalog: StoredCatalog<'_> = self.database.catalog();
         let environment = Environment { catalog: &catalog, text_context: self.context };
         bind::query_columns(&environment, text)
+    }
+
+    fn view_query(&self, text: &str) -> Result<(Vec<Column>, Vec<ViewSource>), Error> {
+        let catalog: StoredCatalog<'_> = self.database.catalog();
+        let environment = Environment { catalog: &catalog, text_context: self.context };
+        bind::view_query(&environment, text)
     }
 
     fn provide_missing(&self, message: &str) -> bool {

@@ -27,7 +27,14 @@ pub fn acquire(attachment: &Attachment, interrupts: &dyn Interrupts) -> Result<(
         reason.is_some()
     });
     match result {
-        Ok(()) => Ok(()),
+        // A client that died in the queue wants nothing written any more.
+        Ok(()) => match interrupts.check_after_wait() {
+            Some(error) => {
+                database.unlock_writer(me);
+                Err(error)
+            }
+            None => Ok(()),
+        },
         Err(LockError::Interrupted) => Err(reason.unwrap_or_else(cancelled)),
         Err(LockError::TimedOut) => Err(interrupts.check().unwrap_or_else(lock_timed_out)),
     }

@@ -97,6 +97,10 @@ fn wait(client: &mut Client<'_>) -> Outcome<()> {
                 return Err(End::ProtocolViolation(error).into());
             }
         }
+        if let Err((_, error)) = client.check_size() {
+            client.discard()?;
+            return Err(error.into());
+        }
         match client.receive(Waiting::CopyData)? {
             Waited::Cancelled => return Err(cancelled().into()),
             Waited::Bytes | Waited::TimedOut => {}

@@ -8,6 +8,7 @@ use super::lines::{Line, Lines};
 use crate::error::{Condition, Error};
 use crate::sql::plan::{Copy, CopyHeader};
 use crate::sql::types::{self, TextContext, Type, Value};
+use crate::work;
 
 /// Longest line, as PostgreSQL's string buffers.
 const LINE_BYTES_MAX: usize = 0x3fff_ffff;
@@ -48,6 +49,7 @@ impl<'a> CopyReader<'a> {
 
     /// Takes the next piece of data and passes each row that it completes to `take`.
     pub fn feed(&mut self, piece: &[u8], take: impl FnMut(&[Value]) -> Result<(), Error>) -> Result<(), Error> {
+        work::tick()?;
         if self.pending.is_empty() {
             let used = self.rows(piece, false, take)?;
             self.pending.extend_from_slice(piece.get(used..).unwrap_or_default());
@@ -57,6 +59,10 @@ impl<'a> CopyReader<'a> {
             return Err(Error::new(Condition::ProgramLimitExceeded, "COPY line is too long"));
         }
         let mut bytes = std::mem::take(&mut self.pending);
+        if bytes.capacity() - bytes.len() < piece.len() {
+            // It grows to twice its size.
+            work::reserve(bytes.capacity().saturating_add(piece.len()))?;
+        }
         bytes.extend_from_slice(piece);
         let used = self.rows(&bytes, false, take)?;
         bytes.drain(..used.min(bytes.len()));
@@ -114,6 +120,8 @@ impl<'a> CopyReader<'a> {
             let context = self.context_line(self.line);
             Error::from(violation).context(context)
         })?;
+        // Its fields, and their values.
+        work::reserve(line.len().saturating_mul(2))?;
         self.fields.split(line, &self.copy.format).map_err(|error| whole(error, self))?;
         self.check_count().map_err(|error| whole(error, self))?;
         self.convert()?;

@@ -186,7 +186,7 @@ impl Engine for Fake {
     ) -> Result<(Completion, Option<Rest>), Error> {
         self.note(format!("execute {}", statement.text));
         let words: Vec<&str> = statement.text.split_whitespace().collect();
-        let done = |rows| Ok((Completion { rows, complete: true }, None));
+        let done = |rows| Ok((Completion { rows, complete: true, skipped: false }, None));
         match &statement.plan.action {
             Action::Transaction(Transaction::Begin(_)) => {
                 (self.status, self.implicit) = (TransactionStatus::InTransaction, false);
@@ -241,7 +241,7 @@ impl Engine for Fake {
             cursor.next += 1;
             rows += 1;
         }
-        Ok(Completion { rows, complete: cursor.next > cursor.last })
+        Ok(Completion { rows, complete: cursor.next > cursor.last, skipped: false })
     }
 
     fn materialise(&mut self, statement: &Statement, _parameters: &[Value]) -> Result<Rest, Error> {

@@ -12,6 +12,7 @@ use crate::sql::functions::{Emit, guards};
 use crate::sql::ir::{
     Body, Conflict, Delete, From, Insert, InsertSource, Node, OutputColumn, Query, Scalar, Select, Update,
 };
+use crate::sql::parse::PlainList;
 use crate::sql::types::{Type, Value};
 
 impl Binder<'_> {
@@ -163,6 +164,12 @@ impl Binder<'_> {
         targets: &[usize],
         named: bool,
     ) -> Result<InsertSource, Error> {
+        if let [row] = values.rows.as_slice()
+            && let [only] = row.content.as_slice()
+            && let Some(list) = self.list_at(only)
+        {
+            return self.insert_list(&list, relation, targets, named);
+        }
         let mut rows = Vec::with_capacity(values.rows.len());
         let width = values.rows.first().map_or(0, |row| row.len());
         for row in &values.rows {
@@ -187,6 +194,29 @@ impl Binder<'_> {
             rows.push(bound);
         }
         Ok(InsertSource::Values(rows))
+    }
+
+    /// Many rows of plain values, each read as what its column holds.
+    fn insert_list(
+        &mut self,
+        list: &PlainList,
+        relation: &Relation,
+        targets: &[usize],
+        named: bool,
+    ) -> Result<InsertSource, Error> {
+        self.check_width(list.width, targets.len(), named, Some(list.start))?;
+        let columns = targets.iter().take(list.width).filter_map(|at| relation.columns.get(*at));
+        let columns: Vec<(Type, i32)> = columns.map(|column| (column.type_, column.typmod)).collect();
+        let list = self.read_list(list, columns)?;
+        let query = self.list_query(list, |at| format!("column{}", at + 1));
+        let table = self.next_table();
+        let output = |(at, column): (usize, &OutputColumn)| Scalar {
+            node: Node::Column { table, name: format!("c{}", at + 1), not_null: column.not_null, origin: None },
+            type_: column.type_,
+            typmod: column.typmod,
+        };
+        let outputs = query.columns.iter().enumerate().map(output).collect();
+        Ok(InsertSource::Query { table, query: Box::new(query), outputs })
     }
 
     fn check_width(&self, given: usize, targets: usize, named: bool, byte: Option<usize>) -> Result<(), Error> {
@@ -371,7 +401,7 @@ impl Binder<'_> {
                     }
                 };
                 self.scopes.pop();
-                Some((assignments, filter))
+                Some((assignments, Some(first_change(relation, filter))))
             }
         };
         if !target.is_empty() {
@@ -634,13 +664,26 @@ impl Binder<'_> {
     }
 }
 
+/// The condition of DO UPDATE, after the check that the row has not been changed before.
+fn first_change(relation: &Relation, filter: Option<Scalar>) -> Scalar {
+    let names = ["_rowid_", "rowid", "oid"];
+    let free = |name: &&str| !relation.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    let row = names.into_iter().find(free).unwrap_or("_rowid_");
+    let row = Scalar::new(Node::Sql(row.to_owned()), Type::Int8);
+    let check = Scalar::call(Emit::Call(guards::FIRST_CHANGE), vec![row], Type::Bool);
+    match filter {
+        None => check,
+        Some(filter) => Scalar::new(Node::And(vec![check, filter]), Type::Bool),
+    }
+}
+
 fn target_scope(relation: &Relation, table: usize, alias: Option<&str>) -> Scope {
     let source = Source {
         name: alias.unwrap_or(&relation.name).to_owned(),
         schema: if alias.is_none() { Some(relation.schema.clone()) } else { None },
         columns: from::stored_columns(relation, table),
     };
-    Scope { sources: vec![source], merged: Vec::new() }
+    Scope::of(source)
 }
 
 fn not_null_guard(value: Scalar, relation: &Relation, column: &str) -> Scalar {

@@ -7,13 +7,13 @@ use crate::sql::functions::{self, Emit, casts};
 use crate::sql::ir::{Node, Scalar};
 use crate::sql::types::{self, CastKind, Type, Value};
 
-/// Whether a declared argument takes every type as it is.
-/// Whether text is read as that type by DateStyle, TimeZone or the clock.
+/// Whether text is read as that type by DateStyle, IntervalStyle, TimeZone or the clock.
 fn reads_settings(type_: Type) -> bool {
-    use Type::{Date, DateArray, Timestamp, TimestampArray, Timestamptz, TimestamptzArray};
-    matches!(type_, Date | Timestamp | Timestamptz | DateArray | TimestampArray | TimestamptzArray)
+    use Type::{Date, DateArray, Interval, Time, Timestamp, TimestampArray, Timestamptz, TimestamptzArray};
+    matches!(type_, Date | Time | Interval | Timestamp | Timestamptz | DateArray | TimestampArray | TimestamptzArray)
 }
 
+/// Whether a declared argument takes every type as it is.
 fn is_polymorphic(type_: Type) -> bool {
     matches!(type_, Type::Any | Type::AnyElement | Type::AnyArray)
 }
@@ -177,8 +177,8 @@ impl Binder<'_> {
 
     /// An implicit coercion, which has been found to be allowed.
     pub(super) fn coerce(&mut self, scalar: Scalar, to: Type) -> Result<Scalar, Error> {
-        let position = self.position_of(&scalar);
-        self.convert(scalar, to).map_err(|error| at(error, position))
+        let byte = self.byte_of(&scalar);
+        self.convert(scalar, to).map_err(|error| self.error_at(error, byte))
     }
 
     /// CAST and `::`.
@@ -241,7 +241,7 @@ impl Binder<'_> {
         for (scalar, type_) in scalars.iter().zip(&types).filter(|(_, type_)| **type_ != Type::Unknown) {
             if type_.category() != chosen.category() {
                 let message = format!("{context} types {} and {} cannot be matched", chosen.name(), type_.name());
-                return Err(at(Error::new(Condition::DatatypeMismatch, message), self.position_of(scalar)));
+                return Err(self.error_at(Error::new(Condition::DatatypeMismatch, message), self.byte_of(scalar)));
             }
             let onward = functions::can_coerce(chosen, *type_, CastKind::Implicit);
             let back = functions::can_coerce(*type_, chosen, CastKind::Implicit);
@@ -252,7 +252,7 @@ impl Binder<'_> {
         for (scalar, type_) in scalars.iter().zip(&types) {
             if !functions::can_coerce(*type_, chosen, CastKind::Implicit) {
                 let message = format!("{context} could not convert type {} to {}", type_.name(), chosen.name());
-                return Err(at(Error::new(Condition::CannotCoerce, message), self.position_of(scalar)));
+                return Err(self.error_at(Error::new(Condition::CannotCoerce, message), self.byte_of(scalar)));
             }
         }
         Ok(chosen)
@@ -301,7 +301,14 @@ impl Binder<'_> {
             let oids: Vec<_> = arguments.iter().map(|argument| argument.type_.oid()).collect();
             arguments.extend(oids.into_iter().map(|oid| Scalar::integer(i64::from(oid))));
         }
-        Ok(Scalar::call(operator.emit, arguments, operator.result))
+        // Which order it is for an array, its type says.
+        let collation =
+            arguments.first().filter(|first| first.type_.is_array()).and_then(|first| first.type_.collation());
+        let emit = match (operator.emit, collation) {
+            (Emit::Infix(symbol), Some(collation)) => Emit::Collated(symbol, collation),
+            (emit, _) => emit,
+        };
+        Ok(Scalar::call(emit, arguments, operator.result))
     }
 
     /// An argument as its declared type; what takes any type takes an unknown literal as text.
@@ -314,7 +321,7 @@ impl Binder<'_> {
 }
 
 /// Digits of one numeric type that read as the same value in another.
-fn reads_alike(from: Type, to: Type) -> bool {
+pub(super) fn reads_alike(from: Type, to: Type) -> bool {
     use Type::{Float4, Float8, Int2, Int4, Int8, Numeric, Oid};
     match from {
         Int4 => matches!(to, Int2 | Int8 | Float4 | Float8 | Numeric | Oid),
@@ -340,12 +347,4 @@ fn no_operator(name: &str, types: &[Type]) -> Error {
             "No operator matches the given name and argument types. You might need to add explicit type casts."
         },
     )
-}
-
-/// An error with a position, unless it has one.
-pub(super) fn at(error: Error, position: Option<usize>) -> Error {
-    match position {
-        Some(position) if error.fields().position.is_none() => error.position(position),
-        _ => error,
-    }
 }

@@ -9,12 +9,17 @@ use crate::sql::cache::Form;
 use crate::sql::functions::{self, Emit};
 use crate::sql::ir::{Node, Scalar};
 use crate::sql::parse;
+use crate::sql::types::interval::{Interval, range_of};
 use crate::sql::types::{self, Type, Value};
+use crate::work;
 
 /// Where a syntax tree starts, in bytes.
 pub(super) fn start(node: &impl Spanned) -> Option<usize> {
     parse::byte_of(node.span().start)
 }
+
+/// Operators of a chain at the most: as deep as SQLite follows an expression (SQLITE_MAX_EXPR_DEPTH).
+const OPERATIONS_MAX: usize = 1000;
 
 impl Binder<'_> {
     /// An expression of any type; unknown literals stay unknown.
@@ -23,6 +28,7 @@ impl Binder<'_> {
         if self.depth > 400 {
             return Err(parse::too_deep());
         }
+        work::tick()?;
         let bound = self.expression_inner(expression);
         self.depth -= 1;
         bound
@@ -57,6 +63,12 @@ impl Binder<'_> {
             }
             Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type, format: None } => {
                 let (type_, typmod) = self.type_of(data_type)?;
+                if type_ == Type::Interval
+                    && typmod >= 0
+                    && let Some(literal) = self.interval_literal(expr, typmod)?
+                {
+                    return Ok(literal);
+                }
                 let inner = self.expression(expr)?;
                 self.cast(inner, type_, typmod, start(&**expr))
             }
@@ -88,7 +100,10 @@ impl Binder<'_> {
                 self.call("timezone", vec![zone, time], start(&**timestamp))
             }
             Expr::Extract { field, expr, .. } => {
-                let field = Scalar::new(Node::Constant(Value::Text(field.to_string().to_lowercase())), Type::Text);
+                let field = Scalar::new(
+                    Node::Constant(Value::Text(field.to_string().trim_matches(['\'', '"']).to_lowercase())),
+                    Type::Text,
+                );
                 let value = self.expression(expr)?;
                 self.call("extract", vec![field, value], start(&**expr))
             }
@@ -114,7 +129,9 @@ impl Binder<'_> {
             Expr::GroupingSets(_) => Err(self.refused("GROUPING SETS", expression)),
             Expr::Rollup(_) => Err(self.refused("ROLLUP", expression)),
             Expr::Cube(_) => Err(self.refused("CUBE", expression)),
-            Expr::SimilarTo { .. } => Err(self.refused("SIMILAR TO", expression)),
+            Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+                self.similar(if *negated { "!~" } else { "~" }, expr, pattern, escape_char.as_deref())
+            }
             other => Err(self.refused("this expression", other)),
         }
     }
@@ -154,7 +171,7 @@ impl Binder<'_> {
         Ok(Scalar::new(Node::Constant(value), type_))
     }
 
-    fn parameter(&mut self, name: &str, byte: Option<usize>) -> Result<Scalar, Error> {
+    pub(super) fn parameter(&mut self, name: &str, byte: Option<usize>) -> Result<Scalar, Error> {
         let undefined = || Error::new(Condition::UndefinedParameter, format!("there is no parameter {name}"));
         let number =
             name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()).filter(|number| *number > 0);
@@ -219,15 +236,54 @@ impl Binder<'_> {
         match op {
             BinaryOperator::And => self.connective(left, right, "AND"),
             BinaryOperator::Or => self.connective(left, right, "OR"),
-            _ => {
-                let Some(name) = operator_name(op) else {
-                    return Err(self.error_at(Error::unsupported(format!("operator {op}")), start(left)));
-                };
-                let byte = self.operator_byte(left);
-                let (left, right) = (self.expression(left)?, self.expression(right)?);
-                self.compare_or_operate(&name, left, right, byte)
+            BinaryOperator::Overlaps => self.overlaps(left, right),
+            _ => self.operations(left, op, right),
+        }
+    }
+
+    /// A chain of operators, which is as deep on its left as it is long.
+    fn operations(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Scalar, Error> {
+        let mut chain = vec![(left, op, right)];
+        let mut first = left;
+        while let Expr::BinaryOp { left, op, right } = first
+            && !matches!(op, BinaryOperator::And | BinaryOperator::Or)
+        {
+            chain.push((left, op, right));
+            first = left;
+        }
+        // SQLite follows no deeper.
+        if chain.len() > OPERATIONS_MAX {
+            return Err(parse::too_deep());
+        }
+        let mut bound = self.expression(first)?;
+        for (left, op, right) in chain.into_iter().rev() {
+            work::tick()?;
+            let Some(name) = operator_name(op) else {
+                return Err(self.error_at(Error::unsupported(format!("operator {op}")), start(left)));
+            };
+            let byte = self.operator_byte(left);
+            let right = self.expression(right)?;
+            bound = self.compare_or_operate(&name, bound, right, byte)?;
+        }
+        Ok(bound)
+    }
+
+    fn overlaps(&mut self, left: &Expr, right: &Expr) -> Result<Scalar, Error> {
+        let byte = start(left);
+        let mut arguments = Vec::with_capacity(4);
+        for (side, period) in [("left", left), ("right", right)] {
+            let Expr::Tuple(ends) = period else {
+                return Err(self.error_at(Error::unsupported("OVERLAPS with this operand"), byte));
+            };
+            if ends.len() != 2 {
+                let message = format!("wrong number of parameters on {side} side of OVERLAPS expression");
+                return Err(self.error_at(Error::new(Condition::SyntaxError, message), byte));
+            }
+            for end in ends {
+                arguments.push(self.expression(end)?);
             }
         }
+        self.call("overlaps", arguments, byte)
     }
 
     /// An operator; over rows, the comparison of their members.
@@ -296,7 +352,7 @@ impl Binder<'_> {
     }
 
     /// The byte of the operator that follows an operand.
-    fn operator_byte(&self, left: &Expr) -> Option<usize> {
+    pub(super) fn operator_byte(&self, left: &Expr) -> Option<usize> {
         let end = parse::byte_of(left.span().end)?;
         let rest = self.text.get(end..)?;
         let blank = rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() || c == ')').len();
@@ -332,10 +388,10 @@ impl Binder<'_> {
                 let bound = self.truth(bound, "NOT", byte)?;
                 Ok(Scalar::new(Node::Not(Box::new(bound)), Type::Bool))
             }
-            UnaryOperator::Minus => {
-                let bound = self.expression(inner)?;
-                self.negated(bound, self.prefix_byte("-", inner))
-            }
+            UnaryOperator::Minus => match self.negative_number(inner)? {
+                Some(number) => Ok(number),
+                None => self.prefix("-", inner),
+            },
             UnaryOperator::Plus => self.prefix("+", inner),
             UnaryOperator::BitwiseNot => self.prefix("~", inner),
             UnaryOperator::PGAbs => self.prefix("@", inner),
@@ -350,27 +406,42 @@ impl Binder<'_> {
         self.operator(name, None, bound, self.prefix_byte(name, inner))
     }
 
-    /// A minus before digits belongs to them: -2147483648 is an integer.
-    fn negated(&mut self, bound: Scalar, byte: Option<usize>) -> Result<Scalar, Error> {
-        match bound.node {
-            // Not of an interval, whose text a minus would not reach.
-            Node::Literal { index, negated: false } if bound.type_.category() == 'N' && bound.type_ != Type::Oid => {
-                let mut type_ = bound.type_;
-                if type_ != Type::Int4 && self.literal_text(index) == Some("2147483648") {
-                    self.fix(index);
-                    type_ = Type::Int4;
-                } else if type_ == Type::Numeric && self.literal_text(index) == Some("9223372036854775808") {
-                    self.fix(index);
-                    type_ = Type::Int8;
-                }
-                Ok(Scalar::new(Node::Literal { index, negated: true }, type_))
-            }
-            node => self.operator("-", None, Scalar { node, type_: bound.type_, typmod: bound.typmod }, byte),
+    /// A minus before digits belongs to them: -2147483648 is an integer. It does not before other constants, whose
+    /// text is read by itself: `-'5'::int8` is a minus and a cast.
+    fn negative_number(&mut self, inner: &Expr) -> Result<Option<Scalar>, Error> {
+        let mut digits = inner;
+        while let Expr::Nested(inside) = digits {
+            digits = inside;
         }
+        let Expr::Value(value @ ast::ValueWithSpan { value: ast::Value::Number(text, _), .. }) = digits else {
+            return Ok(None);
+        };
+        let byte = parse::byte_of(value.span.start);
+        let Some((index, form)) = self.lifted(byte) else {
+            return self.number(&format!("-{text}"), byte).map(Some);
+        };
+        let mut type_ = form.type_();
+        if type_ != Type::Int4 && text == "2147483648" {
+            self.fix(index);
+            type_ = Type::Int4;
+        } else if type_ == Type::Numeric && text == "9223372036854775808" {
+            self.fix(index);
+            type_ = Type::Int8;
+        }
+        Ok(Some(Scalar::new(Node::Literal { index, negated: true }, type_)))
     }
 
     fn null_test(&mut self, inner: &Expr, negated: bool) -> Result<Scalar, Error> {
         let bound = self.expression(inner)?;
+        if let Node::Row(members) = bound.node {
+            // Each for itself: a row of which some members are NULL is neither.
+            let mut terms = Vec::with_capacity(members.len());
+            for member in members {
+                let argument = Box::new(self.known(member)?);
+                terms.push(Scalar::new(Node::IsNull { argument, negated }, Type::Bool));
+            }
+            return Ok(Scalar::new(Node::And(terms), Type::Bool));
+        }
         let argument = self.known(bound)?;
         Ok(Scalar::new(Node::IsNull { argument: Box::new(argument), negated }, Type::Bool))
     }
@@ -390,6 +461,28 @@ impl Binder<'_> {
     fn distinct(&mut self, left: &Expr, right: &Expr, negated: bool) -> Result<Scalar, Error> {
         let byte = self.operator_byte(left);
         let (left, right) = (self.expression(left)?, self.expression(right)?);
+        self.distinct_scalars(left, right, negated, byte)
+    }
+
+    /// Two rows are distinct where a pair of their members is.
+    fn distinct_scalars(
+        &mut self,
+        left: Scalar,
+        right: Scalar,
+        negated: bool,
+        byte: Option<usize>,
+    ) -> Result<Scalar, Error> {
+        if let (Node::Row(left), Node::Row(right)) = (&left.node, &right.node) {
+            if left.len() != right.len() {
+                let error = Error::new(Condition::SyntaxError, "unequal number of entries in row expressions");
+                return Err(self.error_at(error, byte));
+            }
+            let pairs = left.clone().into_iter().zip(right.clone());
+            let terms = pairs
+                .map(|(left, right)| self.distinct_scalars(left, right, negated, byte))
+                .collect::<Result<_, _>>()?;
+            return Ok(Scalar::new(if negated { Node::And(terms) } else { Node::Or(terms) }, Type::Bool));
+        }
         let (left, right) = self.comparable("=", left, right, byte)?;
         Ok(Scalar::new(Node::IsDistinct { left: Box::new(left), right: Box::new(right), negated }, Type::Bool))
     }
@@ -413,49 +506,6 @@ impl Binder<'_> {
         }
     }
 
-    fn in_list(&mut self, left: &Expr, list: &[Expr], negated: bool) -> Result<Scalar, Error> {
-        let byte = self.operator_byte(left);
-        let argument = self.expression(left)?;
-        let items = list.iter().map(|item| self.expression(item)).collect::<Result<Vec<_>, _>>()?;
-        if matches!(argument.node, Node::Row(_)) {
-            return self.row_in_list(argument, items, negated, byte);
-        }
-        let common = {
-            let all: Vec<&Scalar> = std::iter::once(&argument).chain(&items).collect();
-            self.common_type("IN", &all)
-        };
-        let Ok(common) = common else {
-            // No common type: each comparison by itself, which names the operator that is missing.
-            let mut terms = Vec::new();
-            for item in items {
-                terms.push(self.operator("=", Some(argument.clone()), item, byte)?);
-            }
-            let any = Scalar::new(Node::Or(terms), Type::Bool);
-            return Ok(if negated { Scalar::new(Node::Not(Box::new(any)), Type::Bool) } else { any });
-        };
-        let argument = Box::new(self.coerce(argument, common)?);
-        let mut coerced = Vec::with_capacity(items.len());
-        for item in items {
-            coerced.push(self.coerce(item, common)?);
-        }
-        Ok(Scalar::new(Node::InList { argument, list: coerced, negated }, Type::Bool))
-    }
-
-    fn row_in_list(
-        &mut self,
-        row: Scalar,
-        items: Vec<Scalar>,
-        negated: bool,
-        byte: Option<usize>,
-    ) -> Result<Scalar, Error> {
-        let mut terms = Vec::with_capacity(items.len());
-        for item in items {
-            terms.push(self.compare_or_operate("=", row.clone(), item, byte)?);
-        }
-        let any = Scalar::new(Node::Or(terms), Type::Bool);
-        Ok(if negated { Scalar::new(Node::Not(Box::new(any)), Type::Bool) } else { any })
-    }
-
     fn between(&mut self, inner: &Expr, low: &Expr, high: &Expr, negated: bool) -> Result<Scalar, Error> {
         let byte = self.operator_byte(inner);
         let (value, low, high) = (self.expression(inner)?, self.expression(low)?, self.expression(high)?);
@@ -475,32 +525,48 @@ impl Binder<'_> {
         self.operator(operator, Some(left), right, byte)
     }
 
-    fn interval(&mut self, interval: &ast::Interval) -> Result<Scalar, Error> {
-        if interval.leading_field.is_some() || interval.last_field.is_some() {
-            return self.interval_of_field(interval);
+    fn similar(&mut self, operator: &str, left: &Expr, pattern: &Expr, escape: Option<&Expr>) -> Result<Scalar, Error> {
+        let byte = self.operator_byte(left);
+        let left = self.expression(left)?;
+        let mut arguments = vec![self.expression(pattern)?];
+        if let Some(escape) = escape {
+            arguments.push(self.expression(escape)?);
         }
-        let inner = self.expression(&interval.value)?;
-        self.cast(inner, Type::Interval, -1, start(&*interval.value))
+        let right = self.call("similar_to_escape", arguments, byte)?;
+        self.operator(operator, Some(left), right, byte)
     }
 
-    /// `INTERVAL '2' HOUR`: a bare number is of that field, and what is finer is left out.
-    fn interval_of_field(&mut self, interval: &ast::Interval) -> Result<Scalar, Error> {
-        let field = interval.leading_field.as_ref().map(|field| field.to_string().to_lowercase()).unwrap_or_default();
-        let plain = interval.last_field.is_none()
-            && interval.leading_precision.is_none()
-            && interval.fractional_seconds_precision.is_none();
-        let unit = ["year", "month", "day", "hour", "minute", "second"].into_iter().find(|unit| *unit == field);
-        let Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) = &*interval.value
-        else {
-            return Err(self.refused("INTERVAL with a field", &*interval.value));
+    fn interval(&mut self, interval: &ast::Interval) -> Result<Scalar, Error> {
+        let byte = start(&*interval.value);
+        let Some(first) = &interval.leading_field else {
+            let inner = self.expression(&interval.value)?;
+            return self.cast(inner, Type::Interval, -1, byte);
         };
-        match unit.filter(|_| plain && text.trim().parse::<i64>().is_ok()) {
-            Some(unit) => {
-                let written = Scalar::new(Node::Untyped(format!("{} {unit}", text.trim())), Type::Unknown);
-                self.cast(written, Type::Interval, -1, start(&*interval.value))
-            }
-            None => Err(self.refused("INTERVAL with a field, but for a whole number of it", &*interval.value)),
+        let name = |field: &ast::DateTimeField| field.to_string().to_lowercase();
+        let last = interval.last_field.as_ref().map(name);
+        let Some(range) = range_of(&name(first), last.as_deref()) else {
+            return Err(self.refused("INTERVAL with this field", &*interval.value));
+        };
+        let seconds = name(first) == "second";
+        let precision = if seconds { interval.leading_precision } else { interval.fractional_seconds_precision };
+        let typmod = range << 16 | precision.map_or(0xffff, |precision| precision.min(6) as i32);
+        match self.interval_literal(&interval.value, typmod)? {
+            Some(literal) => Ok(literal),
+            None => Err(self.refused("INTERVAL with a field", &*interval.value)),
         }
+    }
+
+    /// A quoted interval whose modifier says what a bare number in it counts; `None` for anything else.
+    fn interval_literal(&mut self, value: &Expr, typmod: i32) -> Result<Option<Scalar>, Error> {
+        let Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) = value else {
+            return Ok(None);
+        };
+        self.reads_settings = true;
+        let style = self.environment.text_context.interval_style;
+        let interval = Interval::parse_styled(text, style, typmod)
+            .and_then(|interval| interval.apply_typmod(typmod).to_value())
+            .map_err(|error| self.error_at(error, start(value)))?;
+        Ok(Some(Scalar { node: Node::Constant(interval), type_: Type::Interval, typmod }))
     }
 
     fn case(
@@ -549,76 +615,12 @@ impl Binder<'_> {
         Ok(Scalar { node: Node::Subquery(Box::new(query)), type_, typmod })
     }
 
-    pub(super) fn in_query(
-        &mut self,
-        left: &Expr,
-        query: &ast::Query,
-        operator: &str,
-        negated: bool,
-    ) -> Result<Scalar, Error> {
-        let byte = self.operator_byte(left);
-        let bound = self.expression(left)?;
-        let mut query = self.subquery(query)?;
-        let arguments = match bound.node {
-            Node::Row(items) => items,
-            node => vec![Scalar { node, type_: bound.type_, typmod: bound.typmod }],
-        };
-        if arguments.len() != query.columns.len() {
-            let few = query.columns.len() < arguments.len();
-            let message = if few { "subquery has too few columns" } else { "subquery has too many columns" };
-            return Err(self.error_at(Error::new(Condition::SyntaxError, message), byte));
-        }
-        let mut coerced = Vec::with_capacity(arguments.len());
-        let mut wanted = Vec::with_capacity(arguments.len());
-        for (argument, column) in arguments.into_iter().zip(&query.columns) {
-            let right = Scalar { node: Node::Default, type_: column.type_, typmod: column.typmod };
-            let (left, right) = self.comparable(operator, argument, right, byte)?;
-            coerced.push(left);
-            wanted.push(right.type_);
-        }
-        self.coerce_query(&mut query, &wanted)?;
-        Ok(Scalar::new(Node::InQuery { arguments: coerced, query: Box::new(query), negated }, Type::Bool))
-    }
-
-    fn any(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr, all: bool) -> Result<Scalar, Error> {
-        let name = operator_name(op).unwrap_or_default();
-        match (right, name.as_str(), all) {
-            (Expr::Subquery(query), "=", false) => return self.in_query(left, query, "=", false),
-            (Expr::Subquery(query), "<>", true) => return self.in_query(left, query, "=", true),
-            (Expr::Subquery(_), ..) => return Err(self.refused("ANY or ALL of a subquery with this operator", right)),
-            _ => {}
-        }
-        let right_unnested = match right {
-            Expr::Nested(inner) => inner,
-            other => other,
-        };
-        if let Expr::Array(array) = right_unnested {
-            return match (name.as_str(), all) {
-                ("=", false) => self.in_list(left, &array.elem, false),
-                ("<>", true) => self.in_list(left, &array.elem, true),
-                _ => Err(self.refused("ANY or ALL with this operator", right)),
-            };
-        }
-        let byte = self.operator_byte(left);
-        let (needle, mut array) = (self.expression(left)?, self.expression(right)?);
-        if !matches!((name.as_str(), all), ("=", false) | ("<>", true)) {
-            return Err(self.refused("ANY or ALL of an array with this operator", right));
-        }
-        let mut needle = self.known(needle)?;
-        if array.type_ == Type::Unknown {
-            let wanted = needle.type_.array().unwrap_or(Type::TextArray);
-            array = self.coerce(array, wanted)?;
-        } else if let Some(element) = array.type_.element()
-            && element != needle.type_
-            && functions::can_coerce(needle.type_, element, types::CastKind::Implicit)
+    pub(super) fn array(&mut self, elements: &[Expr]) -> Result<Scalar, Error> {
+        if let [only] = elements
+            && let Some(list) = self.list_at(only)
         {
-            needle = self.coerce(needle, element)?;
+            return self.array_of_list(&list);
         }
-        let found = self.call("array_position", vec![array, needle], byte)?;
-        Ok(Scalar::new(Node::IsNull { argument: Box::new(found), negated: !all }, Type::Bool))
-    }
-
-    fn array(&mut self, elements: &[Expr]) -> Result<Scalar, Error> {
         let items = elements.iter().map(|element| self.expression(element)).collect::<Result<Vec<_>, _>>()?;
         let type_ = {
             let all: Vec<&Scalar> = items.iter().collect();
@@ -724,7 +726,7 @@ fn number_type(digits: &str) -> Type {
 }
 
 /// The operator's symbol; `None` for those of other dialects.
-fn operator_name(op: &BinaryOperator) -> Option<String> {
+pub(super) fn operator_name(op: &BinaryOperator) -> Option<String> {
     let name = match op {
         BinaryOperator::Plus => "+",
         BinaryOperator::Minus => "-",

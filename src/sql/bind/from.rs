@@ -1,14 +1,14 @@
 //! FROM: tables, views, subqueries, functions and joins, and what their columns are called.
 
-use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor};
+use sqlparser::ast::{self, TableFactor};
 
 use super::Binder;
 use super::expression::start;
 use super::scope::{Scope, Source, Visible};
 use crate::error::{Condition, Error};
-use crate::sql::catalog::{Relation, RelationKind};
+use crate::sql::catalog::{Relation, RelationKind, ViewSource};
 use crate::sql::define::partition;
-use crate::sql::functions::{Emit, guards};
+use crate::sql::functions::{Emit, guards, regexp};
 use crate::sql::ir::{Body, From, JoinKind, Node, OutputColumn, Query, Scalar};
 use crate::sql::types::Type;
 
@@ -30,121 +30,7 @@ impl Binder<'_> {
         Ok(whole)
     }
 
-    /// A table and what is joined to it. `None`: nothing is left of it but columns (an inlined subquery).
-    fn joined(&mut self, table: &ast::TableWithJoins, scope: &mut Scope) -> Result<Option<From>, Error> {
-        let first = scope.sources.len();
-        let mut left = self.factor(&table.relation, scope)?;
-        for join in &table.joins {
-            if join.global {
-                return Err(self.refused("GLOBAL JOIN", &join.relation));
-            }
-            let (kind, constraint) = match &join.join_operator {
-                JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (JoinKind::Inner, constraint),
-                JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinKind::Left, constraint),
-                JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinKind::Right, constraint),
-                JoinOperator::FullOuter(constraint) => (JoinKind::Full, constraint),
-                JoinOperator::CrossJoin(constraint) => (JoinKind::Inner, constraint),
-                _ => return Err(self.refused("this kind of join", &join.relation)),
-            };
-            let middle = scope.sources.len();
-            let right = self.factor(&join.relation, scope)?;
-            if matches!(kind, JoinKind::Right | JoinKind::Full) {
-                outer_side(&mut scope.sources[first..middle]);
-            }
-            if matches!(kind, JoinKind::Left | JoinKind::Full) {
-                outer_side(&mut scope.sources[middle..]);
-            }
-            let on = self.join_condition(constraint, kind, scope, first, middle)?;
-            left = match (left, right) {
-                (Some(left), Some(right)) => {
-                    Some(From::Join { kind, left: Box::new(left), right: Box::new(right), on })
-                }
-                (only, None) | (None, only) => {
-                    if kind != JoinKind::Inner || on.is_some() {
-                        return Err(self.refused("a join with this LATERAL subquery", &join.relation));
-                    }
-                    only
-                }
-            };
-        }
-        Ok(left)
-    }
-
-    fn join_condition(
-        &mut self,
-        constraint: &JoinConstraint,
-        kind: JoinKind,
-        scope: &mut Scope,
-        first: usize,
-        middle: usize,
-    ) -> Result<Option<Scalar>, Error> {
-        match constraint {
-            JoinConstraint::None => Ok(None),
-            JoinConstraint::On(condition) => {
-                // ON sees the two sides of its own join only.
-                let visible = Scope { sources: scope.sources[first..].to_vec(), merged: scope.merged.clone() };
-                self.scopes.push(visible);
-                let refused = self.aggregates_refused.replace("aggregate functions are not allowed in JOIN conditions");
-                let bound = self.expression(condition);
-                let bound = bound.and_then(|bound| self.truth(bound, "JOIN/ON", start(condition)));
-                self.aggregates_refused = refused;
-                self.scopes.pop();
-                bound.map(Some)
-            }
-            JoinConstraint::Using(names) => {
-                let names: Vec<String> = names.iter().map(super::last_name).collect();
-                self.merge(&names, kind, scope, first, middle)
-            }
-            JoinConstraint::Natural => {
-                let left: Vec<String> = visible_names(&scope.sources[first..middle]);
-                let right: Vec<String> = visible_names(&scope.sources[middle..]);
-                let names: Vec<String> = left.into_iter().filter(|name| right.contains(name)).collect();
-                self.merge(&names, kind, scope, first, middle)
-            }
-        }
-    }
-
-    /// USING: equal columns of both sides become one.
-    fn merge(
-        &mut self,
-        names: &[String],
-        kind: JoinKind,
-        scope: &mut Scope,
-        first: usize,
-        middle: usize,
-    ) -> Result<Option<Scalar>, Error> {
-        let mut terms = Vec::new();
-        for name in names {
-            let missing = |side: &str| {
-                let message = format!("column \"{name}\" specified in USING clause does not exist in {side} table");
-                Error::new(Condition::UndefinedColumn, message)
-            };
-            let known = scope.merged.iter().position(|column| column.name == *name);
-            let left = match known {
-                Some(at) => scope.merged.remove(at).scalar,
-                None => take_column(&mut scope.sources[first..middle], name).ok_or_else(|| missing("left"))?,
-            };
-            let right = take_column(&mut scope.sources[middle..], name).ok_or_else(|| missing("right"))?;
-            let merged = match kind {
-                JoinKind::Inner | JoinKind::Left => left.clone(),
-                JoinKind::Right => right.clone(),
-                JoinKind::Full => {
-                    let type_ = self.common_type("JOIN/USING", &[&left, &right])?;
-                    let sides = vec![self.coerce(left.clone(), type_)?, self.coerce(right.clone(), type_)?];
-                    Scalar::call(Emit::Native("coalesce"), sides, type_)
-                }
-            };
-            terms.push(self.operator("=", Some(left), right, None)?);
-            scope.merged.push(Visible { name: name.clone(), scalar: merged, hidden: false });
-        }
-        Ok(match terms.len() {
-            0 => None,
-            1 => terms.pop(),
-            _ => Some(Scalar::new(Node::And(terms), Type::Bool)),
-        })
-    }
-
-    fn factor(&mut self, factor: &TableFactor, scope: &mut Scope) -> Result<Option<From>, Error> {
+    pub(super) fn factor(&mut self, factor: &TableFactor, scope: &mut Scope) -> Result<Option<From>, Error> {
         match factor {
             TableFactor::Table {
                 name,
@@ -176,7 +62,14 @@ impl Binder<'_> {
                 for source in inner.sources {
                     scope.add(source).map_err(|error| self.error_at(error, start(factor)))?;
                 }
-                scope.merged.extend(inner.merged);
+                scope.columns.extend(inner.columns);
+                Ok(from)
+            }
+            // The alias hides the tables inside.
+            TableFactor::NestedJoin { table_with_joins, alias: Some(alias) } => {
+                let mut inner = Scope::default();
+                let from = self.joined(table_with_joins, &mut inner)?;
+                self.add_source(scope, None, &alias.name.value, Some(alias), inner.columns, start(factor))?;
                 Ok(from)
             }
             TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality, .. } => {
@@ -199,8 +92,9 @@ impl Binder<'_> {
         let byte = start(name);
         let (schema, relation_name) = self.split_name(name)?;
         if schema.is_none()
-            && let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name == relation_name)
+            && let Some(cte) = self.ctes.iter_mut().rev().find(|cte| cte.name == relation_name)
         {
+            cte.references += 1;
             let (number, columns) = (cte.number, cte.columns.clone());
             let table = self.next_table();
             self.add_source(scope, None, &relation_name, alias, derived_columns(table, &columns), byte)?;
@@ -220,19 +114,13 @@ impl Binder<'_> {
                     ..column.clone()
                 })
                 .collect();
-            self.add_source(
-                scope,
-                Some(&relation.schema),
-                &relation.name,
-                alias,
-                derived_columns(table, &named),
-                byte,
-            )?;
+            let columns = derived_columns(table, &named);
+            self.add_named(scope, (schema.as_deref(), &relation_name), &relation, alias, columns, byte)?;
             return Ok(From::Derived { table, query: Box::new(bound) });
         }
         let table = self.next_table();
         let columns = stored_columns(&relation, table);
-        self.add_source(scope, Some(&relation.schema), &relation.name, alias, columns, byte)?;
+        self.add_named(scope, (schema.as_deref(), &relation_name), &relation, alias, columns, byte)?;
         let predicate = self.partition_predicate(&relation, table)?;
         Ok(From::Table { table, storage: relation.storage.clone(), predicate })
     }
@@ -272,7 +160,11 @@ impl Binder<'_> {
         name: &str,
         byte: Option<usize>,
     ) -> Result<std::rc::Rc<Relation>, Error> {
-        let Some(relation) = self.environment.catalog.relation(schema, name)? else {
+        let found = match self.seen(schema, name) {
+            Some(source) => self.environment.catalog.relation_by_oid(source.oid)?,
+            None => self.environment.catalog.relation(schema, name)?,
+        };
+        let Some(relation) = found else {
             let shown = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));
             let message = format!("relation \"{shown}\" does not exist");
             return Err(self.error_at(Error::new(Condition::UndefinedTable, message), byte));
@@ -290,9 +182,50 @@ impl Binder<'_> {
                 if !self.relations.contains(&relation.oid) {
                     self.relations.push(relation.oid);
                 }
+                self.note_relation(schema, name, &relation);
             }
         }
         Ok(relation)
+    }
+
+    fn note_relation(&mut self, schema: Option<&str>, name: &str, relation: &Relation) {
+        let known = |source: &ViewSource| source.schema.as_deref() == schema && source.name == name;
+        if self.views == 0 && !self.named.iter().any(known) {
+            self.named.push(ViewSource {
+                schema: schema.map(str::to_owned),
+                name: name.to_owned(),
+                oid: relation.oid,
+                columns: relation.columns.iter().map(|column| column.name.clone()).collect(),
+                used: Vec::new(),
+            });
+        }
+    }
+
+    /// What a name in the view being bound meant when the view was made.
+    fn seen(&self, schema: Option<&str>, name: &str) -> Option<&ViewSource> {
+        self.sources.iter().find(|source| source.schema.as_deref() == schema && source.name == name)
+    }
+
+    /// Adds a table or view: in a view by the names that the view was made with, without columns added since.
+    fn add_named(
+        &mut self,
+        scope: &mut Scope,
+        (schema, name): (Option<&str>, &str),
+        relation: &Relation,
+        alias: Option<&ast::TableAlias>,
+        mut columns: Vec<Visible>,
+        byte: Option<usize>,
+    ) -> Result<(), Error> {
+        let Some(source) = self.seen(schema, name) else {
+            return self.add_source(scope, Some(&relation.schema), &relation.name, alias, columns, byte);
+        };
+        columns.retain_mut(|column| {
+            let Node::Column { origin: Some((_, attribute)), .. } = &column.scalar.node else { return true };
+            let then = usize::try_from(*attribute - 1).ok().and_then(|at| source.columns.get(at));
+            then.inspect(|name| column.name.clone_from(name)).is_some()
+        });
+        let schema = schema.unwrap_or(&relation.schema).to_owned();
+        self.add_source(scope, Some(&schema), name, alias, columns, byte)
     }
 
     fn derived(
@@ -329,7 +262,7 @@ impl Binder<'_> {
                     let inlined = columns
                         .iter()
                         .zip(select.outputs)
-                        .map(|(column, scalar)| Visible { name: column.name.clone(), scalar, hidden: false })
+                        .map(|(column, scalar)| Visible { name: column.name.clone(), scalar })
                         .collect();
                     self.add_source(scope, None, &alias.name.value, Some(alias), inlined, byte)?;
                     Ok(None)
@@ -354,13 +287,20 @@ impl Binder<'_> {
         let byte = start(name);
         let function = super::last_name(name);
         if is_set_returning(&function) {
-            let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument))] = arguments else {
-                return Err(self.error_at(Error::unsupported(format!("this form of {function} in FROM")), byte));
-            };
-            let mut array = self.beside(argument, scope)?;
-            if function != "unnest" {
-                array = self.call(&function, vec![array], byte)?;
+            let mut bound = Vec::with_capacity(arguments.len());
+            for argument in arguments {
+                let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument)) = argument else {
+                    return Err(self.error_at(Error::unsupported(format!("this form of {function} in FROM")), byte));
+                };
+                bound.push(self.beside(argument, scope)?);
             }
+            let array = match array_function(&function) {
+                Some(call) => self.call(call, bound, byte)?,
+                None if bound.len() == 1 => bound.remove(0),
+                None => {
+                    return Err(self.error_at(Error::unsupported(format!("this form of {function} in FROM")), byte));
+                }
+            };
             return self.elements(&function, array, ordinality, alias, scope, byte);
         }
         if ordinality {
@@ -428,12 +368,14 @@ impl Binder<'_> {
             _ => alias.map_or(function, |alias| alias.name.value.as_str()),
         };
         let column = |name: &str| Node::Column { table, name: name.to_owned(), not_null: false, origin: None };
-        let value = Scalar { node: column("value"), type_, typmod: -1 };
-        let mut columns = vec![Visible { name: label.to_owned(), scalar: value, hidden: false }];
+        // The rows of regexp_matches are arrays themselves, which the array holds as text.
+        let row_type = if function == "regexp_matches" { Type::TextArray } else { type_ };
+        let value = guards::json_element(Scalar { node: column("value"), type_: row_type, typmod: -1 });
+        let mut columns = vec![Visible { name: label.to_owned(), scalar: value }];
         if ordinality {
             let key = Scalar::new(column("key"), Type::Int8);
             let number = Scalar::call(Emit::Infix("+"), vec![key, Scalar::integer(1)], Type::Int8);
-            columns.push(Visible { name: "ordinality".to_owned(), scalar: number, hidden: false });
+            columns.push(Visible { name: "ordinality".to_owned(), scalar: number });
         }
         self.add_source(scope, None, function, alias, columns, byte)?;
         let arguments = vec![array, Scalar::integer(i64::from(type_.oid()))];
@@ -473,13 +415,25 @@ impl Binder<'_> {
             }
         }
         source.columns = columns;
+        scope.columns.extend(source.columns.iter().cloned());
         scope.add(source).map_err(|error| self.error_at(error, byte))
     }
 }
 
-/// Functions of one argument that give an array here and rows in SQL.
+/// Functions that give an array here and rows in SQL.
 pub(super) fn is_set_returning(function: &str) -> bool {
-    matches!(function, "unnest" | "pg_partition_ancestors")
+    function == "unnest" || array_function(function).is_some()
+}
+
+/// The function that gives those rows as an array; `unnest` has it as its argument.
+fn array_function(function: &str) -> Option<&'static str> {
+    Some(match function {
+        "pg_partition_ancestors" => "pg_partition_ancestors",
+        "regexp_matches" => regexp::ALL_MATCHES,
+        "regexp_split_to_table" => "regexp_split_to_array",
+        "string_to_table" => "string_to_array",
+        _ => return None,
+    })
 }
 
 /// `SELECT unnest(…)` alone means `SELECT * FROM unnest(…)`.
@@ -523,7 +477,6 @@ pub(super) fn stored_columns(relation: &Relation, table: usize) -> Vec<Visible> 
                 type_: column.type_,
                 typmod: column.typmod,
             },
-            hidden: false,
         })
         .collect()
 }
@@ -545,28 +498,6 @@ fn derived_columns(table: usize, columns: &[OutputColumn]) -> Vec<Visible> {
                 type_: column.type_,
                 typmod: column.typmod,
             },
-            hidden: false,
         })
         .collect()
-}
-
-/// Columns of the side that an outer join fills with NULLs.
-fn outer_side(sources: &mut [Source]) {
-    for column in sources.iter_mut().flat_map(|source| &mut source.columns) {
-        if let Node::Column { not_null, .. } = &mut column.scalar.node {
-            *not_null = false;
-        }
-    }
-}
-
-fn visible_names(sources: &[Source]) -> Vec<String> {
-    sources.iter().flat_map(|source| &source.columns).filter(|column| !column.hidden).map(|c| c.name.clone()).collect()
-}
-
-/// The column of that name, hidden from now on behind a merged one.
-fn take_column(sources: &mut [Source], name: &str) -> Option<Scalar> {
-    let mut columns = sources.iter_mut().flat_map(|source| &mut source.columns);
-    let column = columns.find(|column| column.name == name && !column.hidden)?;
-    column.hidden = true;
-    Some(column.scalar.clone())
 }

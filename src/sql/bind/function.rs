@@ -7,11 +7,17 @@ use super::coerce::choose;
 use super::expression::start;
 use crate::error::{Condition, Error};
 use crate::sql::functions::{self, Emit, Function, FunctionKind};
-use crate::sql::ir::{Aggregate, Body, Frame, FrameBound, Node, Order, OrderKey, OutputColumn, Query, Scalar, Window};
+use crate::sql::ir::{Aggregate, Body, Node, Order, OrderKey, OutputColumn, Query, Scalar};
 use crate::sql::types::{Type, Value};
 
 /// GREATEST and LEAST of so many are a CASE, whose size doubles with each.
 const EXTREME_CASES_MAX: usize = 4;
+
+/// Why there is no aggregate in an aggregate.
+const NESTED_AGGREGATE: &str = "aggregate function calls cannot be nested";
+
+/// Why there is no window function in a window function.
+const NESTED_WINDOW: &str = "window function calls cannot be nested";
 
 impl Binder<'_> {
     /// A call as written.
@@ -25,6 +31,10 @@ impl Binder<'_> {
             return Err(self.error_at(Error::unsupported("WITHIN GROUP"), byte));
         }
         let name = super::last_name(&call.name);
+        if matches!(name.as_str(), "mode" | "percentile_cont" | "percentile_disc") {
+            let message = format!("WITHIN GROUP is required for ordered-set aggregate {name}");
+            return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
+        }
         let (list, clauses, distinct) = match &call.args {
             FunctionArguments::None => (&[][..], &[][..], false),
             FunctionArguments::Subquery(query) if name == "array" => return self.array_of_query(query),
@@ -41,6 +51,11 @@ impl Binder<'_> {
             return Ok(special);
         }
         let star = matches!(list, [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]);
+        if !plain && functions::by_name(&name).is_empty() && window_function(&name).is_none() {
+            // That there is no such function comes before what is wrong with the call.
+            let arguments = if star { Vec::new() } else { self.arguments(list, byte)? };
+            self.choose_function(&name, &arguments, byte)?;
+        }
         let is_aggregate = functions::by_name(&name).first().is_some_and(|f| f.kind == FunctionKind::Aggregate);
         if is_aggregate || call.over.is_some() {
             return self.aggregate(call, &name, list, clauses, distinct, star);
@@ -49,8 +64,35 @@ impl Binder<'_> {
             let message = format!("DISTINCT, ORDER BY or FILTER specified, but {name} is not an aggregate function");
             return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
         }
-        let arguments = self.arguments(list, byte)?;
+        let arguments =
+            if name == "make_interval" { self.interval_arguments(list, byte)? } else { self.arguments(list, byte)? };
         self.call(&name, arguments, byte)
+    }
+
+    /// make_interval() is the one function here whose arguments have names and may be left out.
+    fn interval_arguments(&mut self, list: &[FunctionArg], byte: Option<usize>) -> Result<Vec<Scalar>, Error> {
+        const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+        let unknown = || Error::new(Condition::UndefinedFunction, "function make_interval does not exist");
+        let mut given: [Option<Scalar>; 7] = Default::default();
+        for (at, argument) in list.iter().enumerate() {
+            let (at, expression) = match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => (Some(at), expression),
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expression), .. } => {
+                    (NAMES.iter().position(|known| *known == name.value), expression)
+                }
+                FunctionArg::ExprNamed {
+                    name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(expression), ..
+                } => (NAMES.iter().position(|known| *known == name.value), expression),
+                _ => (None, &Expr::Value(ast::Value::Null.with_empty_span())),
+            };
+            let place = at.and_then(|at| given.get_mut(at)).ok_or_else(|| self.error_at(unknown(), byte))?;
+            if place.is_some() {
+                return Err(self.error_at(unknown(), byte));
+            }
+            *place = Some(self.expression(expression)?);
+        }
+        let zero = || Scalar::new(Node::Constant(Value::Int(0)), Type::Int4);
+        Ok(given.into_iter().map(|argument| argument.unwrap_or_else(zero)).collect())
     }
 
     fn arguments(&mut self, list: &[FunctionArg], byte: Option<usize>) -> Result<Vec<Scalar>, Error> {
@@ -68,7 +110,9 @@ impl Binder<'_> {
     pub(super) fn named_value(&mut self, name: &str) -> Result<Option<Scalar>, Error> {
         match name {
             "current_user" | "session_user" | "user" | "current_role" | "current_catalog" | "current_schema"
-            | "current_date" | "current_timestamp" | "localtimestamp" => self.special_form(name, &[], None),
+            | "current_date" | "current_timestamp" | "localtimestamp" | "localtime" => {
+                self.special_form(name, &[], None)
+            }
             _ => Ok(None),
         }
     }
@@ -79,18 +123,20 @@ impl Binder<'_> {
             ("row", 1..) => Scalar::new(Node::Row(self.arguments(list, byte)?), Type::Record),
             ("now" | "transaction_timestamp" | "current_timestamp", 0) => now(),
             ("statement_timestamp", 0) => Scalar::new(Node::Timestamp { statement: true }, Type::Timestamptz),
-            ("current_timestamp", 1) => {
-                // A precision of six or more changes nothing; less is refused rather than ignored.
-                return match list {
-                    [FunctionArg::Unnamed(FunctionArgExpr::Expr(precision))] if precision.to_string() == "6" => {
-                        Ok(Some(now()))
-                    }
-                    _ => Err(self.error_at(Error::unsupported("CURRENT_TIMESTAMP with a precision"), byte)),
+            ("current_timestamp" | "localtimestamp" | "localtime", 1) => {
+                let [FunctionArg::Unnamed(FunctionArgExpr::Expr(precision))] = list else { return Ok(None) };
+                let Ok(digits) = precision.to_string().parse::<i32>() else { return Ok(None) };
+                let type_ = match name {
+                    "current_timestamp" => Type::Timestamptz,
+                    "localtimestamp" => Type::Timestamp,
+                    _ => Type::Time,
                 };
+                self.cast(now(), type_, digits.clamp(0, 6), byte)?
             }
             ("localtimestamp", 0) => self.cast(now(), Type::Timestamp, -1, byte)?,
+            ("localtime", 0) => self.cast(now(), Type::Time, -1, byte)?,
             ("current_date", 0) => self.cast(now(), Type::Date, -1, byte)?,
-            ("current_time" | "localtime", _) => {
+            ("current_time", _) => {
                 return Err(self.error_at(Error::unsupported(name.to_uppercase()), byte));
             }
             ("user" | "current_role", 0) => self.call("current_user", Vec::new(), byte)?,
@@ -244,18 +290,22 @@ impl Binder<'_> {
         star: bool,
     ) -> Result<Scalar, Error> {
         let byte = start(&call.name);
-        if call.over.is_none() {
-            self.check_aggregate_allowed(byte)?;
-        }
-        // Arguments of an aggregate see columns, and no further aggregate.
-        let outer = self.aggregates_refused.replace("aggregate function calls cannot be nested");
+        self.check_aggregate_allowed(call.over.is_some(), byte)?;
+        // Arguments of an aggregate see columns, and no further aggregate; those of a window function see aggregates.
+        let nested = if call.over.is_some() { NESTED_WINDOW } else { NESTED_AGGREGATE };
+        let outer = self.aggregates_refused.replace(nested);
         let bound = self.aggregate_parts(call, name, list, clauses, distinct, star);
         self.aggregates_refused = outer;
         let (aggregate, type_) = bound?;
         if aggregate.over.is_none() {
             self.aggregates_seen = true;
         }
-        Ok(Scalar::new(Node::Aggregate(Box::new(aggregate)), type_))
+        // The length that a value of character(n) is padded to is not stored with it.
+        let typmod = match aggregate.arguments.first() {
+            Some(first) if type_ == Type::Bpchar => first.typmod,
+            _ => -1,
+        };
+        Ok(Scalar { node: Node::Aggregate(Box::new(aggregate)), type_, typmod })
     }
 
     fn aggregate_parts(
@@ -283,6 +333,13 @@ impl Binder<'_> {
                     return Err(self.error_at(Error::new(Condition::WrongObjectType, message), byte));
                 }
                 let (arguments, result) = self.settle_arguments(function, arguments, &declared)?;
+                if name == "array_agg"
+                    && let Some(argument) = arguments.first()
+                    && (argument.type_.is_array() || argument.type_.array().is_none())
+                {
+                    let what = format!("array_agg over {}", argument.type_.name());
+                    return Err(self.error_at(Error::unsupported(what), byte));
+                }
                 if arguments.iter().any(|argument| matches!(argument.node, Node::Row(_))) {
                     return Err(self.error_at(Error::unsupported("a row as an aggregate's argument"), byte));
                 }
@@ -312,7 +369,35 @@ impl Binder<'_> {
             Some(ast::WindowType::NamedWindow(window)) => Some(self.named_window(window)?),
             None => None,
         };
-        Ok((Aggregate { emit, distinct, star, arguments, order, filter, over }, type_))
+        let mut aggregate = Aggregate { emit, distinct, star, arguments, order, filter, over };
+        self.gather_once(&mut aggregate, byte)?;
+        Ok((aggregate, type_))
+    }
+
+    /// DISTINCT of an aggregate that keeps what it gathers: it sorts by itself, and leaves out what it has.
+    fn gather_once(&self, aggregate: &mut Aggregate, byte: Option<usize>) -> Result<(), Error> {
+        let Emit::Call(call) = aggregate.emit else { return Ok(()) };
+        let (true, Some(once)) = (aggregate.distinct, functions::aggregates::distinct(call)) else { return Ok(()) };
+        let descending = match aggregate.order.as_slice() {
+            [] => false,
+            [Order { key: OrderKey::Expression(key), descending, nulls_first }]
+                if Some(key) == aggregate.arguments.first() && nulls_first == descending =>
+            {
+                *descending
+            }
+            [Order { key: OrderKey::Expression(key), .. }] if Some(key) == aggregate.arguments.first() => {
+                return Err(self.error_at(Error::unsupported("this order of an aggregate with DISTINCT"), byte));
+            }
+            _ => {
+                let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+                return Err(self.error_at(Error::new(Condition::InvalidColumnReference, message), byte));
+            }
+        };
+        aggregate.emit = Emit::Call(once);
+        aggregate.distinct = false;
+        aggregate.order = Vec::new();
+        aggregate.arguments.push(Scalar::integer(i64::from(descending)));
+        Ok(())
     }
 
     fn window_call(
@@ -357,65 +442,19 @@ impl Binder<'_> {
         Ok((descending, key.options.nulls_first.unwrap_or(descending)))
     }
 
-    fn window(&mut self, spec: &ast::WindowSpec) -> Result<Window, Error> {
-        let mut window = match &spec.window_name {
-            Some(name) => self.named_window(name)?,
-            None => Window::default(),
+    fn check_aggregate_allowed(&self, window: bool, byte: Option<usize>) -> Result<(), Error> {
+        let Some(why) = self.aggregates_refused else { return Ok(()) };
+        let error = match (window, why) {
+            (false, why) if why.starts_with("window") => return Ok(()),
+            (false, why) => Error::new(Condition::GroupingError, why),
+            (true, NESTED_AGGREGATE) => {
+                Error::new(Condition::GroupingError, "aggregate function calls cannot contain window function calls")
+            }
+            (true, why) => {
+                Error::new(Condition::WindowingError, why.replace("aggregate functions", "window functions"))
+            }
         };
-        for key in &spec.partition_by {
-            let bound = self.expression(key)?;
-            let key = self.known(bound)?;
-            window.partition.push(key);
-        }
-        if !spec.order_by.is_empty() {
-            window.order = self.order_keys(&spec.order_by)?;
-        }
-        if let Some(frame) = &spec.window_frame {
-            let units = match frame.units {
-                ast::WindowFrameUnits::Rows => "ROWS",
-                ast::WindowFrameUnits::Range => "RANGE",
-                ast::WindowFrameUnits::Groups => "GROUPS",
-            };
-            let start = self.frame_bound(&frame.start_bound)?;
-            let end = frame.end_bound.as_ref().map(|bound| self.frame_bound(bound)).transpose()?;
-            window.frame = Some(Frame { units, start, end });
-        }
-        Ok(window)
-    }
-
-    fn named_window(&mut self, name: &ast::Ident) -> Result<Window, Error> {
-        let known = self.windows.iter().rev().find(|(known, _)| *known == name.value).map(|(_, window)| window.clone());
-        known.ok_or_else(|| {
-            let message = format!("window \"{}\" does not exist", name.value);
-            self.error_at(Error::new(Condition::UndefinedObject, message), crate::sql::parse::byte_of(name.span.start))
-        })
-    }
-
-    /// WINDOW name AS (…): known to the rest of the SELECT.
-    pub(super) fn define_window(&mut self, name: &str, spec: &ast::WindowSpec) -> Result<(), Error> {
-        let window = self.window(spec)?;
-        self.windows.push((name.to_owned(), window));
-        Ok(())
-    }
-
-    fn frame_bound(&mut self, bound: &ast::WindowFrameBound) -> Result<FrameBound, Error> {
-        let mut offset = |offset: &Option<Box<Expr>>| -> Result<Option<Scalar>, Error> {
-            let Some(offset) = offset else { return Ok(None) };
-            let bound = self.expression(offset)?;
-            self.coerce(bound, Type::Int8).map(Some)
-        };
-        Ok(match bound {
-            ast::WindowFrameBound::CurrentRow => FrameBound::CurrentRow,
-            ast::WindowFrameBound::Preceding(distance) => FrameBound::Preceding(offset(distance)?),
-            ast::WindowFrameBound::Following(distance) => FrameBound::Following(offset(distance)?),
-        })
-    }
-
-    pub(super) fn check_aggregate_allowed(&self, byte: Option<usize>) -> Result<(), Error> {
-        match self.aggregates_refused {
-            Some(why) => Err(self.error_at(Error::new(Condition::GroupingError, why), byte)),
-            None => Ok(()),
-        }
+        Err(self.error_at(error, byte))
     }
 
     /// `array(select …)`.
@@ -480,6 +519,9 @@ fn written(name: &str, types: &[Type]) -> String {
 }
 
 fn no_function(name: &str, types: &[Type]) -> Error {
+    if functions::by_name(name).is_empty() && functions::known::is_known(name) {
+        return Error::unsupported(format!("function {}", written(name, types)));
+    }
     Error::new(Condition::UndefinedFunction, format!("function {} does not exist", written(name, types)))
         .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
 }

@@ -8,8 +8,12 @@ mod coerce;
 mod expression;
 mod from;
 mod function;
+mod join;
+mod list;
+mod quantified;
 mod query;
 mod scope;
+mod volatile;
 
 /// The columns of a single row that is inserted, as far as their values are bound as they are.
 fn bound_row(change: &Change, lifted: &[Lifted]) -> Vec<(String, Bind)> {
@@ -41,16 +45,21 @@ fn unguarded(value: &Scalar) -> &Scalar {
 #[cfg(test)]
 mod tests;
 mod walk;
+mod window;
+mod with;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use sqlparser::ast::{self, ObjectNamePart, Spanned};
 
 use super::cache::{Form, Literal};
-use super::catalog::{Catalog, Relation, RelationKind};
+use super::catalog::{Catalog, Relation, RelationKind, ViewSource};
 use super::emit::{Emitter, Lifted};
 use super::functions::{Emit, guards};
 use super::ir::{self, Change, Node, OutputColumn, Scalar, Window};
+use super::list::List;
+use super::parse::PlainList;
 use super::plan::{Access, Bind, Column, Query, Tag};
 use super::types::Type;
 use super::{lex, parse, types};
@@ -72,12 +81,25 @@ pub struct Environment<'a> {
 pub struct Literals {
     items: Vec<Literal>,
     fixed: Vec<bool>,
+    lists: Vec<Rc<PlainList>>,
 }
 
 impl Literals {
     /// The literals that the statement's shape found, in order.
     pub fn new(items: &[Literal]) -> Self {
-        Self { items: items.to_vec(), fixed: vec![false; items.len()] }
+        Self { items: items.to_vec(), fixed: vec![false; items.len()], lists: Vec::new() }
+    }
+
+    /// With the long lists that the parser kept beside the tree.
+    pub fn with_lists(mut self, lists: &[PlainList]) -> Self {
+        self.lists = lists.iter().cloned().map(Rc::new).collect();
+        self
+    }
+
+    /// The list whose first element starts at that byte.
+    fn list(&self, byte: usize) -> Option<Rc<PlainList>> {
+        let at = self.lists.binary_search_by_key(&byte, |list| list.start).ok()?;
+        self.lists.get(at).cloned()
     }
 
     /// The number of the literal whose token starts at that byte.
@@ -92,11 +114,21 @@ impl Literals {
 
     /// Literals that the plan rests on, with their texts: all that are not bound.
     pub fn fixed(&self, text: &str, lifted: &[Lifted]) -> Vec<(usize, String)> {
-        let bound = |index: usize| lifted.iter().any(|lifted| lifted.index == index);
+        let mut bound = vec![false; self.items.len()];
+        for lifted in lifted {
+            if let Some(bound) = bound.get_mut(lifted.index) {
+                *bound = true;
+            }
+        }
         (0..self.items.len())
-            .filter(|index| self.fixed[*index] || !bound(*index))
+            .filter(|index| self.fixed[*index] || !bound[*index])
             .map(|index| (index, self.items[index].token.text(text).to_owned()))
             .collect()
+    }
+
+    /// The literal's text.
+    pub fn text_at<'t>(&self, text: &'t str, index: usize) -> Option<&'t str> {
+        self.items.get(index).map(|literal| literal.token.text(text))
     }
 
     /// The plan rests on this literal's text.
@@ -200,14 +232,20 @@ fn change_with(
     literals: &mut Literals,
 ) -> Result<Bound, Error> {
     let mut binder = Binder::new(*environment, text, declared, Some(literals))?;
-    let ctes = binder.with(with)?;
+    let mut ctes = binder.with(with)?;
     // The table that is changed comes first among the relations, before those that WITH reads.
     let read = std::mem::take(&mut binder.relations);
     let (tag, change) = match change {
-        ast::Statement::Insert(insert) => (Tag::Insert, Change::Insert(ir::Insert { ctes, ..binder.insert(insert)? })),
-        ast::Statement::Update(update) => (Tag::Update, Change::Update(ir::Update { ctes, ..binder.update(update)? })),
-        ast::Statement::Delete(delete) => (Tag::Delete, Change::Delete(ir::Delete { ctes, ..binder.delete(delete)? })),
+        ast::Statement::Insert(insert) => (Tag::Insert, Change::Insert(binder.insert(insert)?)),
+        ast::Statement::Update(update) => (Tag::Update, Change::Update(binder.update(update)?)),
+        ast::Statement::Delete(delete) => (Tag::Delete, Change::Delete(binder.delete(delete)?)),
         _ => return Err(Error::unsupported("this statement after WITH")),
+    };
+    binder.keep_results(&mut ctes);
+    let change = match change {
+        Change::Insert(insert) => Change::Insert(ir::Insert { ctes, ..insert }),
+        Change::Update(update) => Change::Update(ir::Update { ctes, ..update }),
+        Change::Delete(delete) => Change::Delete(ir::Delete { ctes, ..delete }),
     };
     for oid in read {
         if !binder.relations.contains(&oid) {
@@ -249,7 +287,7 @@ pub fn expression_sql(
         let table = binder.next_table();
         let columns = from::stored_columns(relation, table);
         let source = scope::Source { name: relation.name.clone(), schema: Some(relation.schema.clone()), columns };
-        binder.scopes.push(Scope { sources: vec![source], merged: Vec::new() });
+        binder.scopes.push(Scope::of(source));
     }
     let scalar = binder.expression(&parse::expression(text)?)?;
     let scalar = match target {
@@ -273,6 +311,23 @@ pub fn query_columns(environment: &Environment<'_>, text: &str) -> Result<Vec<Co
     Ok(binder.columns(&bound.columns))
 }
 
+/// The same for a view's, with the relations that it names and the columns of them that it reads.
+pub fn view_query(environment: &Environment<'_>, text: &str) -> Result<(Vec<Column>, Vec<ViewSource>), Error> {
+    let mut binder = Binder::new(*environment, text, &[], None)?;
+    binder.allow_parameters = false;
+    let parsed = parse::query(text, &parse::tokens(text)?)?;
+    let bound = binder.query(&parsed)?;
+    let columns = binder.columns(&bound.columns);
+    let read = binder.read.take();
+    for source in &mut binder.named {
+        let used = read.iter().filter(|(oid, _)| *oid == source.oid);
+        source.used = used.filter_map(|(_, attribute)| usize::try_from(attribute - 1).ok()).collect();
+        source.used.sort_unstable();
+        source.used.dedup();
+    }
+    Ok((columns, binder.named))
+}
+
 /// The last part of a name: its schema says nothing more once it is known to be there.
 fn last_name(name: &ast::ObjectName) -> String {
     match name.0.last() {
@@ -293,8 +348,17 @@ fn type_of(data_type: &ast::DataType) -> Result<Option<(Type, i32)>, Error> {
             (format!("{before}{after}"), modifiers)
         }
     };
-    let Some(type_) = types::parse_name(name.trim().trim_matches('"')) else { return Ok(None) };
-    let bare = name.trim() == "bpchar" || type_.is_array();
+    let name = name.trim();
+    if let Some(fields) = name.strip_prefix("interval ") {
+        let mut words = fields.split_whitespace().filter(|word| *word != "to");
+        let range = types::interval::range_of(words.next().unwrap_or(""), words.next());
+        let precision = modifiers.first().map_or(0xffff, |precision| (*precision).clamp(0, 6) as i32);
+        return Ok(range.map(|range| (Type::Interval, range << 16 | precision)));
+    }
+    // "char" in quotation marks is a type of its own.
+    let type_ = types::parse_name(name).or_else(|| types::parse_name(name.trim_matches('"')));
+    let Some(type_) = type_ else { return Ok(None) };
+    let bare = name == "bpchar" || type_.is_array();
     let typmod = if bare && modifiers.is_empty() { -1 } else { types::typmod_from_modifiers(type_, &modifiers)? };
     Ok(Some((type_, typmod)))
 }
@@ -304,6 +368,8 @@ struct CteEntry {
     name: String,
     number: usize,
     columns: Vec<OutputColumn>,
+    /// How often it has been named.
+    references: usize,
 }
 
 /// One statement being bound.
@@ -323,6 +389,8 @@ struct Binder<'a> {
     tables: usize,
     relations: Vec<u32>,
     virtual_tables: Vec<String>,
+    /// Lists of plain values, by the numbers that `From::List` has.
+    lists: Vec<Rc<List>>,
     /// FOR UPDATE and its like were met.
     locks: bool,
     /// Why aggregates may not stand here.
@@ -339,6 +407,14 @@ struct Binder<'a> {
     returning_names: Vec<String>,
     /// See [`Bound::reads_settings`].
     reads_settings: bool,
+    /// While a view is bound: what its names meant when it was made.
+    sources: Vec<ViewSource>,
+    /// Views around what is being bound.
+    views: usize,
+    /// Relations that the statement names outside of views.
+    named: Vec<ViewSource>,
+    /// Columns that were read outside of views, as origins.
+    read: RefCell<Vec<(u32, i16)>>,
 }
 
 impl<'a> Binder<'a> {
@@ -369,6 +445,7 @@ impl<'a> Binder<'a> {
             tables: 0,
             relations: Vec::new(),
             virtual_tables: Vec::new(),
+            lists: Vec::new(),
             locks: false,
             aggregates_refused: None,
             aggregates_seen: false,
@@ -377,6 +454,10 @@ impl<'a> Binder<'a> {
             cte_number: 0,
             returning_names: Vec::new(),
             reads_settings: false,
+            sources: Vec::new(),
+            views: 0,
+            named: Vec::new(),
+            read: RefCell::default(),
         })
     }
 
@@ -394,22 +475,28 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// A column reference, with nothing to note but that it was found.
+    /// A column reference, noted as read.
     fn noted(&self, scalar: Scalar, _byte: Option<usize>) -> Scalar {
+        self.note(&scalar);
         scalar
     }
 
-    /// The position of a literal, for errors about its value.
-    fn position_of(&self, scalar: &Scalar) -> Option<usize> {
-        let Node::Literal { index, .. } = &scalar.node else { return None };
-        let literals = self.literals.as_ref()?;
-        let start = literals.items.get(*index)?.token.start;
-        Some(lex::position(&self.text, start))
+    /// Notes a column as read, unless a view reads it.
+    fn note(&self, scalar: &Scalar) {
+        let Node::Column { origin: Some(origin), .. } = &scalar.node else { return };
+        // The relation was noted before; what was named in a view was not.
+        if self.views == 0 && self.named.iter().any(|source| source.oid == origin.0) {
+            let mut read = self.read.borrow_mut();
+            if read.last() != Some(origin) {
+                read.push(*origin);
+            }
+        }
     }
 
-    fn literal_text(&self, index: usize) -> Option<&str> {
-        let literals = self.literals.as_ref()?;
-        Some(literals.items.get(index)?.token.text(&self.text))
+    /// The byte where a literal stands, for errors about its value.
+    fn byte_of(&self, scalar: &Scalar) -> Option<usize> {
+        let Node::Literal { index, .. } = &scalar.node else { return None };
+        Some(self.literals.as_ref()?.items.get(*index)?.token.start)
     }
 
     fn fix(&mut self, index: usize) {
@@ -441,12 +528,8 @@ impl<'a> Binder<'a> {
 
     /// A type as the text names it.
     fn type_of(&self, data_type: &ast::DataType) -> Result<(Type, i32), Error> {
-        type_of(data_type).and_then(|found| {
-            found.ok_or_else(|| {
-                let name = data_type.to_string().to_lowercase();
-                Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist"))
-            })
-        })
+        type_of(data_type)
+            .and_then(|found| found.ok_or_else(|| types::missing_type(&data_type.to_string().to_lowercase())))
     }
 
     /// A view's query, bound as if it stood there.
@@ -463,7 +546,11 @@ impl<'a> Binder<'a> {
         let parameters = std::mem::replace(&mut self.allow_parameters, false);
         let scopes = std::mem::take(&mut self.scopes);
         let ctes = std::mem::take(&mut self.ctes);
+        let sources = std::mem::replace(&mut self.sources, relation.depends.sources.clone());
+        self.views += 1;
         let bound = self.query(&parsed);
+        self.views -= 1;
+        self.sources = sources;
         self.text = text_outside;
         self.literals = literals;
         self.allow_parameters = parameters;
@@ -525,22 +612,31 @@ impl<'a> Binder<'a> {
         let mut bound = self.bound(tag, columns, Access::Write, emitter);
         bound.query.row = row;
         bound.query.row_is_whole = row_is_whole;
+        bound.query.watched = match change {
+            Change::Insert(ir::Insert { storage, conflict: Some(ir::Conflict { update: Some(_), .. }), .. }) => {
+                Some(storage.clone())
+            }
+            _ => None,
+        };
         Ok(bound)
     }
 
     fn bound(self, tag: Tag, columns: Vec<Column>, access: Access, emitter: Emitter) -> Bound {
-        let Emitter { sql, binds, lifted, functions, .. } = emitter;
+        let Emitter { sql, binds, lifted, functions, computed, .. } = emitter;
         let writes = functions.iter().any(|call| matches!(*call, "pg_catalog_nextval" | "pg_catalog_setval"));
         let access = if writes { Access::Write } else { access };
         let parameters = self.parameters.iter().map(|type_| type_.unwrap_or(Type::Text)).collect();
         let query = Query {
             sql,
             binds,
+            lists: self.lists,
             access,
             catalog_version: 0,
             relations: self.relations,
             row: Vec::new(),
             row_is_whole: false,
+            watched: None,
+            computed,
             functions,
             virtual_tables: self.virtual_tables,
         };

@@ -2,17 +2,18 @@
 
 use sqlparser::ast::{self, Expr, SelectItem, SetExpr};
 
-use super::coerce::at;
 use super::expression::start;
 use super::scope::{Scope, Visible};
-use super::{Binder, CteEntry, walk};
+use super::{Binder, walk};
 use crate::error::{Condition, Error};
 use crate::sql::functions::{Emit, guards};
-use crate::sql::ir::{
-    Aggregate, Body, Cte, From, Node, Order, OrderKey, OutputColumn, Query, Scalar, Select, SetOperator,
-};
+use crate::sql::ir::{Aggregate, Body, From, Node, Order, OrderKey, OutputColumn, Query, Scalar, Select, SetOperator};
 use crate::sql::parse;
 use crate::sql::types::{self, Type, Value};
+use crate::work;
+
+/// Expressions of a select list at the most (PostgreSQL's MaxTupleAttributeNumber).
+const OUTPUTS_MAX: usize = 1664;
 
 impl Binder<'_> {
     /// A query inside another: it sees the scopes around it, and its aggregates are its own.
@@ -40,11 +41,12 @@ impl Binder<'_> {
             return Err(self.refused("this clause of a query", query));
         }
         let known = self.ctes.len();
-        let ctes = match &query.with {
+        let mut ctes = match &query.with {
             Some(with) => self.with(with)?,
             None => Vec::new(),
         };
         let mut bound = self.body_with_order(&query.body, query.order_by.as_ref())?;
+        self.keep_results(&mut ctes);
         self.ctes.truncate(known);
         bound.ctes = ctes;
         self.limits(query, &mut bound)?;
@@ -54,49 +56,10 @@ impl Binder<'_> {
             }
             self.locks = true;
         }
-        Ok(bound)
+        Ok(self.defer_volatile(bound))
     }
 
-    pub(super) fn with(&mut self, with: &ast::With) -> Result<Vec<Cte>, Error> {
-        let mut ctes = Vec::with_capacity(with.cte_tables.len());
-        for table in &with.cte_tables {
-            if table.from.is_some() {
-                return Err(self.refused("this form of WITH", &*table.query));
-            }
-            let name = table.alias.name.value.clone();
-            self.cte_number += 1;
-            let number = self.cte_number;
-            let materialized =
-                table.materialized.as_ref().map(|kind| matches!(kind, ast::CteAsMaterialized::Materialized));
-            let names: Vec<String> = table.alias.columns.iter().map(|column| column.name.value.clone()).collect();
-            let query = if with.recursive {
-                self.recursive(&name, number, &names, &table.query)?
-            } else {
-                self.subquery(&table.query)?
-            };
-            let columns = renamed(&query.columns, &names);
-            self.ctes.push(CteEntry { name, number, columns });
-            ctes.push(Cte { number, recursive: with.recursive, materialized, query });
-        }
-        Ok(ctes)
-    }
-
-    /// A query of WITH RECURSIVE. If it is a UNION, its left side gives the columns that its right side sees.
-    fn recursive(&mut self, name: &str, number: usize, names: &[String], query: &ast::Query) -> Result<Query, Error> {
-        let SetExpr::SetOperation { op: ast::SetOperator::Union, left, .. } = &*query.body else {
-            return self.subquery(query);
-        };
-        let tables = self.tables;
-        let seed = self.body_with_order(left, None)?;
-        self.tables = tables;
-        let columns = renamed(&seed.columns, names);
-        self.ctes.push(CteEntry { name: name.to_owned(), number, columns });
-        let bound = self.subquery(query);
-        self.ctes.pop();
-        bound
-    }
-
-    fn body_with_order(&mut self, body: &SetExpr, order: Option<&ast::OrderBy>) -> Result<Query, Error> {
+    pub(super) fn body_with_order(&mut self, body: &SetExpr, order: Option<&ast::OrderBy>) -> Result<Query, Error> {
         let keys = match order {
             None => &[][..],
             Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(keys), interpolate: None }) => keys.as_slice(),
@@ -126,9 +89,7 @@ impl Binder<'_> {
                 Ok((if simple { query.body } else { Body::Nested(Box::new(query)) }, columns))
             }
             SetExpr::Values(values) => self.values(values),
-            SetExpr::SetOperation { op, set_quantifier, left, right } => {
-                self.set_operation(*op, *set_quantifier, left, right)
-            }
+            SetExpr::SetOperation { .. } => self.set_operations(body),
             SetExpr::Table(table) => {
                 let names = [table.schema_name.as_ref(), table.table_name.as_ref()];
                 let text: Vec<String> =
@@ -143,6 +104,12 @@ impl Binder<'_> {
     }
 
     fn values(&mut self, values: &ast::Values) -> Result<(Body, Vec<OutputColumn>), Error> {
+        if let [row] = values.rows.as_slice()
+            && let [only] = row.content.as_slice()
+            && let Some(list) = self.list_at(only)
+        {
+            return self.list_values(&list);
+        }
         let mut rows = Vec::with_capacity(values.rows.len());
         for row in &values.rows {
             let bound = row.iter().map(|item| self.expression(item)).collect::<Result<Vec<_>, _>>()?;
@@ -175,11 +142,27 @@ impl Binder<'_> {
         Ok((Body::Values(rows), columns))
     }
 
+    /// A chain of set operations, which is as deep on its left as it is long.
+    fn set_operations(&mut self, body: &SetExpr) -> Result<(Body, Vec<OutputColumn>), Error> {
+        let mut chain = Vec::new();
+        let mut first = body;
+        while let SetExpr::SetOperation { op, set_quantifier, left, right } = first {
+            chain.push((*op, *set_quantifier, &**left, &**right));
+            first = left;
+        }
+        let mut bound = self.body_keeping_unknowns(first)?;
+        for (op, quantifier, left, right) in chain.into_iter().rev() {
+            work::tick()?;
+            bound = self.set_operation(op, quantifier, (left, bound), right)?;
+        }
+        Ok(bound)
+    }
+
     fn set_operation(
         &mut self,
         op: ast::SetOperator,
         quantifier: ast::SetQuantifier,
-        left: &SetExpr,
+        (left, (mut left_body, left_columns)): (&SetExpr, (Body, Vec<OutputColumn>)),
         right: &SetExpr,
     ) -> Result<(Body, Vec<OutputColumn>), Error> {
         let (operator, word) = match op {
@@ -200,7 +183,6 @@ impl Binder<'_> {
         if self.depth > 400 {
             return Err(parse::too_deep());
         }
-        let (mut left_body, left_columns) = self.body_keeping_unknowns(left)?;
         let (mut right_body, right_columns) = self.body_keeping_unknowns(right)?;
         self.depth -= 4;
         if left_columns.len() != right_columns.len() {
@@ -292,18 +274,22 @@ impl Binder<'_> {
         };
         for ast::NamedWindowDefinition(name, definition) in &select.named_window {
             match definition {
-                ast::NamedWindowExpr::WindowSpec(spec) => self.define_window(&name.value, spec)?,
+                ast::NamedWindowExpr::WindowSpec(spec) => self.define_window(name, spec, windows)?,
                 ast::NamedWindowExpr::NamedWindow(_) => {
                     return Err(Error::unsupported("a window named after a window"));
                 }
             }
         }
         let (mut outputs, mut columns) = self.projection(&select.projection, keep_unknowns)?;
-        let group = self.group_by(&select.group_by, &outputs, &columns)?;
+        let keys_of_group = group_keys(&select.group_by)?;
+        let group = self.group_by(&keys_of_group, &outputs, &columns)?;
+        let one_group = group.is_empty() && (select.having.is_some() || has_keys(&select.group_by));
         let having = match &select.having {
             None => None,
             Some(condition) => {
+                self.aggregates_refused = Some("window functions are not allowed in HAVING");
                 let bound = self.expression(condition)?;
+                self.aggregates_refused = None;
                 Some(self.truth(bound, "HAVING", start(condition))?)
             }
         };
@@ -313,14 +299,20 @@ impl Binder<'_> {
             Some(ast::Distinct::On(_)) => return Err(self.refused("DISTINCT ON", select)),
         };
         let order = self.order_by(keys, &mut outputs, &mut columns, distinct)?;
-        let grouped = !group.is_empty() || having.is_some() || self.aggregates_seen;
+        let grouped = !group.is_empty() || one_group || self.aggregates_seen;
         if grouped {
             let checked = outputs.iter().chain(&having).chain(order.iter().filter_map(|order| match &order.key {
                 OrderKey::Expression(scalar) => Some(scalar),
                 OrderKey::Output(_) => None,
             }));
-            for scalar in checked {
+            for scalar in checked.clone() {
                 self.check_grouped(scalar, &group, &own_tables)?;
+            }
+            // What was found among the keys by a constant's text rests on that text.
+            let constants: Vec<usize> = group.iter().flat_map(walk::literals).collect();
+            if !constants.is_empty() {
+                let all: Vec<usize> = checked.flat_map(walk::literals).chain(constants).collect();
+                all.into_iter().for_each(|index| self.fix(index));
             }
         }
         self.scopes.pop();
@@ -329,7 +321,9 @@ impl Binder<'_> {
         self.aggregates_refused = outer_refused;
         self.keep_unknowns = keep_unknowns;
 
-        // A constant HAVING without GROUP BY still makes one group; SQLite wants an aggregate or a GROUP BY.
+        if one_group {
+            make_one_group(&mut outputs);
+        }
         let select = Select { distinct, outputs, from, filter, group, having };
         Ok(Query { ctes: Vec::new(), body: Body::Select(Box::new(select)), order, limit: None, offset: None, columns })
     }
@@ -363,6 +357,10 @@ impl Binder<'_> {
         items: &[SelectItem],
         keep_unknowns: bool,
     ) -> Result<(Vec<Scalar>, Vec<OutputColumn>), Error> {
+        if items.len() > OUTPUTS_MAX {
+            let message = format!("target lists can have at most {OUTPUTS_MAX} entries");
+            return Err(Error::new(Condition::TooManyColumns, message));
+        }
         let (mut outputs, mut columns) = (Vec::new(), Vec::new());
         let mut push = |scalar: Scalar, name: String| {
             let (origin, not_null) = match &scalar.node {
@@ -386,11 +384,12 @@ impl Binder<'_> {
                 }
                 SelectItem::Wildcard(options) => {
                     self.plain_wildcard(options, item)?;
-                    let all: Vec<Visible> = self.scopes.last().map(Scope::all_columns).unwrap_or_default();
+                    let all: Vec<Visible> = self.scopes.last().map(|scope| scope.columns.clone()).unwrap_or_default();
                     if self.scopes.last().is_none_or(|scope| scope.sources.is_empty()) {
                         let message = "SELECT * with no tables specified is not valid";
                         return Err(self.error_at(Error::new(Condition::SyntaxError, message), start(item)));
                     }
+                    all.iter().for_each(|column| self.note(&column.scalar));
                     all.into_iter().for_each(|column| push(column.scalar, column.name));
                 }
                 SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
@@ -407,6 +406,7 @@ impl Binder<'_> {
                         let message = format!("missing FROM-clause entry for table \"{table}\"");
                         return Err(self.error_at(Error::new(Condition::UndefinedTable, message), start(item)));
                     };
+                    own.iter().for_each(|column| self.note(&column.scalar));
                     own.into_iter().for_each(|column| push(column.scalar, column.name));
                 }
                 other => return Err(self.refused("this item of a select list", other)),
@@ -432,20 +432,9 @@ impl Binder<'_> {
         if plain { Ok(()) } else { Err(self.refused("options of *", item)) }
     }
 
-    fn group_by(
-        &mut self,
-        group_by: &ast::GroupByExpr,
-        outputs: &[Scalar],
-        columns: &[OutputColumn],
-    ) -> Result<Vec<Scalar>, Error> {
-        let ast::GroupByExpr::Expressions(keys, modifiers) = group_by else {
-            return Err(Error::unsupported("GROUP BY ALL"));
-        };
-        if !modifiers.is_empty() {
-            return Err(Error::unsupported("GROUP BY with a modifier"));
-        }
+    fn group_by(&mut self, keys: &[&Expr], outputs: &[Scalar], columns: &[OutputColumn]) -> Result<Vec<Scalar>, Error> {
         let mut group = Vec::with_capacity(keys.len());
-        for key in keys {
+        for key in keys.iter().copied() {
             let outer = self.aggregates_refused.replace("aggregate functions are not allowed in GROUP BY");
             let scalar = match self.position(key, outputs.len(), "GROUP BY")? {
                 Some(at) => outputs[at].clone(),
@@ -470,10 +459,18 @@ impl Binder<'_> {
 
     /// The output that an integer of ORDER BY or GROUP BY means.
     fn position(&mut self, key: &Expr, outputs: usize, clause: &str) -> Result<Option<usize>, Error> {
-        let Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), span }) = key else {
+        let Expr::Value(ast::ValueWithSpan { value, span }) = key else {
             return Ok(None);
         };
         let byte = parse::byte_of(span.start);
+        let digits = match value {
+            ast::Value::Number(digits, _) => digits,
+            ast::Value::Placeholder(_) => return Ok(None),
+            _ => {
+                let message = format!("non-integer constant in {clause}");
+                return Err(self.error_at(Error::new(Condition::SyntaxError, message), byte));
+            }
+        };
         if let Some(index) = byte.and_then(|byte| self.literals.as_ref().and_then(|literals| literals.at(byte))) {
             self.fix(index);
         }
@@ -548,7 +545,7 @@ impl Binder<'_> {
 
     /// 42803 for a column of this query that is neither grouped nor inside an aggregate.
     fn check_grouped(&self, scalar: &Scalar, group: &[Scalar], own: &std::ops::Range<usize>) -> Result<(), Error> {
-        if group.contains(scalar) {
+        if group.iter().any(|key| self.is_same(key, scalar)) {
             return Ok(());
         }
         match &scalar.node {
@@ -570,6 +567,25 @@ impl Binder<'_> {
             }
             _ => walk::parts(scalar).into_iter().try_for_each(|part| self.check_grouped(part, group, own)),
         }
+    }
+
+    /// Whether two expressions are the same but for where their constants stand: `k + 1` and `k + 1`.
+    fn is_same(&self, a: &Scalar, b: &Scalar) -> bool {
+        if a == b {
+            return true;
+        }
+        let text = |index: usize| self.literals.as_ref().and_then(|literals| literals.text_at(&self.text, index));
+        let canonical = |scalar: &Scalar| {
+            let mut scalar = scalar.clone();
+            walk::replace_literals(&mut scalar, &mut |index| {
+                let own = text(index)?;
+                (0..index).find(|other| text(*other) == Some(own))
+            });
+            scalar
+        };
+        walk::literals(a).len() == walk::literals(b).len()
+            && !walk::literals(a).is_empty()
+            && canonical(a) == canonical(b)
     }
 
     /// Whether the primary key of a column's table is grouped by, which decides the column's value.
@@ -632,8 +648,7 @@ impl Binder<'_> {
             let message = format!("argument of {clause} must be type bigint, not type {}", bound.type_.name());
             return Err(self.error_at(Error::new(Condition::DatatypeMismatch, message), start(count)));
         }
-        let position = self.position_of(&bound);
-        let bound = self.coerce(bound, Type::Int8).map_err(|error| at(error, position))?;
+        let bound = self.coerce(bound, Type::Int8)?;
         if matches!(&bound.node, Node::Literal { negated: false, .. }) {
             return Ok(bound);
         }
@@ -717,12 +732,47 @@ pub(super) fn over_derived(table: usize, query: Query, output: Scalar) -> Query 
     }
 }
 
-fn renamed(columns: &[OutputColumn], names: &[String]) -> Vec<OutputColumn> {
-    let mut columns = columns.to_vec();
-    for (column, name) in columns.iter_mut().zip(names) {
-        column.name.clone_from(name);
+/// GROUP BY's keys; a row of several counts as its members, `()` as none.
+fn group_keys(group_by: &ast::GroupByExpr) -> Result<Vec<&Expr>, Error> {
+    let ast::GroupByExpr::Expressions(keys, modifiers) = group_by else {
+        return Err(Error::unsupported("GROUP BY ALL"));
+    };
+    if !modifiers.is_empty() {
+        return Err(Error::unsupported("GROUP BY with a modifier"));
     }
-    columns
+    let members = keys.iter().flat_map(|key| match key {
+        Expr::Tuple(members) => members.iter().collect(),
+        key => vec![key],
+    });
+    Ok(members.collect())
+}
+
+fn has_keys(group_by: &ast::GroupByExpr) -> bool {
+    matches!(group_by, ast::GroupByExpr::Expressions(keys, _) if !keys.is_empty())
+}
+
+/// All rows are one group, which is there without rows too. SQLite sees that by an aggregate among the outputs only.
+fn make_one_group(outputs: &mut [Scalar]) {
+    let plain = |output: &Scalar| !walk::any(output, &|node| matches!(node, Node::Aggregate(_)));
+    if !outputs.iter().all(plain) {
+        return;
+    }
+    let Some(first) = outputs.first_mut() else { return };
+    let count = Aggregate {
+        emit: Emit::Native("count"),
+        distinct: false,
+        star: true,
+        arguments: Vec::new(),
+        order: Vec::new(),
+        filter: None,
+        over: None,
+    };
+    let count = Box::new(Scalar::new(Node::Aggregate(Box::new(count)), Type::Int8));
+    let never = Scalar::new(Node::IsNull { argument: count, negated: false }, Type::Bool);
+    let output = std::mem::replace(first, Scalar::null(Type::Int4));
+    let (type_, typmod) = (output.type_, output.typmod);
+    let node = Node::Case { branches: vec![(never, Scalar::null(type_))], otherwise: Some(Box::new(output)) };
+    *first = Scalar { node, type_, typmod };
 }
 
 /// The output that a bare name of ORDER BY means, if exactly one goes by it.
@@ -761,7 +811,7 @@ pub(super) fn column_name(expression: &Expr) -> String {
                 _ => "case".to_owned(),
             };
         }
-        Expr::Exists { .. } => "exists",
+        Expr::Exists { negated: false, .. } => "exists",
         Expr::Array(_) => "array",
         Expr::Extract { .. } => "extract",
         Expr::Position { .. } => "position",
@@ -770,6 +820,7 @@ pub(super) fn column_name(expression: &Expr) -> String {
         Expr::Ceil { .. } => "ceil",
         Expr::Floor { .. } => "floor",
         Expr::Interval(_) => "interval",
+        Expr::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => "overlaps",
         Expr::AtTimeZone { .. } => "timezone",
         Expr::Trim { trim_where: Some(ast::TrimWhereField::Leading), .. } => "ltrim",
         Expr::Trim { trim_where: Some(ast::TrimWhereField::Trailing), .. } => "rtrim",

@@ -10,8 +10,6 @@ pub struct Visible {
     pub name: String,
     /// What it is.
     pub scalar: Scalar,
-    /// JOIN USING has merged it into another: it is found with its table's name only.
-    pub hidden: bool,
 }
 
 /// A table of FROM under the name it goes by there.
@@ -30,8 +28,8 @@ pub struct Source {
 pub struct Scope {
     /// Tables in order of FROM.
     pub sources: Vec<Source>,
-    /// Columns that JOIN USING made of two.
-    pub merged: Vec<Visible>,
+    /// Columns that go by a bare name, in the order of `*`. JOIN USING makes one of two.
+    pub columns: Vec<Visible>,
 }
 
 /// What a name came to.
@@ -44,12 +42,14 @@ pub enum Found {
 }
 
 impl Scope {
+    /// The scope of one table.
+    pub fn of(source: Source) -> Self {
+        Self { columns: source.columns.clone(), sources: vec![source] }
+    }
+
     /// The column of that bare name.
     pub fn column(&self, name: &str) -> Result<Found, Error> {
-        let merged = self.merged.iter().filter(|column| column.name == name);
-        let own = self.sources.iter().flat_map(|source| &source.columns);
-        let own = own.filter(|column| column.name == name && !column.hidden);
-        let mut found = merged.chain(own);
+        let mut found = self.columns.iter().filter(|column| column.name == name);
         let Some(first) = found.next() else { return Ok(Found::None) };
         if found.next().is_some() {
             let message = format!("column reference \"{name}\" is ambiguous");
@@ -84,12 +84,6 @@ impl Scope {
         }
         self.sources.push(source);
         Ok(())
-    }
-
-    /// The columns that `*` stands for: merged ones first, then each table's own.
-    pub fn all_columns(&self) -> Vec<Visible> {
-        let own = self.sources.iter().flat_map(|source| &source.columns).filter(|column| !column.hidden);
-        self.merged.iter().chain(own).cloned().collect()
     }
 }
 

@@ -35,6 +35,7 @@ fn table(oid: u32, name: &str, columns: Vec<ColumnDefinition>, key: Option<usize
         temporary: false,
         options: Vec::new(),
         on_commit: crate::sql::catalog::OnCommit::PreserveRows,
+        depends: crate::sql::catalog::Dependencies::default(),
     })
 }
 

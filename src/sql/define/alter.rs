@@ -12,8 +12,11 @@ pub(super) fn alter(cursor: &mut Cursor<'_>, object: ObjectKind) -> Result<Defin
     cursor.word("only");
     let table = cursor.name()?;
     let own = object == ObjectKind::Sequence && !["owner", "rename", "set"].iter().any(|word| cursor.peek(&[word]));
-    let actions =
-        if own { vec![AlterAction::Sequence(super::table::sequence_options(cursor)?)] } else { cursor.list(action)? };
+    let actions = if own {
+        vec![AlterAction::Sequence(super::table::sequence_options(cursor)?)]
+    } else {
+        cursor.list(|cursor| action(cursor, &table.name))?
+    };
     Ok(Definition::AlterTable { table, object, if_exists, actions })
 }
 
@@ -35,9 +38,9 @@ pub(super) fn cascade(cursor: &mut Cursor<'_>) -> bool {
     cascade
 }
 
-fn action(cursor: &mut Cursor<'_>) -> Result<AlterAction, Error> {
+fn action(cursor: &mut Cursor<'_>, table: &str) -> Result<AlterAction, Error> {
     if cursor.word("add") {
-        return add(cursor);
+        return add(cursor, table);
     }
     if cursor.word("drop") {
         let constraint = cursor.word("constraint");
@@ -84,7 +87,7 @@ fn option_name(option: &str) -> String {
     option.split_once('=').map_or(option, |(name, _)| name).to_owned()
 }
 
-fn add(cursor: &mut Cursor<'_>) -> Result<AlterAction, Error> {
+fn add(cursor: &mut Cursor<'_>, table: &str) -> Result<AlterAction, Error> {
     let is_constraint =
         ["constraint", "primary", "unique", "check", "foreign", "exclude"].iter().any(|word| cursor.peek(&[word]));
     if is_constraint {
@@ -92,7 +95,7 @@ fn add(cursor: &mut Cursor<'_>) -> Result<AlterAction, Error> {
     }
     cursor.word("column");
     let if_not_exists = cursor.words(&["if", "not", "exists"]);
-    Ok(AlterAction::AddColumn { column: column(cursor)?, if_not_exists })
+    Ok(AlterAction::AddColumn { column: column(cursor, table)?, if_not_exists })
 }
 
 fn rename(cursor: &mut Cursor<'_>) -> Result<AlterAction, Error> {
@@ -152,11 +155,13 @@ fn alter_column(cursor: &mut Cursor<'_>) -> Result<AlterAction, Error> {
     }
     if cursor.words(&["set", "statistics"]) {
         cursor.integer()?;
-        return Ok(AlterAction::Nothing);
+        return Ok(AlterAction::ColumnOption { column, storage: None });
     }
-    if cursor.words(&["set", "storage"]) || cursor.words(&["set", "compression"]) {
-        cursor.any_word()?;
-        return Ok(AlterAction::Nothing);
+    if cursor.words(&["set", "storage"]) {
+        return Ok(AlterAction::ColumnOption { column, storage: Some(cursor.any_word()?) });
+    }
+    if cursor.words(&["set", "compression"]) {
+        return Err(Error::unsupported("ALTER COLUMN ... SET COMPRESSION").position(cursor.position()));
     }
     if cursor.words(&["set", "data", "type"]) || cursor.word("type") {
         let written = written_type(cursor)?;

@@ -457,6 +457,38 @@ pub fn names_in(text: &str) -> Vec<String> {
     names.collect()
 }
 
+/// The constants in an expression's text that name a sequence for nextval() and its like: where each stands, what it
+/// says, and whether a cast follows. Those that are cast to text are no names yet.
+pub fn sequences_in(text: &str) -> Vec<(Range<usize>, String, bool)> {
+    const FUNCTIONS: &[&str] = &["nextval", "currval", "setval"];
+    let Ok(cursor) = Cursor::new(text) else { return Vec::new() };
+    let token = |at: usize| cursor.tokens.get(at).map(|(token, _)| token);
+    let mut found = Vec::new();
+    for (at, (first, _)) in cursor.tokens.iter().enumerate() {
+        let Token::Word(word) = first else { continue };
+        let function = fold_name(&word.value, word.quote_style.is_some());
+        let (Some(Token::LParen), Some((Token::SingleQuotedString(name), range))) =
+            (token(at + 1), cursor.tokens.get(at + 2))
+        else {
+            continue;
+        };
+        let cast = token(at + 3) == Some(&Token::DoubleColon);
+        let to_text =
+            cast && !matches!(token(at + 4), Some(Token::Word(word)) if fold_name(&word.value, false) == "regclass");
+        if FUNCTIONS.contains(&function.as_str()) && !to_text {
+            found.push((range.clone(), name.clone(), cast));
+        }
+    }
+    found
+}
+
+/// A relation's name as a string constant has it for regclass.
+pub fn written_name(text: &str) -> Option<Name> {
+    let mut cursor = Cursor::new(text).ok()?;
+    let name = cursor.name().ok()?;
+    cursor.at_end().then_some(name)
+}
+
 /// An expression's text with one column's name replaced; names of functions stay.
 pub fn rename_in(text: &str, from: &str, to: &str) -> String {
     let Ok(cursor) = Cursor::new(text) else { return text.to_owned() };

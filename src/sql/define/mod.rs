@@ -6,13 +6,14 @@
 
 mod alter;
 mod cursor;
+pub mod options;
 pub mod partition;
 mod role;
 mod table;
 mod types;
 mod utility;
 
-pub use cursor::{fold_name, names_in, rename_in};
+pub use cursor::{fold_name, names_in, rename_in, sequences_in, written_name};
 pub use types::type_by_name;
 
 use crate::error::Error;
@@ -40,6 +41,12 @@ pub enum Definition {
         names: Vec<Name>,
         if_exists: bool,
         cascade: bool,
+    },
+    /// DROP TYPE, DOMAIN: there are none but the system's.
+    DropType {
+        kind: &'static str,
+        names: Vec<Name>,
+        if_exists: bool,
     },
     Truncate {
         tables: Vec<Name>,
@@ -175,6 +182,8 @@ impl Definition {
                 ObjectKind::Schema => "DROP SCHEMA",
                 ObjectKind::Database => "DROP DATABASE",
             },
+            Self::DropType { kind: "domain", .. } => "DROP DOMAIN",
+            Self::DropType { .. } => "DROP TYPE",
             Self::Truncate { .. } => "TRUNCATE TABLE",
             Self::AlterTable { object, .. } => match object {
                 ObjectKind::Index => "ALTER INDEX",
@@ -239,13 +248,24 @@ pub struct CreateTable {
     pub unlogged: bool,
     pub columns: Vec<ColumnClause>,
     pub constraints: Vec<ConstraintClause>,
-    /// Tables of LIKE clauses, with whether defaults and indexes come along.
-    pub like: Vec<(Name, bool, bool)>,
+    pub like: Vec<LikeClause>,
     /// Storage parameters as `reloptions` shows them.
     pub options: Vec<String>,
     pub partition_by: Option<(PartitionStrategy, Vec<String>)>,
     pub partition_of: Option<(Name, BoundClause)>,
     pub on_commit: OnCommit,
+}
+
+/// LIKE, among the columns of CREATE TABLE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct LikeClause {
+    pub source: Name,
+    /// The number of columns written before it.
+    pub after: usize,
+    pub defaults: bool,
+    pub constraints: bool,
+    pub indexes: bool,
 }
 
 /// CREATE TABLE name AS query.
@@ -331,6 +351,9 @@ pub enum ConstraintClauseKind {
         referenced: Vec<String>,
         on_delete: ReferentialAction,
         on_update: ReferentialAction,
+        match_full: bool,
+        /// Columns of ON DELETE SET NULL or SET DEFAULT; empty for all.
+        delete_columns: Vec<String>,
     },
 }
 
@@ -410,8 +433,8 @@ pub struct SequenceOptions {
     pub cycle: Option<bool>,
     /// RESTART, of ALTER SEQUENCE; `Some(None)`: at the start value.
     pub restart: Option<Option<i64>>,
-    /// OWNED BY a column of a table.
-    pub owned_by: Option<(Name, String)>,
+    /// OWNED BY a column of a table; `Some(None)`: NONE.
+    pub owned_by: Option<Option<(Name, String)>>,
 }
 
 /// One action of ALTER TABLE.
@@ -480,7 +503,13 @@ pub enum AlterAction {
     /// RESET (fillfactor).
     ResetOptions(Vec<String>),
     SetUnlogged(bool),
-    /// Statistics targets, storage modes, clustering, tablespace pg_default: nothing here depends on them.
+    /// A statistics target or a storage mode of a column, which has to be there; nothing else depends on them.
+    ColumnOption {
+        column: String,
+        /// SET STORAGE's mode.
+        storage: Option<String>,
+    },
+    /// Clustering, tablespace pg_default: nothing here depends on them.
     Nothing,
 }
 

@@ -6,8 +6,8 @@ use super::cursor::Cursor;
 use super::types::written_type;
 use super::{
     BoundClause, BoundValue, ColumnClause, ConstraintClause, ConstraintClauseKind, CreateIndex, CreateSequence,
-    CreateTable, CreateTableAs, CreateView, Deferral, Definition, Generated, IndexKeyClause, Name, OnCommit,
-    SequenceOptions,
+    CreateTable, CreateTableAs, CreateView, Deferral, Definition, Generated, IndexKeyClause, LikeClause, Name,
+    OnCommit, SequenceOptions,
 };
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{PartitionStrategy, ReferentialAction};
@@ -86,23 +86,26 @@ fn elements(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Erro
         if starts_constraint(cursor) {
             table.constraints.push(constraint(cursor)?);
         } else if cursor.word("like") {
-            let source = cursor.name()?;
-            let (mut defaults, mut indexes) = (false, false);
+            let (source, after) = (cursor.name()?, table.columns.len());
+            let mut like = LikeClause { source, after, defaults: false, constraints: false, indexes: false };
             loop {
                 let including = cursor.word("including");
                 if !including && !cursor.word("excluding") {
                     break;
                 }
                 match cursor.any_word()?.as_str() {
-                    "all" => (defaults, indexes) = (including, including),
-                    "defaults" => defaults = including,
-                    "indexes" | "constraints" => indexes = including,
-                    _ => {}
+                    "all" => (like.defaults, like.constraints, like.indexes) = (including, including, including),
+                    "defaults" => like.defaults = including,
+                    "constraints" => like.constraints = including,
+                    "indexes" => like.indexes = including,
+                    "comments" | "compression" | "generated" | "identity" | "statistics" | "storage" => {}
+                    _ => return Err(cursor.unexpected()),
                 }
             }
-            table.like.push((source, defaults, indexes));
+            table.like.push(like);
         } else {
-            table.columns.push(column(cursor)?);
+            let own = column(cursor, &table.name.name)?;
+            table.columns.push(own);
         }
         if !cursor.comma() {
             break;
@@ -197,7 +200,7 @@ fn query_with_data(cursor: &mut Cursor<'_>) -> Result<(String, bool), Error> {
 }
 
 /// `name type [constraint …]`
-pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<ColumnClause, Error> {
+pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Result<ColumnClause, Error> {
     let name = cursor.identifier()?;
     let written = written_type(cursor)?;
     let mut column = ColumnClause {
@@ -221,7 +224,8 @@ pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<ColumnClause, Error> {
             None
         } else if cursor.word("default") {
             if column.default.is_some() || column.generated.is_some() {
-                let message = format!("multiple default values specified for column \"{}\" of table", column.name);
+                let message =
+                    format!("multiple default values specified for column \"{}\" of table \"{table}\"", column.name);
                 return Err(Error::new(Condition::SyntaxError, message).position(position));
             }
             column.default = Some(cursor.expression(COLUMN_CONSTRAINTS)?);
@@ -255,7 +259,8 @@ pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<ColumnClause, Error> {
         }
     }
     if nullable && column.not_null {
-        let message = format!("conflicting NULL/NOT NULL declarations for column \"{}\" of table", column.name);
+        let message =
+            format!("conflicting NULL/NOT NULL declarations for column \"{}\" of table \"{table}\"", column.name);
         return Err(Error::new(Condition::SyntaxError, message));
     }
     Ok(column)
@@ -355,14 +360,7 @@ fn index_tail(cursor: &mut Cursor<'_>) -> Result<(), Error> {
 
 /// Storage parameters of an index: those that PostgreSQL knows change nothing here.
 fn index_options(cursor: &mut Cursor<'_>) -> Result<(), Error> {
-    for option in cursor.options()? {
-        let name = option.split_once('=').map_or(option.as_str(), |(name, _)| name);
-        if !["fillfactor", "deduplicate_items"].contains(&name) {
-            let message = format!("unrecognized parameter \"{name}\"");
-            return Err(Error::new(Condition::InvalidParameterValue, message));
-        }
-    }
-    Ok(())
+    super::options::check_index(&cursor.options()?)
 }
 
 /// DEFERRABLE and NOT VALID, as far as that kind of constraint takes them.
@@ -419,17 +417,36 @@ fn references(cursor: &mut Cursor<'_>, columns: Vec<String>) -> Result<Constrain
     let table = cursor.name()?;
     let referenced = if cursor.peek_open() { cursor.names_in_parentheses()? } else { Vec::new() };
     let (mut on_delete, mut on_update) = (ReferentialAction::NoAction, ReferentialAction::NoAction);
+    let (mut match_full, mut delete_columns) = (false, Vec::new());
     loop {
         if cursor.word("match") {
-            if !cursor.word("simple") {
-                return Err(Error::unsupported("MATCH FULL or PARTIAL").position(cursor.position()));
+            match_full = cursor.word("full");
+            if !match_full && !cursor.word("simple") {
+                cursor.expect_word("partial")?;
+                let message = "MATCH PARTIAL not yet implemented";
+                return Err(Error::new(Condition::FeatureNotSupported, message));
             }
         } else if cursor.words(&["on", "delete"]) {
             on_delete = action(cursor)?;
+            let sets = matches!(on_delete, ReferentialAction::SetNull | ReferentialAction::SetDefault);
+            delete_columns = if sets && cursor.peek_open() { cursor.names_in_parentheses()? } else { Vec::new() };
         } else if cursor.words(&["on", "update"]) {
             on_update = action(cursor)?;
+            if cursor.peek_open() {
+                let name = if on_update == ReferentialAction::SetNull { "SET NULL" } else { "SET DEFAULT" };
+                let message = format!("a column list with {name} is only supported for ON DELETE actions");
+                return Err(Error::new(Condition::FeatureNotSupported, message).position(cursor.position()));
+            }
         } else {
-            return Ok(ConstraintClauseKind::ForeignKey { columns, table, referenced, on_delete, on_update });
+            return Ok(ConstraintClauseKind::ForeignKey {
+                columns,
+                table,
+                referenced,
+                on_delete,
+                on_update,
+                match_full,
+                delete_columns,
+            });
         }
     }
 }
@@ -644,7 +661,7 @@ pub(super) fn sequence_options(cursor: &mut Cursor<'_>) -> Result<SequenceOption
             }
             options.type_ = Some(type_);
         } else if cursor.words(&["owned", "by"]) {
-            options.owned_by = owner_column(cursor)?;
+            options.owned_by = Some(owner_column(cursor)?);
         } else {
             return Ok(options);
         }
@@ -656,13 +673,14 @@ fn owner_column(cursor: &mut Cursor<'_>) -> Result<Option<(Name, String)>, Error
     if cursor.word("none") {
         return Ok(None);
     }
-    let mut table = cursor.name()?;
-    if cursor.punctuation(&Token::Period) {
-        return Ok(Some((table, cursor.identifier()?)));
+    let position = cursor.position();
+    let mut parts = vec![cursor.identifier()?];
+    while cursor.punctuation(&Token::Period) {
+        parts.push(cursor.any_word()?);
     }
-    let column = std::mem::take(&mut table.name);
-    match table.schema.take() {
-        Some(name) => Ok(Some((Name { name, ..table }, column))),
+    let (column, name, schema) = (parts.pop().unwrap_or_default(), parts.pop(), parts.pop());
+    match name {
+        Some(name) => Ok(Some((Name { schema, name, position }, column))),
         None => {
             let message = "invalid OWNED BY option";
             Err(Error::new(Condition::SyntaxError, message).hint("Specify OWNED BY table.column or OWNED BY NONE."))

@@ -5,7 +5,8 @@ use sqlparser::tokenizer::Token;
 use super::Generated;
 use super::cursor::Cursor;
 use crate::error::{Condition, Error};
-use crate::sql::types::Type;
+use crate::sql::types::interval::{FULL_RANGE, range_of};
+use crate::sql::types::{Type, missing_type};
 
 /// A column's type as written.
 pub(super) struct WrittenType {
@@ -79,9 +80,9 @@ pub(super) fn written_type(cursor: &mut Cursor<'_>) -> Result<WrittenType, Error
 
 /// Reads modifiers and array brackets after a type's name.
 fn sized(cursor: &mut Cursor<'_>, name: &str, position: usize, standard_char: bool) -> Result<WrittenType, Error> {
-    let missing =
-        || Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist")).position(position);
+    let missing = || missing_type(name).position(position);
     let mut type_ = type_by_name(name).ok_or_else(missing)?;
+    let range = if type_ == Type::Interval { interval_fields(cursor)? } else { None };
     let modifiers = if cursor.peek_open() {
         cursor.open()?;
         let numbers = cursor.list(|cursor| cursor.integer())?;
@@ -113,6 +114,11 @@ fn sized(cursor: &mut Cursor<'_>, name: &str, position: usize, standard_char: bo
     }
     let typmod = match (type_, modifiers.as_slice()) {
         (Type::Bpchar, []) if standard_char => 1 + 4,
+        (Type::Interval, []) if range.is_some() => range.unwrap_or(FULL_RANGE) << 16 | 0xffff,
+        (Type::Interval, [precision]) => {
+            let precision = i32::try_from(*precision).unwrap_or(6).clamp(0, 6);
+            range.unwrap_or(FULL_RANGE) << 16 | precision
+        }
         (_, []) => -1,
         (Type::Bpchar | Type::Varchar, [length]) => {
             let shown = if type_ == Type::Bpchar { "char" } else { "varchar" };
@@ -124,7 +130,7 @@ fn sized(cursor: &mut Cursor<'_>, name: &str, position: usize, standard_char: bo
         }
         (Type::Numeric, [precision]) => numeric_modifier(*precision, 0, position)?,
         (Type::Numeric, [precision, scale]) => numeric_modifier(*precision, *scale, position)?,
-        (Type::Timestamp | Type::Timestamptz | Type::Time | Type::Interval, [precision]) => {
+        (Type::Timestamp | Type::Timestamptz | Type::Time, [precision]) => {
             i32::try_from(*precision).unwrap_or(6).min(6)
         }
         _ => {
@@ -133,6 +139,20 @@ fn sized(cursor: &mut Cursor<'_>, name: &str, position: usize, standard_char: bo
         }
     };
     array_of(cursor, type_, typmod, position)
+}
+
+/// The fields behind INTERVAL, if there are any.
+fn interval_fields(cursor: &mut Cursor<'_>) -> Result<Option<i32>, Error> {
+    const FIELDS: &[&str] = &["year", "month", "day", "hour", "minute", "second"];
+    let mut field = || FIELDS.iter().copied().find(|field| cursor.word(field));
+    let Some(first) = field() else { return Ok(None) };
+    let last = if cursor.word("to") {
+        let last = FIELDS.iter().copied().find(|field| cursor.word(field));
+        Some(last.ok_or_else(|| cursor.unexpected())?)
+    } else {
+        None
+    };
+    range_of(first, last).map(Some).ok_or_else(|| cursor.unexpected())
 }
 
 fn bad_modifier(message: &str, position: usize) -> Error {

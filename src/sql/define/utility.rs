@@ -170,6 +170,14 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
     if cursor.word("database") {
         return role::drop_database(cursor);
     }
+    for kind in ["type", "domain"] {
+        if cursor.word(kind) {
+            let if_exists = cursor.words(&["if", "exists"]);
+            let names = cursor.list(Cursor::name)?;
+            alter::cascade(cursor);
+            return Ok(Definition::DropType { kind, names, if_exists });
+        }
+    }
     Err(refuse(cursor, "DROP"))
 }
 

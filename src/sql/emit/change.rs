@@ -46,9 +46,8 @@ impl Emitter {
             InsertSource::Query { table, query, outputs } => {
                 self.push(" SELECT ");
                 self.list(outputs);
-                self.push(" FROM (");
-                self.query(query, true);
-                self.push(")");
+                self.push(" FROM ");
+                self.derived(query);
                 self.as_alias(*table);
                 // Without it SQLite would read ON CONFLICT as a join's ON.
                 self.push(" WHERE 1");

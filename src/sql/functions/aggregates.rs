@@ -4,12 +4,13 @@ use super::arguments::{boolean, float, numeric, text, truth};
 use super::{Emit, Function, Host};
 use crate::error::{Condition, Error};
 use crate::sql::types::Type::{
-    Any, AnyArray, AnyElement, Bool, Bpchar, Date, Float4, Float8, Int2, Int4, Int8, Interval as IntervalType,
+    Any, AnyArray, AnyElement, Bool, Bpchar, Date, Float4, Float8, Inet, Int2, Int4, Int8, Interval as IntervalType,
     Numeric as NumericType, Oid, Text, Time, Timestamp, Timestamptz,
 };
 use crate::sql::types::interval::Interval;
 use crate::sql::types::numeric::{self as numerics, Numeric};
-use crate::sql::types::{Datum, Value, array, float_to_value, interval};
+use crate::sql::types::{self, Datum, Type, Value, array, float_to_value, interval};
+use crate::work;
 
 macro_rules! extremes {
     ($name:literal, $numeric:literal, $interval:literal) => {
@@ -28,6 +29,7 @@ macro_rules! extremes {
             Function::aggregate($name, &[Timestamptz], Timestamptz, Emit::Native($name)),
             Function::aggregate($name, &[IntervalType], IntervalType, Emit::Call($interval)),
             Function::aggregate($name, &[Oid], Oid, Emit::Native($name)),
+            Function::aggregate($name, &[Inet], Inet, Emit::Native($name)),
             Function::aggregate($name, &[AnyArray], AnyArray, Emit::Native($name)),
         ]
     };
@@ -63,6 +65,9 @@ const OTHERS: &[Function] = &[
     Function::aggregate("bit_or", &[Int2], Int2, Emit::Call("pg_agg_bit_or")),
     Function::aggregate("bit_or", &[Int4], Int4, Emit::Call("pg_agg_bit_or")),
     Function::aggregate("bit_or", &[Int8], Int8, Emit::Call("pg_agg_bit_or")),
+    Function::aggregate("bit_xor", &[Int2], Int2, Emit::Call("pg_agg_bit_xor")),
+    Function::aggregate("bit_xor", &[Int4], Int4, Emit::Call("pg_agg_bit_xor")),
+    Function::aggregate("bit_xor", &[Int8], Int8, Emit::Call("pg_agg_bit_xor")),
     Function::aggregate("string_agg", &[Text, Text], Text, Emit::Call("pg_agg_string")),
     Function::aggregate("array_agg", &[AnyElement], AnyArray, Emit::Call("pg_agg_array")).typed(),
     Function::aggregate("stddev", &[Float8], Float8, Emit::Call("pg_agg_stddev_samp")),
@@ -113,6 +118,12 @@ pub struct State {
     truth: Option<bool>,
     text: Option<String>,
     items: Vec<Option<String>>,
+    /// Bytes of the items.
+    size: usize,
+    /// Values with their text, for those that are gathered once each.
+    values: Vec<(Value, String)>,
+    descending: bool,
+    element: Option<Type>,
 }
 
 /// What an aggregate of ours computes; found by its call name.
@@ -145,6 +156,19 @@ pub enum Aggregate {
     NumericVarPop,
     BitAnd,
     BitOr,
+    BitXor,
+    /// `(value, separator, descending)` and `(value, element type, descending)`: sorted, each value once.
+    DistinctString,
+    DistinctArray,
+}
+
+/// The call that gathers each value once, for an aggregate that keeps what it gathers.
+pub fn distinct(call: &str) -> Option<&'static str> {
+    match call {
+        "pg_agg_string" => Some("pg_agg_distinct_string"),
+        "pg_agg_array" => Some("pg_agg_distinct_array"),
+        _ => None,
+    }
 }
 
 impl Aggregate {
@@ -177,6 +201,9 @@ impl Aggregate {
             "numeric_var_pop" => Self::NumericVarPop,
             "bit_and" => Self::BitAnd,
             "bit_or" => Self::BitOr,
+            "bit_xor" => Self::BitXor,
+            "distinct_string" => Self::DistinctString,
+            "distinct_array" => Self::DistinctArray,
             _ => return None,
         })
     }
@@ -184,10 +211,30 @@ impl Aggregate {
     /// Takes one row.
     pub fn step(self, host: &dyn Host, state: &mut State, arguments: &[Datum<'_>]) -> Result<(), Error> {
         let datum = arguments.first().copied().unwrap_or(Datum::Null);
+        work::tick()?;
         if self == Self::Array {
             let element = super::arguments::type_(arguments, 1)?;
             let shown = (datum != Datum::Null).then(|| array::element_text(element, datum, &host.text_context()));
+            // A list in the making grows to twice its size.
+            let size = shown.as_ref().map_or(0, String::len);
+            if size > LARGE || (state.items.len() == state.items.capacity() && state.items.len() > LARGE / 16) {
+                work::reserve(size + state.items.len().saturating_mul(2 * size_of::<Option<String>>()))?;
+            }
+            state.size = state.size.saturating_add(size);
             state.items.push(shown);
+            state.count += 1;
+            return Ok(());
+        }
+        if self == Self::DistinctArray {
+            let element = super::arguments::type_(arguments, 1)?;
+            state.element = Some(element);
+            state.descending = boolean(arguments, 2)?;
+            let shown = if datum == Datum::Null {
+                String::new()
+            } else {
+                array::element_text(element, datum, &host.text_context())
+            };
+            state.values.push((datum.to_value(), shown));
             state.count += 1;
             return Ok(());
         }
@@ -219,6 +266,10 @@ impl Aggregate {
                 match &mut state.text {
                     None => state.text = Some(value.to_owned()),
                     Some(all) => {
+                        let more = value.len() + separator_length(arguments);
+                        if all.capacity() - all.len() < more && all.len() + more > LARGE {
+                            work::reserve(all.capacity().saturating_mul(2).max(all.len() + more))?;
+                        }
                         if let Some(Datum::Text(separator)) = arguments.get(1) {
                             all.push_str(separator);
                         }
@@ -229,12 +280,27 @@ impl Aggregate {
             Self::NumericMin | Self::NumericMax | Self::IntervalMin | Self::IntervalMax => {
                 self.keep_extreme(state, text(arguments, 0)?);
             }
+            Self::DistinctString => {
+                let value = text(arguments, 0)?.to_owned();
+                if let (None, Some(Datum::Text(separator))) = (&state.text, arguments.get(1)) {
+                    state.text = Some((*separator).to_owned());
+                }
+                state.descending = boolean(arguments, 2)?;
+                state.values.push((Value::Text(value.clone()), value));
+            }
             Self::StddevSamp | Self::StddevPop | Self::VarSamp | Self::VarPop => {
-                // Welford's method: no cancellation between large sums.
-                let value = float(arguments, 0)?;
-                let delta = value - state.float;
-                state.float += delta / state.count as f64;
-                state.squares += delta * (value - state.float);
+                // Youngs and Cramer's method, as PostgreSQL's float8_accum: the same digits.
+                let (value, count) = (float(arguments, 0)?, state.count as f64);
+                state.float += value;
+                if state.count > 1 {
+                    let deviation = value * count - state.float;
+                    state.squares += deviation * deviation / (count * (count - 1.0));
+                    if state.float.is_infinite() || state.squares.is_infinite() {
+                        state.squares = f64::NAN;
+                    }
+                } else if !value.is_finite() {
+                    state.squares = f64::NAN;
+                }
             }
             Self::NumericStddevSamp | Self::NumericStddevPop | Self::NumericVarSamp | Self::NumericVarPop => {
                 let value = numeric(arguments, 0)?;
@@ -248,15 +314,16 @@ impl Aggregate {
                     None => value,
                 });
             }
-            Self::BitAnd | Self::BitOr => {
+            Self::BitAnd | Self::BitOr | Self::BitXor => {
                 let value = i128::from(super::arguments::int(arguments, 0)?);
                 state.int = match (self, state.count) {
                     (_, 1) => value,
                     (Self::BitAnd, _) => state.int & value,
+                    (Self::BitXor, _) => state.int ^ value,
                     _ => state.int | value,
                 };
             }
-            Self::Array => {}
+            Self::Array | Self::DistinctArray => {}
         }
         Ok(())
     }
@@ -266,7 +333,8 @@ impl Aggregate {
         let least = matches!(self, Self::NumericMin | Self::IntervalMin);
         let better = state.text.as_deref().is_none_or(|best| {
             let order = if numeric { numerics::compare(value, best) } else { interval::compare(value, best) };
-            if least { order.is_lt() } else { order.is_gt() }
+            // Of two that are equal the later one stays, as in PostgreSQL: 1 mon and 30 days.
+            if least { order.is_le() } else { order.is_ge() }
         });
         if better {
             state.text = Some(value.to_owned());
@@ -280,7 +348,7 @@ impl Aggregate {
         }
         let count = state.count as f64;
         Ok(match self {
-            Self::IntSum | Self::BitAnd | Self::BitOr => match i64::try_from(state.int) {
+            Self::IntSum | Self::BitAnd | Self::BitOr | Self::BitXor => match i64::try_from(state.int) {
                 Ok(sum) => Value::Int(sum),
                 Err(_) => return Err(Error::new(Condition::NumericValueOutOfRange, "bigint out of range")),
             },
@@ -292,7 +360,19 @@ impl Aggregate {
             Self::IntervalSum => state.interval.to_value()?,
             Self::IntervalAvg => state.interval.divide(count)?.to_value()?,
             Self::BoolAnd | Self::BoolOr => state.truth.map_or(Value::Null, truth),
-            Self::Array => Value::Text(array::from_elements(state.items.iter().map(Option::as_deref))),
+            Self::Array => {
+                work::reserve(state.size.saturating_mul(2).saturating_add(state.items.len().saturating_mul(4)))?;
+                Value::Text(array::from_elements(state.items.iter().map(Option::as_deref)))
+            }
+            Self::DistinctArray => {
+                let values = distinct_values(&state, state.element.unwrap_or(Text));
+                let shown = values.iter().map(|(value, shown)| (!value.is_null()).then_some(shown.as_str()));
+                Value::Text(array::from_elements(shown))
+            }
+            Self::DistinctString => {
+                let shown: Vec<String> = distinct_values(&state, Text).into_iter().map(|(_, shown)| shown).collect();
+                Value::Text(shown.join(state.text.as_deref().unwrap_or_default()))
+            }
             Self::String | Self::NumericMin | Self::NumericMax | Self::IntervalMin | Self::IntervalMax => {
                 state.text.map_or(Value::Null, Value::Text)
             }
@@ -308,6 +388,25 @@ impl Aggregate {
             Self::StddevPop => float_to_value((state.squares / count).sqrt()),
         })
     }
+}
+
+/// Bytes from which what grows is asked for.
+const LARGE: usize = 64 * 1024;
+
+fn separator_length(arguments: &[Datum<'_>]) -> usize {
+    match arguments.get(1) {
+        Some(Datum::Text(separator)) => separator.len(),
+        _ => 0,
+    }
+}
+
+/// What was gathered, in the order of the type, each value once; NULL is the greatest.
+fn distinct_values(state: &State, type_: Type) -> Vec<(Value, String)> {
+    let mut values = state.values.clone();
+    let order = |a: &Value, b: &Value| a.is_null().cmp(&b.is_null()).then_with(|| types::compare(type_, a, b));
+    values.sort_by(|a, b| if state.descending { order(&b.0, &a.0) } else { order(&a.0, &b.0) });
+    values.dedup_by(|a, b| order(&a.0, &b.0).is_eq());
+    values
 }
 
 fn total(state: &State) -> Result<Numeric, Error> {

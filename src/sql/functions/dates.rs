@@ -1,69 +1,85 @@
 //! Dates, times and intervals: operators and functions.
 
+mod fields;
+pub(super) mod make;
+
 use std::cmp::Ordering;
 
 use super::arguments::{float, int, text, truth};
 use super::{Function, Host};
 use crate::error::{Condition, Error};
 use crate::sql::types::Type::{
-    Bool, Date, Float8, Int4, Interval as IntervalType, Numeric as NumericType, Text, Time, Timestamp, Timestamptz,
+    Bool, Date, Float8, Interval as IntervalType, Numeric as NumericType, Text, Time, Timestamp, Timestamptz,
 };
 use crate::sql::types::calendar::*;
-use crate::sql::types::datetime::{to_local, to_utc};
+use crate::sql::types::datetime::{Zone, to_local, to_utc};
 use crate::sql::types::interval::{Interval, out_of_range};
-use crate::sql::types::numeric::Numeric;
-use crate::sql::types::{CastKind, Datum, Type, Value, cast, date_to_timestamp, float_to_value};
+use crate::sql::types::{CastKind, Datum, IntervalStyle, Type, Value, cast, date_to_timestamp};
 
 /// Functions of this module.
 pub(super) const TABLE: &[Function] = &[
     Function::call("date_trunc", &[Text, Timestamp], Timestamp, "pg_timestamp_trunc", |_, a| {
-        truncate(text(a, 0)?, int(a, 1)?).map(Value::Int)
+        fields::truncate(text(a, 0)?, int(a, 1)?).map(Value::Int)
     }),
     Function::call("date_trunc", &[Text, Timestamptz], Timestamptz, "pg_timestamptz_trunc", |h, a| {
-        let zone = h.text_context().time_zone;
+        fields::truncate_zoned(h, text(a, 0)?, int(a, 1)?).map(Value::Int)
+    })
+    .stable(),
+    Function::call("date_trunc", &[Text, Timestamptz, Text], Timestamptz, "pg_timestamptz_trunc_zone", |_, a| {
         let value = int(a, 1)?;
-        Ok(Value::Int(to_utc(truncate(text(a, 0)?, to_local(value, &zone).0)?, &zone)))
+        if value == i64::MAX || value == i64::MIN {
+            return Ok(Value::Int(value));
+        }
+        fields::truncate_in(&zone(text(a, 2)?)?, text(a, 0)?, value).map(Value::Int)
     })
     .stable(),
     Function::call("date_trunc", &[Text, IntervalType], IntervalType, "pg_interval_trunc", |_, a| {
-        truncate_interval(text(a, 0)?, Interval::from_stored(text(a, 1)?)?)?.to_value()
+        fields::truncate_interval(text(a, 0)?, Interval::from_stored(text(a, 1)?)?)?.to_value()
     }),
     Function::call("date_part", &[Text, Date], Float8, "pg_date_part_date", |_, a| {
-        float_part(part(text(a, 0)?, date_to_timestamp(int(a, 1)?)?, 0)?)
+        fields::float(fields::of_midnight(text(a, 0)?, int(a, 1)?)?)
     }),
     Function::call("date_part", &[Text, Timestamp], Float8, "pg_timestamp_part", |_, a| {
-        float_part(part(text(a, 0)?, int(a, 1)?, 0)?)
+        fields::float(fields::of_timestamp(text(a, 0)?, int(a, 1)?)?)
     }),
     Function::call("date_part", &[Text, Timestamptz], Float8, "pg_timestamptz_part", |h, a| {
-        float_part(zoned_part(h, a)?)
+        fields::float(fields::of_timestamptz(h, a)?)
     })
     .stable(),
     Function::call("date_part", &[Text, Time], Float8, "pg_time_part", |_, a| {
-        float_part(time_part(text(a, 0)?, int(a, 1)?)?)
+        fields::float(fields::of_time(text(a, 0)?, int(a, 1)?)?)
     }),
     Function::call("date_part", &[Text, IntervalType], Float8, "pg_interval_part", |_, a| {
-        float_part(interval_part(a)?)
+        fields::float(fields::of_interval(a)?)
     }),
-    Function::call("extract", &[Text, Date], NumericType, "pg_extract_date", |_, a| date_part(text(a, 0)?, int(a, 1)?)),
+    Function::call("extract", &[Text, Date], NumericType, "pg_extract_date", |_, a| {
+        fields::numeric(fields::of_date(text(a, 0)?, int(a, 1)?)?)
+    }),
     Function::call("extract", &[Text, Timestamp], NumericType, "pg_extract_timestamp", |_, a| {
-        Ok(part(text(a, 0)?, int(a, 1)?, 0)?.to_value())
+        fields::numeric(fields::of_timestamp(text(a, 0)?, int(a, 1)?)?)
     }),
     Function::call("extract", &[Text, Timestamptz], NumericType, "pg_extract_timestamptz", |h, a| {
-        Ok(zoned_part(h, a)?.to_value())
+        fields::numeric(fields::of_timestamptz(h, a)?)
     })
     .stable(),
     Function::call("extract", &[Text, Time], NumericType, "pg_extract_time", |_, a| {
-        Ok(time_part(text(a, 0)?, int(a, 1)?)?.to_value())
+        fields::numeric(fields::of_time(text(a, 0)?, int(a, 1)?)?)
     }),
     Function::call("extract", &[Text, IntervalType], NumericType, "pg_extract_interval", |_, a| {
-        Ok(interval_part(a)?.to_value())
+        fields::numeric(fields::of_interval(a)?)
     }),
     Function::call("age", &[Timestamp, Timestamp], IntervalType, "pg_timestamp_age", |_, a| {
-        age(int(a, 0)?, int(a, 1)?)
+        make::age(int(a, 0)?, int(a, 1)?)
     }),
     Function::call("age", &[Timestamptz, Timestamptz], IntervalType, "pg_timestamptz_age", |h, a| {
         let zone = h.text_context().time_zone;
-        age(to_local(int(a, 0)?, &zone).0, to_local(int(a, 1)?, &zone).0)
+        make::age(to_local(int(a, 0)?, &zone).0, to_local(int(a, 1)?, &zone).0)
+    })
+    .stable(),
+    Function::call("age", &[Timestamp], IntervalType, "pg_timestamp_age_today", |h, a| make::age(today(h), int(a, 0)?))
+        .stable(),
+    Function::call("age", &[Timestamptz], IntervalType, "pg_timestamptz_age_today", |h, a| {
+        make::age(today(h), to_local(int(a, 0)?, &h.text_context().time_zone).0)
     })
     .stable(),
     Function::call("to_timestamp", &[Float8], Timestamptz, "pg_float8_timestamptz", |_, a| {
@@ -71,55 +87,19 @@ pub(super) const TABLE: &[Function] = &[
         if seconds.is_infinite() {
             return Ok(Value::Int(if seconds > 0.0 { i64::MAX } else { i64::MIN }));
         }
-        let value = ((seconds - UNIX_OFFSET_S as f64) * 1e6).round();
-        if value.is_nan() || value < MIN_TIMESTAMP as f64 || value >= END_TIMESTAMP as f64 {
-            return Err(Error::new(Condition::DatetimeFieldOverflow, format!("timestamp out of range: \"{seconds}\"")));
+        if seconds.is_nan() {
+            return Err(Error::new(Condition::DatetimeFieldOverflow, "timestamp cannot be NaN"));
+        }
+        let value = ((seconds - UNIX_OFFSET_S as f64) * 1e6).round_ties_even();
+        if value < MIN_TIMESTAMP as f64 || value >= END_TIMESTAMP as f64 {
+            let message = format!("timestamp out of range: \"{}\"", make::general(seconds));
+            return Err(Error::new(Condition::DatetimeFieldOverflow, message));
         }
         Ok(Value::Int(value as i64))
     }),
     Function::call("to_timestamp", &[Text, Text], Timestamptz, "pg_to_timestamp_text", super::formatting::to_timestamp)
         .stable(),
-    Function::call("make_date", &[Int4, Int4, Int4], Date, "pg_make_date", |_, a| {
-        let (year, month, day) = (int(a, 0)?, int(a, 1)?, int(a, 2)?);
-        let proleptic = if year < 0 { year + 1 } else { year };
-        if year == 0 || !(1..=12).contains(&month) || day < 1 || day > days_in_month(proleptic, month) {
-            return Err(Error::new(
-                Condition::DatetimeFieldOverflow,
-                format!("date field value out of range: {year}-{month:02}-{day:02}"),
-            ));
-        }
-        let days = days_from_civil(proleptic, month, day);
-        if !(MIN_DAY..END_DATE).contains(&days) {
-            return Err(Error::new(
-                Condition::DatetimeFieldOverflow,
-                format!("date out of range: {year}-{month:02}-{day:02}"),
-            ));
-        }
-        Ok(Value::Int(days))
-    }),
-    Function::call("make_time", &[Int4, Int4, Float8], Time, "pg_make_time", |_, a| {
-        clock(int(a, 0)?, int(a, 1)?, float(a, 2)?).map(Value::Int)
-    }),
-    Function::call(
-        "make_timestamp",
-        &[Int4, Int4, Int4, Int4, Int4, Float8],
-        Timestamp,
-        "pg_make_timestamp",
-        |_, a| {
-            let (year, month, day) = (int(a, 0)?, int(a, 1)?, int(a, 2)?);
-            if !(1..=294_276).contains(&year)
-                || !(1..=12).contains(&month)
-                || day < 1
-                || day > days_in_month(year, month)
-            {
-                return Err(Error::new(
-                    Condition::DatetimeFieldOverflow,
-                    format!("date field value out of range: {year}-{month:02}-{day:02}"),
-                ));
-            }
-            Ok(Value::Int(days_from_civil(year, month, day) * DAY_US + clock(int(a, 3)?, int(a, 4)?, float(a, 5)?)?))
-        },
-    ),
+    Function::call("isfinite", &[IntervalType], Bool, "pg_interval_finite", |_, _| Ok(truth(true))),
     Function::call("isfinite", &[Date], Bool, "pg_date_finite", |_, a| {
         let days = int(a, 0)?;
         Ok(truth(days != i64::from(i32::MAX) && days != i64::from(i32::MIN)))
@@ -140,16 +120,50 @@ pub(super) const TABLE: &[Function] = &[
     })
     .volatile(),
     Function::call("timezone", &[Text, Timestamp], Timestamptz, "pg_timestamp_zone", |_, a| {
-        Ok(Value::Int(to_utc(int(a, 1)?, &zone(text(a, 0)?)?)))
+        moved(int(a, 1)?, |value| Ok(zone(text(a, 0)?)?.to_utc(value)))
     }),
     Function::call("timezone", &[Text, Timestamptz], Timestamp, "pg_timestamptz_zone", |_, a| {
-        Ok(Value::Int(to_local(int(a, 1)?, &zone(text(a, 0)?)?).0))
+        moved(int(a, 1)?, |value| Ok(zone(text(a, 0)?)?.to_local(value)))
+    }),
+    Function::call("timezone", &[IntervalType, Timestamp], Timestamptz, "pg_timestamp_izone", |_, a| {
+        moved(int(a, 1)?, |value| Ok(interval_zone(text(a, 0)?)?.to_utc(value)))
+    }),
+    Function::call("timezone", &[IntervalType, Timestamptz], Timestamp, "pg_timestamptz_izone", |_, a| {
+        moved(int(a, 1)?, |value| Ok(interval_zone(text(a, 0)?)?.to_local(value)))
     }),
 ];
 
-fn zone(name: &str) -> Result<jiff::tz::TimeZone, Error> {
-    crate::settings::time_zone(name)
+/// The beginning of today in the session's zone.
+fn today(host: &dyn Host) -> i64 {
+    let local = to_local(host.transaction_timestamp(), &host.text_context().time_zone).0;
+    local.div_euclid(DAY_US) * DAY_US
+}
+
+fn zone(name: &str) -> Result<Zone, Error> {
+    Zone::by_name(name)
         .ok_or_else(|| Error::new(Condition::InvalidParameterValue, format!("time zone \"{name}\" not recognized")))
+}
+
+/// A distance from Greenwich as a zone; fractions of a second do not count.
+fn interval_zone(stored: &str) -> Result<Zone, Error> {
+    let interval = Interval::from_stored(stored)?;
+    if interval.months != 0 || interval.days != 0 {
+        let mut shown = Vec::new();
+        interval.write(IntervalStyle::Postgres, &mut shown);
+        let message =
+            format!("interval time zone \"{}\" must not include months or days", String::from_utf8_lossy(&shown));
+        return Err(Error::new(Condition::InvalidParameterValue, message));
+    }
+    Ok(Zone::Offset(interval.time_us / SECOND_US))
+}
+
+/// A timestamp in another zone; infinity is the same everywhere, even where there is no such zone.
+fn moved(value: i64, to: impl FnOnce(i64) -> Result<i64, Error>) -> Result<Value, Error> {
+    if value == i64::MAX || value == i64::MIN {
+        return Ok(Value::Int(value));
+    }
+    let moved = to(value)?;
+    if (MIN_TIMESTAMP..END_TIMESTAMP).contains(&moved) { Ok(Value::Int(moved)) } else { Err(timestamp_out_of_range()) }
 }
 
 fn timestamp_out_of_range() -> Error {
@@ -167,6 +181,11 @@ pub fn compare(host: &dyn Host, arguments: &[Datum<'_>], left: Type, right: Type
     let target = if left == Timestamptz || right == Timestamptz { Timestamptz } else { Timestamp };
     let context = host.text_context();
     let convert = |index: usize, from: Type| -> Result<i64, Error> {
+        let days = int(arguments, index)?;
+        // A day after all timestamps is later than each but infinity.
+        if from == Date && days != i64::from(i32::MAX) && days >= END_TIMESTAMP / DAY_US {
+            return Ok(END_TIMESTAMP);
+        }
         match cast(Value::Int(int(arguments, index)?), from, target, -1, CastKind::Implicit, &context)? {
             Value::Int(value) => Ok(value),
             _ => Err(Error::internal("a timestamp is stored as an integer")),
@@ -304,198 +323,9 @@ pub fn date_time(arguments: &[Datum<'_>]) -> Result<Value, Error> {
     shift(date_to_timestamp(int(arguments, 0)?)?, interval).map(Value::Int)
 }
 
-fn unknown_unit(unit: &str, type_: Type) -> Error {
-    Error::new(Condition::InvalidParameterValue, format!("unit \"{unit}\" not recognized for type {}", type_.name()))
-}
-
-fn truncate(unit: &str, value: i64) -> Result<i64, Error> {
-    if value == i64::MAX || value == i64::MIN {
-        return Ok(value);
-    }
-    let days = value.div_euclid(DAY_US);
-    let (year, month, _) = civil_from_days(days);
-    let first = |year: i64, month: i64| days_from_civil(year, month, 1) * DAY_US;
-    let floor = |unit: i64| value.div_euclid(unit) * unit;
-    Ok(match unit.to_ascii_lowercase().as_str() {
-        "microseconds" | "microsecond" | "us" => value,
-        "milliseconds" | "millisecond" | "ms" => floor(1000),
-        "second" | "seconds" | "sec" => floor(SECOND_US),
-        "minute" | "minutes" | "min" => floor(MINUTE_US),
-        "hour" | "hours" => floor(HOUR_US),
-        "day" | "days" => days * DAY_US,
-        "week" | "weeks" => (days - (day_of_week(days) + 6) % 7) * DAY_US,
-        "month" | "months" | "mon" => first(year, month),
-        "quarter" => first(year, (month - 1) / 3 * 3 + 1),
-        "year" | "years" => first(year, 1),
-        "decade" | "decades" => first(year.div_euclid(10) * 10, 1),
-        "century" | "centuries" => first((year - 1).div_euclid(100) * 100 + 1, 1),
-        "millennium" | "millennia" => first((year - 1).div_euclid(1000) * 1000 + 1, 1),
-        _ => return Err(unknown_unit(unit, Timestamp)),
-    })
-}
-
-fn truncate_interval(unit: &str, interval: Interval) -> Result<Interval, Error> {
-    let months = |length: i64| Interval { months: interval.months / length * length, days: 0, time_us: 0 };
-    let time = |length: i64| Interval { time_us: interval.time_us / length * length, ..interval };
-    Ok(match unit.to_ascii_lowercase().as_str() {
-        "microseconds" | "microsecond" | "us" => interval,
-        "milliseconds" | "millisecond" | "ms" => time(1000),
-        "second" | "seconds" | "sec" => time(SECOND_US),
-        "minute" | "minutes" | "min" => time(MINUTE_US),
-        "hour" | "hours" => time(HOUR_US),
-        "day" | "days" => Interval { time_us: 0, ..interval },
-        "month" | "months" | "mon" => months(1),
-        "quarter" => months(3),
-        "year" | "years" => months(12),
-        "decade" | "decades" => months(120),
-        "century" | "centuries" => months(1200),
-        "millennium" | "millennia" => months(12_000),
-        "week" | "weeks" => {
-            return Err(unsupported_unit(unit, IntervalType).detail("Months usually have fractional weeks."));
-        }
-        _ => return Err(unknown_unit(unit, IntervalType)),
-    })
-}
-
-/// Microseconds as seconds with six digits.
-fn seconds(us: i64, scale: i64) -> Numeric {
-    Numeric::Finite { digits: us.into(), scale }
-}
-
-fn float_part(value: Numeric) -> Result<Value, Error> {
-    Ok(float_to_value(value.to_f64()))
-}
-
-fn zoned_part(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Numeric, Error> {
-    let (unit, value) = (text(arguments, 0)?, int(arguments, 1)?);
-    if unit.eq_ignore_ascii_case("epoch") {
-        return part(unit, value, 0);
-    }
-    let (local, offset) = to_local(value, &host.text_context().time_zone);
-    part(unit, local, offset)
-}
-
-/// A field of a local timestamp (`offset` in seconds east of Greenwich).
-fn part(unit: &str, value: i64, offset: i64) -> Result<Numeric, Error> {
-    if value == i64::MAX || value == i64::MIN {
-        return Ok(Numeric::Infinity(value < 0));
-    }
-    let (days, time) = (value.div_euclid(DAY_US), value.rem_euclid(DAY_US));
-    let (year, month, day) = civil_from_days(days);
-    // There is no year 0: 1 BC is -1.
-    let shown_year = if year > 0 { year } else { year - 1 };
-    let period =
-        |length: i64| if year > 0 { (year + length - 1) / length } else { -((length - 1 - (year - 1)) / length) };
-    Ok(Numeric::from_int(match unit.to_ascii_lowercase().as_str() {
-        "microseconds" | "microsecond" | "us" => time % MINUTE_US,
-        "milliseconds" | "millisecond" | "ms" => return Ok(seconds(time % MINUTE_US, 3)),
-        "second" | "seconds" | "sec" => return Ok(seconds(time % MINUTE_US, 6)),
-        "minute" | "minutes" | "min" => time / MINUTE_US % 60,
-        "hour" | "hours" => time / HOUR_US,
-        "day" | "days" => day,
-        "month" | "months" | "mon" => month,
-        "quarter" => (month - 1) / 3 + 1,
-        "year" | "years" => shown_year,
-        "decade" | "decades" => year.div_euclid(10),
-        "century" | "centuries" => period(100),
-        "millennium" | "millennia" => period(1000),
-        "week" | "weeks" => iso_week(days).1,
-        "isoyear" => iso_week(days).0,
-        "dow" => day_of_week(days),
-        "isodow" => (day_of_week(days) + 6) % 7 + 1,
-        "doy" => days - days_from_civil(year, 1, 1) + 1,
-        "epoch" => return Ok(seconds(value.saturating_add(UNIX_OFFSET_S * SECOND_US), 6)),
-        "timezone" => offset,
-        "timezone_hour" => offset / 3600,
-        "timezone_minute" => offset / 60 % 60,
-        _ => return Err(unknown_unit(unit, Timestamp)),
-    }))
-}
-
-/// extract() of a date: only what a date has. date_part() sees a timestamp at midnight.
-fn date_part(unit: &str, days: i64) -> Result<Value, Error> {
-    const TIME_UNITS: &[&str] = &[
-        "microseconds",
-        "microsecond",
-        "us",
-        "milliseconds",
-        "millisecond",
-        "ms",
-        "second",
-        "seconds",
-        "sec",
-        "minute",
-        "minutes",
-        "min",
-        "hour",
-        "hours",
-        "timezone",
-        "timezone_hour",
-        "timezone_minute",
-    ];
-    if TIME_UNITS.contains(&unit.to_ascii_lowercase().as_str()) {
-        return Err(unsupported_unit(unit, Date));
-    }
-    let value = part(unit, date_to_timestamp(days)?, 0).map_err(|_| unknown_unit(unit, Date))?;
-    // Days have no fraction of a second to show.
-    Ok(if unit.eq_ignore_ascii_case("epoch") { value.round(0).to_value() } else { value.to_value() })
-}
-
-/// A field of a time of day.
-fn time_part(unit: &str, time_us: i64) -> Result<Numeric, Error> {
-    match unit.to_ascii_lowercase().as_str() {
-        "epoch" => Ok(seconds(time_us, 6)),
-        "microseconds" | "microsecond" | "us" | "milliseconds" | "millisecond" | "ms" | "second" | "seconds"
-        | "sec" | "minute" | "minutes" | "min" | "hour" | "hours" => part(unit, time_us, 0),
-        _ if part(unit, 0, 0).is_ok() => Err(unsupported_unit(unit, Time)),
-        _ => Err(unknown_unit(unit, Time)),
-    }
-}
-
-fn unsupported_unit(unit: &str, type_: Type) -> Error {
-    Error::new(Condition::FeatureNotSupported, format!("unit \"{unit}\" not supported for type {}", type_.name()))
-}
-
-fn interval_part(arguments: &[Datum<'_>]) -> Result<Numeric, Error> {
-    let (unit, interval) = (text(arguments, 0)?, Interval::from_stored(text(arguments, 1)?)?);
-    let time = interval.time_us;
-    Ok(Numeric::from_int(match unit.to_ascii_lowercase().as_str() {
-        "microseconds" | "microsecond" | "us" => time % MINUTE_US,
-        "milliseconds" | "millisecond" | "ms" => return Ok(seconds(time % MINUTE_US, 3)),
-        "second" | "seconds" | "sec" => return Ok(seconds(time % MINUTE_US, 6)),
-        "minute" | "minutes" | "min" => time / MINUTE_US % 60,
-        "hour" | "hours" => time / HOUR_US,
-        "day" | "days" => interval.days,
-        "month" | "months" | "mon" => interval.months % 12,
-        "quarter" => interval.months % 12 / 3 + 1,
-        "year" | "years" => interval.months / 12,
-        "decade" | "decades" => interval.months / 120,
-        "century" | "centuries" => interval.months / 1200,
-        "epoch" => {
-            // A year counts as 365.25 days here, a month as 30.
-            let days = interval.months / 12 * 1461 * 6 + interval.months % 12 * 30 * 24 + interval.days * 24;
-            let whole = i128::from(days) * i128::from(HOUR_US) + i128::from(time);
-            return Ok(Numeric::Finite { digits: whole.into(), scale: 6 });
-        }
-        _ => return Err(unknown_unit(unit, IntervalType)),
-    }))
-}
-
 fn timestamp_finite(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
     let value = int(a, 0)?;
     Ok(truth(value != i64::MAX && value != i64::MIN))
-}
-
-fn clock(hour: i64, minute: i64, second: f64) -> Result<i64, Error> {
-    let whole = (0..=24).contains(&hour) && (0..=59).contains(&minute) && (0.0..=60.0).contains(&second);
-    let time = if whole { hour * HOUR_US + minute * MINUTE_US + (second * 1e6).round() as i64 } else { i64::MAX };
-    if time > DAY_US {
-        return Err(Error::new(
-            Condition::DatetimeFieldOverflow,
-            format!("time field value out of range: {hour}:{minute:02}:{second:02}"),
-        ));
-    }
-    Ok(time)
 }
 
 /// Moves whole days of 24 hours out of the time, whole months of 30 days out of the days; parts of unlike signs
@@ -523,23 +353,4 @@ fn justify(mut interval: Interval, hours: bool, days: bool) -> Result<Value, Err
         }
     }
     interval.to_value()
-}
-
-/// The difference in years, months, days and time.
-fn age(a: i64, b: i64) -> Result<Value, Error> {
-    let (late, early) = (a.max(b), a.min(b));
-    let fields = |value: i64| (civil_from_days(value.div_euclid(DAY_US)), value.rem_euclid(DAY_US));
-    let (((y2, m2, d2), late_time), ((y1, m1, d1), early_time)) = (fields(late), fields(early));
-    let (mut months, mut days, mut time_us) = ((y2 - y1) * 12 + m2 - m1, d2 - d1, late_time - early_time);
-    if time_us < 0 {
-        time_us += DAY_US;
-        days -= 1;
-    }
-    // The days of the earlier date's month make up what is missing.
-    while days < 0 {
-        days += days_in_month(y1, m1);
-        months -= 1;
-    }
-    let result = Interval { months, days, time_us };
-    if a < b { result.negate()?.to_value() } else { result.to_value() }
 }

@@ -1,7 +1,8 @@
 //! Functions that only the planner calls: they check what PostgreSQL checks and SQLite does not.
 
-use super::{Host, Registration};
+use super::{Emit, Host, Registration, frame};
 use crate::error::{Condition, Error};
+use crate::sql::ir::Scalar;
 use crate::sql::types::{Datum, Type, Value, array};
 
 /// `pg_not_null(value, schema, table, column)`: the value, or 23502. For columns that are SQLite's rowid, which
@@ -14,7 +15,8 @@ pub const ONE_ROW: &str = "pg_one_row";
 /// `pg_array(element type, elements…)`: an array's text.
 pub const ARRAY: &str = "pg_array";
 
-/// `pg_array_json(array, element type)`: the elements' stored forms as a JSON array, which SQLite can read row by row.
+/// `pg_array_json(array, element type)`: the elements' stored forms as a JSON array, which SQLite can read row by row. With a
+/// third argument a null array is one NULL, else it is nothing.
 pub const ARRAY_JSON: &str = "pg_array_json";
 
 /// `pg_array_element(array, element type, first, index)`: an element, NULL where there is none. `first` is the index
@@ -29,6 +31,16 @@ pub const LIMIT: &str = "pg_limit";
 
 /// `pg_offset(n)`: n, 0 for NULL, or 2201X for a negative one.
 pub const OFFSET: &str = "pg_offset";
+
+/// `pg_first_change(row)`: true, or 21000 if the statement has inserted or updated that row already.
+pub const FIRST_CHANGE: &str = "pg_first_change";
+
+/// `pg_frame_offset(offset, "starting" or "ending", type of the frame's key)`: the distance in what [`FRAME_KEY`] counts
+/// in, or 22004 for NULL and 22013 for a negative one. The type is 0 for ROWS and GROUPS.
+pub const FRAME_OFFSET: &str = "pg_frame_offset";
+
+/// `pg_frame_key(value, type)`: a number that grows with the value, for RANGE frames with an offset.
+pub const FRAME_KEY: &str = "pg_frame_key";
 
 /// `pg_transaction_timestamp()`: now(), where an expression is stored and nothing can be bound.
 pub const TRANSACTION_TIMESTAMP: &str = "pg_transaction_timestamp";
@@ -47,11 +59,16 @@ pub fn registration(call: &str) -> Option<Registration> {
         IN_PARTITION => in_partition,
         LIMIT => limit,
         OFFSET => offset,
+        FIRST_CHANGE => first_change,
+        FRAME_OFFSET => frame::offset,
+        FRAME_KEY => frame::key,
         TRANSACTION_TIMESTAMP => transaction_timestamp,
         STATEMENT_TIMESTAMP => statement_timestamp,
         _ => return None,
     };
-    Some(Registration { implementation, strict: false, deterministic: false })
+    // SQLite takes a frame's distance from a function only if that gives the same each time.
+    let deterministic = matches!(call, FRAME_OFFSET | FRAME_KEY);
+    Some(Registration { implementation, strict: false, deterministic })
 }
 
 fn text<'a>(arguments: &[Datum<'a>], at: usize) -> &'a str {
@@ -95,6 +112,18 @@ fn one_row(_: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
     }
 }
 
+fn first_change(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+    match arguments {
+        [Datum::Int(row)] if host.has_changed(*row) => {
+            let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
+            Err(Error::new(Condition::CardinalityViolation, message).hint(
+                "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
+            ))
+        }
+        _ => Ok(Value::Int(1)),
+    }
+}
+
 fn make_array(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
     let Some((Datum::Int(oid), elements)) = arguments.split_first() else {
         return Err(Error::internal("an array without a type"));
@@ -125,15 +154,45 @@ fn elements(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Option<Vec<Value
 }
 
 fn array_json(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
-    let items = elements(host, arguments)?.unwrap_or_default().into_iter().map(|value| match value {
-        Value::Null => Ok(serde_json::Value::Null),
-        Value::Int(value) => Ok(value.into()),
-        Value::Float(value) => Ok(value.into()),
-        Value::Text(value) => Ok(value.into()),
-        Value::Bytes(_) => Err(Error::unsupported("unnest of an array of this type")),
-    });
-    let items: Vec<serde_json::Value> = items.collect::<Result<_, Error>>()?;
-    Ok(Value::Text(serde_json::Value::Array(items).to_string()))
+    use std::fmt::Write as _;
+    let items = match elements(host, arguments)? {
+        Some(items) => items,
+        None if arguments.len() > 2 => vec![Value::Null],
+        None => Vec::new(),
+    };
+    let mut json = String::from("[");
+    for (index, item) in items.into_iter().enumerate() {
+        if index > 0 {
+            json.push(',');
+        }
+        // Writing to a String cannot fail.
+        let _ = match item {
+            Value::Null => write!(json, "null"),
+            Value::Int(value) => write!(json, "{value}"),
+            // JSON has no infinity; what is too large for a float reads as one.
+            Value::Float(value) if value.is_infinite() => write!(json, "{}9e999", if value < 0.0 { "-" } else { "" }),
+            Value::Float(value) => write!(json, "{value:?}"),
+            Value::Text(value) => write!(json, "{}", serde_json::Value::String(value)),
+            Value::Bytes(value) => {
+                json.push('"');
+                value.iter().for_each(|byte| {
+                    let _ = write!(json, "{byte:02x}");
+                });
+                write!(json, "\"")
+            }
+        };
+    }
+    json.push(']');
+    Ok(Value::Text(json))
+}
+
+/// The element that `value` of a row of [`ARRAY_JSON`] stands for: bytes are hexadecimal digits there.
+pub fn json_element(value: Scalar) -> Scalar {
+    if value.type_.storage_class() != "BLOB" {
+        return value;
+    }
+    let (type_, typmod) = (value.type_, value.typmod);
+    Scalar { typmod, ..Scalar::call(Emit::Native("unhex"), vec![value], type_) }
 }
 
 fn array_element(host: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {

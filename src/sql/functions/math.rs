@@ -60,7 +60,8 @@ pub(super) const TABLE: &[Function] = &[
     }),
     Function::call("sign", &[Float8], Float8, "pg_dsign", |_, a| {
         let value = float(a, 0)?;
-        Ok(float_to_value(if value == 0.0 || value.is_nan() { value } else { value.signum() }))
+        // As PostgreSQL's dsign: what is neither above nor below 0, NaN too, has none.
+        Ok(float_to_value(if value == 0.0 || value.is_nan() { 0.0 } else { value.signum() }))
     }),
     Function::call("sign", &[NumericType], NumericType, "pg_numeric_sign", |_, a| {
         Ok(numeric(a, 0)?.signum().map_or(Numeric::NaN, |sign| Numeric::from_int(i64::from(sign))).to_value())
@@ -103,12 +104,27 @@ pub(super) const TABLE: &[Function] = &[
         arithmetic::numerics(Operation::Rem, a)
     }),
     Function::call("div", &[NumericType, NumericType], NumericType, "pg_numeric_div_trunc", |_, a| {
-        Ok(numeric(a, 0)?.div(&numeric(a, 1)?)?.trunc(0).to_value())
+        Ok(numeric(a, 0)?.div_whole(&numeric(a, 1)?)?.to_value())
+    }),
+    Function::call("scale", &[NumericType], Int4, "pg_numeric_scale", |_, a| {
+        Ok(numeric(a, 0)?.finite_scale().map_or(Value::Null, Value::Int))
+    }),
+    Function::call("min_scale", &[NumericType], Int4, "pg_numeric_min_scale", |_, a| {
+        Ok(numeric(a, 0)?.trimmed().finite_scale().map_or(Value::Null, Value::Int))
+    }),
+    Function::call("trim_scale", &[NumericType], NumericType, "pg_numeric_trim_scale", |_, a| {
+        Ok(numeric(a, 0)?.trimmed().to_value())
     }),
     Function::call("gcd", &[Int4, Int4], Int4, "pg_int4gcd", |_, a| gcd(Int4, a)),
     Function::call("gcd", &[Int8, Int8], Int8, "pg_int8gcd", |_, a| gcd(Int8, a)),
+    Function::call("gcd", &[NumericType, NumericType], NumericType, "pg_numeric_gcd", |_, a| {
+        Ok(numeric(a, 0)?.gcd(&numeric(a, 1)?).to_value())
+    }),
     Function::call("lcm", &[Int4, Int4], Int4, "pg_int4lcm", |_, a| lcm(Int4, a)),
     Function::call("lcm", &[Int8, Int8], Int8, "pg_int8lcm", |_, a| lcm(Int8, a)),
+    Function::call("lcm", &[NumericType, NumericType], NumericType, "pg_numeric_lcm", |_, a| {
+        Ok(numeric(a, 0)?.lcm(&numeric(a, 1)?)?.to_value())
+    }),
     Function::call("factorial", &[Int8], NumericType, "pg_factorial", factorial),
     Function::call("pi", &[], Float8, "pg_dpi", |_, _| Ok(Value::Float(std::f64::consts::PI))),
     Function::call("random", &[], Float8, "pg_drandom", |_, _| {

@@ -7,6 +7,9 @@
 use super::types::{CastKind, Datum, TextContext, Type, Value};
 use crate::error::Error;
 
+/// Before the name of an aggregate of ours: the one for windows whose frame's start moves.
+pub const MOVING: &str = "pg_moving_";
+
 /// How a call is written in SQLite SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Emit {
@@ -52,8 +55,17 @@ pub trait Host {
     fn text_context(&self) -> TextContext;
     /// pg_sleep: returns early with 57014 on a cancel.
     fn sleep(&self, seconds: f64) -> Result<(), Error>;
+    /// The reason to stop a long computation now, as an error: asked between its steps.
+    fn check_interrupts(&self) -> Result<(), Error> {
+        Ok(())
+    }
     /// pg_cancel_backend (false) and pg_terminate_backend (true).
     fn signal_backend(&self, pid: i32, terminate: bool) -> Result<bool, Error>;
+    /// Whether the statement under way has inserted or updated the row of that number already; asked for by INSERT …
+    /// ON CONFLICT DO UPDATE.
+    fn has_changed(&self, _row: i64) -> bool {
+        false
+    }
     /// Functions that look things up in the catalog (regclass input and output, format_type of tables,
     /// pg_get_indexdef, pg_table_is_visible …), by their SQL name.
     ///
@@ -200,17 +212,22 @@ mod arithmetic;
 pub mod casts;
 mod dates;
 mod formatting;
+mod frame;
 pub mod guards;
+pub mod known;
 mod math;
 pub mod operators;
 mod pattern;
+pub mod regexp;
 mod session;
 mod text;
 
 const TABLES: &[&[Function]] = &[
     text::TABLE,
+    regexp::TABLE,
     math::TABLE,
     dates::TABLE,
+    dates::make::TABLE,
     formatting::TABLE,
     session::TABLE,
     aggregates::TABLES[0],
@@ -248,6 +265,14 @@ pub fn registration(call: &str) -> Option<Registration> {
         });
     }
     casts::registration(call).or_else(|| guards::registration(call))
+}
+
+/// Whether a call may give another result each time it runs.
+pub fn is_volatile(emit: Emit) -> bool {
+    static VOLATILE: std::sync::LazyLock<Vec<Emit>> = std::sync::LazyLock::new(|| {
+        all().filter(|function| function.volatility == Volatility::Volatile).map(|function| function.emit).collect()
+    });
+    VOLATILE.contains(&emit)
 }
 
 /// All overloads of a name, or none. The name must be in lower case and without its schema.

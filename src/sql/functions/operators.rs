@@ -6,8 +6,8 @@ use super::arguments::{float, int, numeric, text, truth};
 use super::arithmetic::{self, Operation};
 use super::{Emit, Implementation, Operator, Volatility, dates, pattern};
 use crate::sql::types::Type::{
-    AnyArray, AnyElement, Bool, Bpchar, Bytea, Char, Date, Float4, Float8, Int2, Int4, Int8, Interval, Name, Numeric,
-    Oid, Text, TextArray, Time, Timestamp, Timestamptz, Uuid,
+    AnyArray, AnyElement, Bool, Bpchar, Bytea, Char, Date, Float4, Float8, Inet, Int2, Int4, Int8, Interval, Jsonb,
+    Name, Numeric, Oid, Text, TextArray, Time, Timestamp, Timestamptz, Uuid,
 };
 use crate::sql::types::{Type, Value};
 
@@ -112,6 +112,8 @@ macro_rules! comparison {
             infix($name, Timestamp, Timestamp, Bool, Emit::Infix($sqlite)),
             infix($name, Timestamptz, Timestamptz, Bool, Emit::Infix($sqlite)),
             infix($name, Interval, Interval, Bool, Emit::Collated($sqlite, "pg_interval")),
+            infix($name, Inet, Inet, Bool, Emit::Collated($sqlite, "pg_inet")),
+            infix($name, Jsonb, Jsonb, Bool, Emit::Collated($sqlite, "pg_jsonb")),
             infix($name, AnyArray, AnyArray, Bool, Emit::Infix($sqlite)),
             binary($name, Date, Timestamp, Bool, concat!("pg_date_timestamp_", $suffix), |h, a| {
                 Ok(truth($test(dates::compare(h, a, Date, Timestamp)?)))
@@ -168,13 +170,11 @@ macro_rules! shift {
 
 /// The overloads of a pattern operator.
 macro_rules! patterns {
-    ($name:literal, $call:literal, $of:path, $fold:literal, $negate:literal) => {
+    ($name:literal, $call:literal, $test:expr) => {
         &[
-            binary($name, Text, Text, Bool, $call, |_, a| Ok(truth($of(text(a, 0)?, text(a, 1)?, $fold)? != $negate))),
-            binary($name, Bpchar, Text, Bool, $call, |_, a| {
-                Ok(truth($of(text(a, 0)?, text(a, 1)?, $fold)? != $negate))
-            }),
-            binary($name, Name, Text, Bool, $call, |_, a| Ok(truth($of(text(a, 0)?, text(a, 1)?, $fold)? != $negate))),
+            binary($name, Text, Text, Bool, $call, |h, a| $test(h, text(a, 0)?, text(a, 1)?).map(truth)),
+            binary($name, Bpchar, Text, Bool, $call, |h, a| $test(h, text(a, 0)?, text(a, 1)?).map(truth)),
+            binary($name, Name, Text, Bool, $call, |h, a| $test(h, text(a, 0)?, text(a, 1)?).map(truth)),
         ]
     };
 }
@@ -361,22 +361,31 @@ const SHIFT_RIGHT: &[Operator] = &[
 ];
 
 const TILDE: &[Operator] = &[
-    binary("~", Text, Text, Bool, "pg_textregexeq", |_, a| Ok(truth(pattern::regex(text(a, 0)?, text(a, 1)?, false)?))),
-    binary("~", Bpchar, Text, Bool, "pg_textregexeq", |_, a| {
-        Ok(truth(pattern::regex(text(a, 0)?, text(a, 1)?, false)?))
+    binary("~", Text, Text, Bool, "pg_textregexeq", |h, a| {
+        pattern::regex(h, text(a, 0)?, text(a, 1)?, false).map(truth)
     }),
-    binary("~", Name, Text, Bool, "pg_textregexeq", |_, a| Ok(truth(pattern::regex(text(a, 0)?, text(a, 1)?, false)?))),
+    binary("~", Bpchar, Text, Bool, "pg_textregexeq", |h, a| {
+        pattern::regex(h, text(a, 0)?, text(a, 1)?, false).map(truth)
+    }),
+    binary("~", Name, Text, Bool, "pg_textregexeq", |h, a| {
+        pattern::regex(h, text(a, 0)?, text(a, 1)?, false).map(truth)
+    }),
     prefix("~", Int2, Emit::Prefix("~"), None),
     prefix("~", Int4, Emit::Prefix("~"), None),
     prefix("~", Int8, Emit::Prefix("~"), None),
 ];
-const NOT_TILDE: &[Operator] = patterns!("!~", "pg_textregexne", pattern::regex, false, true);
-const TILDE_STAR: &[Operator] = patterns!("~*", "pg_texticregexeq", pattern::regex, true, false);
-const NOT_TILDE_STAR: &[Operator] = patterns!("!~*", "pg_texticregexne", pattern::regex, true, true);
-const LIKE: &[Operator] = patterns!("~~", "pg_textlike", pattern::like, false, false);
-const NOT_LIKE: &[Operator] = patterns!("!~~", "pg_textnlike", pattern::like, false, true);
-const ILIKE: &[Operator] = patterns!("~~*", "pg_texticlike", pattern::like, true, false);
-const NOT_ILIKE: &[Operator] = patterns!("!~~*", "pg_texticnlike", pattern::like, true, true);
+const NOT_TILDE: &[Operator] =
+    patterns!("!~", "pg_textregexne", |h, text, pattern| pattern::regex(h, text, pattern, false).map(|found| !found));
+const TILDE_STAR: &[Operator] =
+    patterns!("~*", "pg_texticregexeq", |h, text, pattern| pattern::regex(h, text, pattern, true));
+const NOT_TILDE_STAR: &[Operator] =
+    patterns!("!~*", "pg_texticregexne", |h, text, pattern| pattern::regex(h, text, pattern, true).map(|found| !found));
+const LIKE: &[Operator] = patterns!("~~", "pg_textlike", |_, text, pattern| pattern::like(text, pattern, false));
+const NOT_LIKE: &[Operator] =
+    patterns!("!~~", "pg_textnlike", |_, text, pattern| pattern::like(text, pattern, false).map(|found| !found));
+const ILIKE: &[Operator] = patterns!("~~*", "pg_texticlike", |_, text, pattern| pattern::like(text, pattern, true));
+const NOT_ILIKE: &[Operator] =
+    patterns!("!~~*", "pg_texticnlike", |_, text, pattern| pattern::like(text, pattern, true).map(|found| !found));
 
 const CONCAT: &[Operator] = &[
     infix("||", Text, Text, Text, Emit::Infix("||")),
@@ -393,11 +402,29 @@ const ABS: &[Operator] = &[
     prefix("@", Int2, Emit::Call("pg_int2abs"), Some(|_, a| arithmetic::checked(Int2, int(a, 0)?.checked_abs()))),
     prefix("@", Int4, Emit::Call("pg_int4abs"), Some(|_, a| arithmetic::checked(Int4, int(a, 0)?.checked_abs()))),
     prefix("@", Int8, Emit::Call("pg_int8abs"), Some(|_, a| arithmetic::checked(Int8, int(a, 0)?.checked_abs()))),
-    prefix("@", Float8, Emit::Native("abs"), None),
+    prefix(
+        "@",
+        Float4,
+        Emit::Call("pg_floatabs"),
+        Some(|_, a| Ok(crate::sql::types::float_to_value(float(a, 0)?.abs()))),
+    ),
+    prefix(
+        "@",
+        Float8,
+        Emit::Call("pg_floatabs"),
+        Some(|_, a| Ok(crate::sql::types::float_to_value(float(a, 0)?.abs()))),
+    ),
     prefix("@", Numeric, Emit::Call("pg_numeric_abs"), Some(|_, a| Ok(numeric(a, 0)?.abs().to_value()))),
 ];
 
 const ROOT: &[Operator] = &[prefix("|/", Float8, Emit::Call("pg_dsqrt"), Some(|_, a| super::math::sqrt(float(a, 0)?)))];
+
+const CUBE_ROOT: &[Operator] = &[prefix(
+    "||/",
+    Float8,
+    Emit::Call("pg_dcbrt"),
+    Some(|_, a| Ok(crate::sql::types::float_to_value(float(a, 0)?.cbrt()))),
+)];
 
 const TABLES: &[&[Operator]] = &[
     EQ,
@@ -429,4 +456,5 @@ const TABLES: &[&[Operator]] = &[
     STARTS_WITH,
     ABS,
     ROOT,
+    CUBE_ROOT,
 ];

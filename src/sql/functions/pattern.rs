@@ -1,17 +1,8 @@
 //! LIKE and POSIX regular expressions.
 
-use std::cell::RefCell;
-
-use regex::Regex;
-
+use super::Host;
 use crate::error::{Condition, Error};
-
-/// Regular expressions kept compiled.
-const CACHE_LIMIT: usize = 16;
-
-thread_local! {
-    static CACHE: RefCell<Vec<(bool, String, Regex)>> = const { RefCell::new(Vec::new()) };
-}
+use crate::sql::regex::{Options, Regex};
 
 /// `text LIKE pattern` (`fold`: ILIKE), with the backslash as escape character.
 pub fn like(text: &str, pattern: &str, fold: bool) -> Result<bool, Error> {
@@ -91,111 +82,9 @@ pub fn like_escape(pattern: &str, escape: &str) -> Result<String, Error> {
 }
 
 /// Whether a regular expression matches somewhere in a text.
-pub fn regex(text: &str, pattern: &str, fold: bool) -> Result<bool, Error> {
-    with_regex(pattern, fold, |regex| regex.is_match(text))
-}
-
-/// Runs something with the compiled form of a pattern.
-pub fn with_regex<T>(pattern: &str, fold: bool, run: impl FnOnce(&Regex) -> T) -> Result<T, Error> {
-    CACHE.with_borrow_mut(|cache| {
-        if let Some(at) = cache.iter().position(|(folded, text, _)| *folded == fold && text == pattern) {
-            return Ok(run(&cache[at].2));
-        }
-        let compiled = regex::RegexBuilder::new(&translate(pattern))
-            .case_insensitive(fold)
-            .dot_matches_new_line(true)
-            .size_limit(1 << 20)
-            .build()
-            .map_err(|error| {
-                let message = error.to_string();
-                let reason = reason(message.lines().last().unwrap_or_default().trim_start_matches("error: "));
-                Error::new(Condition::InvalidRegularExpression, format!("invalid regular expression: {reason}"))
-            })?;
-        if cache.len() >= CACHE_LIMIT {
-            cache.remove(0);
-        }
-        let result = run(&compiled);
-        cache.push((fold, pattern.to_owned(), compiled));
-        Ok(result)
-    })
-}
-
-/// PostgreSQL's words for what the regex crate complains of.
-fn reason(message: &str) -> &str {
-    if message.contains("group") && (message.contains("unclosed") || message.contains("unopened")) {
-        "parentheses () not balanced"
-    } else if message.contains("unclosed character class") {
-        "brackets [] not balanced"
-    } else if message.contains("repetition operator missing") {
-        "quantifier operand invalid"
-    } else if message.contains("repetition") {
-        "invalid repetition count(s)"
-    } else if message.contains("class range") {
-        "invalid character range"
-    } else if message.contains("exceeds size limit") {
-        "regular expression is too complex"
-    } else {
-        message
-    }
-}
-
-/// PostgreSQL's advanced regular expressions in the spelling of the regex crate. Back references and look-around
-/// have none; they are refused when compiled.
-fn translate(pattern: &str) -> String {
-    if let Some(literal) = pattern.strip_prefix("***=") {
-        return regex::escape(literal);
-    }
-    let pattern = pattern.strip_prefix("***:").unwrap_or(pattern);
-    let mut out = String::with_capacity(pattern.len() + 8);
-    let mut rest = pattern.chars().peekable();
-    let mut in_class = false;
-    while let Some(c) = rest.next() {
-        match c {
-            '\\' => match rest.next() {
-                Some('m') => out.push_str(r"\b{start}"),
-                Some('M') => out.push_str(r"\b{end}"),
-                Some('y') => out.push_str(r"\b"),
-                Some('Y') => out.push_str(r"\B"),
-                Some('Z') => out.push_str(r"\z"),
-                Some(c) if c.is_ascii_alphanumeric() || c.is_ascii_punctuation() => out.extend(['\\', c]),
-                Some(c) => out.push(c),
-                None => out.push('\\'),
-            },
-            '[' if in_class => {
-                // Named classes stay; a plain bracket must be escaped.
-                if matches!(rest.peek(), Some(':')) {
-                    out.push('[')
-                } else {
-                    out.push_str("\\[")
-                }
-                if matches!(rest.peek(), Some(':')) {
-                    for c in rest.by_ref() {
-                        out.push(c);
-                        if c == ']' {
-                            break;
-                        }
-                    }
-                }
-            }
-            '[' => {
-                in_class = true;
-                out.push('[');
-                if rest.next_if_eq(&'^').is_some() {
-                    out.push('^');
-                }
-                if rest.next_if_eq(&']').is_some() {
-                    out.push_str("\\]");
-                }
-            }
-            ']' => {
-                in_class = false;
-                out.push(']');
-            }
-            '&' | '~' if in_class => out.extend(['\\', c]),
-            c => out.push(c),
-        }
-    }
-    out
+pub fn regex(host: &dyn Host, text: &str, pattern: &str, fold: bool) -> Result<bool, Error> {
+    Regex::cached(pattern, Options { ignore_case: fold, ..Options::default() })?
+        .is_match(text, &|| host.check_interrupts())
 }
 
 #[cfg(test)]
@@ -223,22 +112,5 @@ mod tests {
         assert!(like("ABC", "a%", true).unwrap());
         assert_eq!(like("x", "\\", false).unwrap_err().condition().code(), "22025");
         assert_eq!(like_escape("a!%b\\", "!").unwrap(), "a\\%b\\\\");
-    }
-
-    #[test]
-    fn regular_expressions() {
-        for (text, pattern, expected) in [
-            ("pg_catalog", "^pg_", true),
-            ("foo", "^(foo|bar)$", true),
-            ("foobar", "^(foo|bar)$", false),
-            ("a b", "\\mb\\M", true),
-            ("x]y", "[]]", true),
-            ("a1", "^[[:alpha:]][[:digit:]]$", true),
-            ("a.b", "***=a.b", true),
-        ] {
-            assert_eq!(regex(text, pattern, false).unwrap(), expected, "{text} {pattern}");
-        }
-        assert!(regex("ABC", "b", true).unwrap());
-        assert_eq!(regex("a", "(", false).unwrap_err().condition().code(), "2201B");
     }
 }

@@ -1,11 +1,12 @@
 //! Functions of text and bytea.
 
 use super::arguments::{bytes, int, text, truth, type_};
-use super::{Function, Host, pattern};
+use super::{Function, Host, pattern, regexp};
 use crate::error::{Condition, Error};
 use crate::sql::types::Type;
 use crate::sql::types::Type::{Any, AnyElement, Bool, Bytea, Int4, Int8, Text, TextArray};
 use crate::sql::types::{self, Datum, Value};
+use crate::work;
 
 /// Bytes that a result may have at most, as in PostgreSQL.
 const MAX_LENGTH: i64 = 1 << 30;
@@ -36,14 +37,8 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("initcap", &[Text], Text, "pg_initcap", |_, a| owned(initcap(text(a, 0)?))),
     Function::call("substring", &[Text, Int4], Text, "pg_substr", substr),
     Function::call("substring", &[Text, Int4, Int4], Text, "pg_substr", substr),
-    Function::call("substring", &[Text, Text], Text, "pg_substring_regex", |_, a| {
-        let subject = text(a, 0)?;
-        pattern::with_regex(text(a, 1)?, false, |regex| {
-            let captures = regex.captures(subject)?;
-            captures.get(1).or_else(|| captures.get(0)).map(|found| found.as_str().to_owned())
-        })
-        .map(|found| found.map_or(Value::Null, Value::Text))
-    }),
+    Function::call("substring", &[Text, Text], Text, "pg_substring_regex", regexp::substring),
+    Function::call("substring", &[Text, Text, Text], Text, "pg_substring_similar", regexp::substring_similar),
     Function::call("substr", &[Text, Int4], Text, "pg_substr", substr),
     Function::call("substr", &[Text, Int4, Int4], Text, "pg_substr", substr),
     Function::call("position", &[Text, Text], Int4, "pg_strpos", strpos),
@@ -56,7 +51,18 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("rtrim", &[Text, Text], Text, "pg_rtrim", |_, a| trim(a, false, true)),
     Function::call("replace", &[Text, Text, Text], Text, "pg_replace", |_, a| {
         let (subject, from) = (text(a, 0)?, text(a, 1)?);
-        owned(if from.is_empty() { subject.to_owned() } else { subject.replace(from, text(a, 2)?) })
+        let to = text(a, 2)?;
+        if from.is_empty() {
+            return owned(subject);
+        }
+        if to.len() > from.len() {
+            let grown = subject.matches(from).count().saturating_mul(to.len() - from.len());
+            if subject.len().saturating_add(grown) >= MAX_LENGTH as usize {
+                return Err(too_long());
+            }
+            work::reserve(subject.len().saturating_add(grown).saturating_mul(2))?;
+        }
+        owned(subject.replace(from, to))
     }),
     Function::call("translate", &[Text, Text, Text], Text, "pg_translate", |_, a| {
         let (from, to): (Vec<char>, Vec<char>) = (text(a, 1)?.chars().collect(), text(a, 2)?.chars().collect());
@@ -67,10 +73,6 @@ pub(super) const TABLE: &[Function] = &[
                 .collect::<String>(),
         )
     }),
-    Function::call("regexp_replace", &[Text, Text, Text], Text, "pg_regexp_replace", regexp_replace),
-    Function::call("regexp_replace", &[Text, Text, Text, Text], Text, "pg_regexp_replace", regexp_replace),
-    Function::call("regexp_match", &[Text, Text], TextArray, "pg_regexp_match", regexp_match),
-    Function::call("regexp_match", &[Text, Text, Text], TextArray, "pg_regexp_match", regexp_match),
     Function::call("string_to_array", &[Text, Text], TextArray, "pg_string_to_array", string_to_array).lenient(),
     Function::call("string_to_array", &[Text, Text, Text], TextArray, "pg_string_to_array", string_to_array).lenient(),
     Function::call("overlay", &[Text, Text, Int4], Text, "pg_overlay", overlay),
@@ -90,6 +92,7 @@ pub(super) const TABLE: &[Function] = &[
         if times.saturating_mul(subject.len() as i64) >= MAX_LENGTH {
             return Err(too_long());
         }
+        work::reserve(subject.len().saturating_mul(times as usize))?;
         owned(subject.repeat(times as usize))
     }),
     Function::call("left", &[Text, Int4], Text, "pg_left", |_, a| {
@@ -117,6 +120,9 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("decode", &[Text, Text], Bytea, "pg_decode", decode),
     Function::call("chr", &[Int4], Text, "pg_chr", |_, a| {
         let code = int(a, 0)?;
+        if code < 0 {
+            return Err(invalid("character number must be positive"));
+        }
         if code == 0 {
             return Err(Error::new(Condition::ProgramLimitExceeded, "null character not permitted"));
         }
@@ -144,7 +150,7 @@ pub(super) const TABLE: &[Function] = &[
     Function::call("quote_ident", &[Text], Text, "pg_quote_ident", |_, a| owned(quote_identifier(text(a, 0)?))),
     Function::call("quote_literal", &[Text], Text, "pg_quote_literal", |_, a| owned(quote_literal(text(a, 0)?))),
     Function::call("quote_literal", &[AnyElement], Text, "pg_quote_literal_any", |h, a| {
-        owned(quote_literal(&shown(h, a.first().copied().unwrap_or(Datum::Null), type_(a, 1)?)?))
+        owned(quote_literal(&cast_to_text(h, a.first().copied().unwrap_or(Datum::Null), type_(a, 1)?)?))
     })
     .stable()
     .typed(),
@@ -153,6 +159,13 @@ pub(super) const TABLE: &[Function] = &[
         _ => owned("NULL"),
     })
     .lenient(),
+    Function::call("quote_nullable", &[AnyElement], Text, "pg_quote_nullable_any", |h, a| match a.first() {
+        Some(Datum::Null) | None => owned("NULL"),
+        Some(datum) => owned(quote_literal(&cast_to_text(h, *datum, type_(a, 1)?)?)),
+    })
+    .lenient()
+    .stable()
+    .typed(),
     Function::call("to_hex", &[Int4], Text, "pg_to_hex32", |_, a| owned(format!("{:x}", int(a, 0)? as i32))),
     Function::call("to_hex", &[Int8], Text, "pg_to_hex64", |_, a| owned(format!("{:x}", int(a, 0)?))),
 ];
@@ -221,54 +234,6 @@ fn trim(a: &[Datum<'_>], start: bool, end: bool) -> Result<Value, Error> {
     owned(subject)
 }
 
-fn regexp_replace(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
-    let flags = if a.len() > 3 { text(a, 3)? } else { "" };
-    if let Some(flag) = flags.chars().find(|flag| !matches!(flag, 'g' | 'i' | 'c')) {
-        return Err(invalid(format!("invalid regular expression option: \"{flag}\"")));
-    }
-    // \1 and \& of PostgreSQL; a dollar sign means nothing there.
-    let mut replacement = String::new();
-    let mut rest = text(a, 2)?.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '$' => replacement.push_str("$$"),
-            '\\' => match rest.next() {
-                Some(digit @ '1'..='9') => replacement.push_str(&format!("${{{digit}}}")),
-                Some('&') => replacement.push_str("${0}"),
-                Some('\\') => replacement.push('\\'),
-                Some(other) => replacement.extend(['\\', other]),
-                None => replacement.push('\\'),
-            },
-            c => replacement.push(c),
-        }
-    }
-    let subject = text(a, 0)?;
-    let limit = usize::from(!flags.contains('g'));
-    pattern::with_regex(text(a, 1)?, flags.contains('i'), |regex| {
-        Value::Text(regex.replacen(subject, limit, replacement.as_str()).into_owned())
-    })
-}
-
-fn regexp_match(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
-    let flags = if a.len() > 2 { text(a, 2)? } else { "" };
-    if flags.contains('g') {
-        return Err(invalid("regexp_match() does not support the \"global\" option")
-            .hint("Use the regexp_matches function instead."));
-    }
-    if let Some(flag) = flags.chars().find(|flag| !matches!(flag, 'i' | 'c')) {
-        return Err(invalid(format!("invalid regular expression option: \"{flag}\"")));
-    }
-    let subject = text(a, 0)?;
-    pattern::with_regex(text(a, 1)?, flags.contains('i'), |regex| {
-        let Some(captures) = regex.captures(subject) else { return Value::Null };
-        // Without groups the whole match is the only element.
-        let skip = usize::from(captures.len() > 1);
-        Value::Text(types::array::from_elements(
-            captures.iter().skip(skip).map(|found| found.map(|found| found.as_str())),
-        ))
-    })
-}
-
 fn string_to_array(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
     let Some(Datum::Text(subject)) = a.first() else { return Ok(Value::Null) };
     let null = match a.get(2) {
@@ -291,6 +256,9 @@ fn overlay(_: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
     if start <= 0 {
         return Err(Error::new(Condition::SubstringError, "negative substring length not allowed"));
     }
+    if i32::try_from(start + count).is_err() {
+        return Err(Error::new(Condition::NumericValueOutOfRange, "integer out of range"));
+    }
     let head = subject.chars().take((start - 1) as usize);
     let tail = subject.chars().skip(start.saturating_add(count).saturating_sub(1).max(0) as usize);
     owned(head.chain(placed.chars()).chain(tail).collect::<String>())
@@ -307,6 +275,8 @@ fn pad(a: &[Datum<'_>], left: bool) -> Result<Value, Error> {
     if have >= length || fill.is_empty() {
         return owned(subject.chars().take(length).collect::<String>());
     }
+    let longest = fill.chars().map(char::len_utf8).max().unwrap_or(1);
+    work::reserve(subject.len().saturating_add((length - have).saturating_mul(longest)).saturating_mul(2))?;
     let padding: String = fill.chars().cycle().take(length - have).collect();
     owned(if left { padding + subject } else { subject.to_owned() + &padding })
 }
@@ -339,6 +309,14 @@ fn shown(host: &dyn Host, datum: Datum<'_>, type_: types::Type) -> Result<String
     }
 }
 
+/// An argument cast to text, which for a truth value is not what its output is.
+fn cast_to_text(host: &dyn Host, datum: Datum<'_>, type_: types::Type) -> Result<String, Error> {
+    match (datum, type_) {
+        (Datum::Int(truth), Type::Bool) => Ok(if truth == 0 { "false" } else { "true" }.to_owned()),
+        (datum, type_) => shown(host, datum, type_),
+    }
+}
+
 /// Values with their types: the second half of a typed call's arguments holds the OIDs.
 fn typed<'a>(a: &'a [Datum<'a>]) -> impl Iterator<Item = Result<(Datum<'a>, types::Type), Error>> {
     let count = a.len() / 2;
@@ -349,11 +327,8 @@ fn typed<'a>(a: &'a [Datum<'a>]) -> impl Iterator<Item = Result<(Datum<'a>, type
 pub fn any_concat(host: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
     let mut out = String::new();
     for argument in typed(a) {
-        match argument? {
-            // It is cast to text, which for a truth value is not what its output is.
-            (Datum::Int(truth), Type::Bool) => out.push_str(if truth == 0 { "false" } else { "true" }),
-            (datum, type_) => out.push_str(&shown(host, datum, type_)?),
-        }
+        let (datum, type_) = argument?;
+        out.push_str(&cast_to_text(host, datum, type_)?);
     }
     owned(out)
 }
@@ -386,6 +361,12 @@ fn concat_ws(host: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
     owned(parts.join(separator))
 }
 
+/// The place of an argument that a format counts from 1.
+fn argument_number(digits: &str) -> Result<usize, Error> {
+    let number = digits.parse::<usize>().ok().and_then(|at| at.checked_sub(1));
+    number.ok_or_else(|| invalid("format specifies argument 0, but arguments are numbered from 1"))
+}
+
 fn format_function(host: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
     let Some(Datum::Text(template)) = a.first() else { return Ok(Value::Null) };
     let arguments = typed(a).skip(1).collect::<Result<Vec<_>, _>>()?;
@@ -406,25 +387,48 @@ fn format_function(host: &dyn Host, a: &[Datum<'_>]) -> Result<Value, Error> {
             digits.push(digit);
         }
         if rest.next_if_eq(&'$').is_some() {
-            next = digits
-                .parse::<usize>()
-                .ok()
-                .and_then(|at| at.checked_sub(1))
-                .ok_or_else(|| invalid("format specifies argument 0, but arguments are numbered from 1"))?;
+            next = argument_number(&digits)?;
             digits.clear();
         }
         let left = rest.next_if_eq(&'-').is_some();
         while let Some(digit) = rest.next_if(char::is_ascii_digit) {
             digits.push(digit);
         }
-        if rest.peek() == Some(&'*') {
-            return Err(Error::unsupported("a width from an argument in format()"));
-        }
-        let width: usize =
-            if digits.is_empty() { 0 } else { digits.parse().map_err(|_| invalid("number is out of range"))? };
-        if width as i64 >= MAX_LENGTH / 4 {
+        let width = if rest.next_if_eq(&'*').is_some() {
+            let mut digits = String::new();
+            while let Some(digit) = rest.next_if(char::is_ascii_digit) {
+                digits.push(digit);
+            }
+            let at = if digits.is_empty() {
+                next += 1;
+                next - 1
+            } else if rest.next_if_eq(&'$').is_some() {
+                argument_number(&digits)?
+            } else {
+                return Err(invalid("width argument position must be ended by \"$\""));
+            };
+            let (datum, type_) = *arguments.get(at).ok_or_else(|| invalid("too few arguments for format()"))?;
+            match datum {
+                Datum::Null => 0,
+                Datum::Int(width) if matches!(type_, Type::Int2 | Type::Int4) => width,
+                datum => {
+                    match types::input(Type::Int4, -1, &shown(host, datum, type_)?, &types::TextContext::default())? {
+                        Value::Int(width) => width,
+                        _ => 0,
+                    }
+                }
+            }
+        } else if digits.is_empty() {
+            0
+        } else {
+            digits.parse().map_err(|_| invalid("number is out of range"))?
+        };
+        let left = left || width < 0;
+        if width.saturating_abs() >= MAX_LENGTH / 4 {
             return Err(invalid("number is out of range"));
         }
+        let width = width.unsigned_abs() as usize;
+        work::reserve(width.saturating_mul(2))?;
         let conversion = rest.next().ok_or_else(|| invalid("unterminated format() type specifier"))?;
         if !matches!(conversion, 's' | 'I' | 'L') {
             return Err(invalid(format!("unrecognized format() type specifier \"{conversion}\"")));

@@ -5,21 +5,67 @@
 //! associate. Nothing else differs from what `sqlparser` does.
 
 use std::any::TypeId;
+use std::cell::RefCell;
 
-use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
+use sqlparser::ast::{self, BinaryOperator, CastKind, DataType, Expr, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
+
+use crate::error::Error;
+use crate::work;
 
 const BASE: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// Between a subscript and COLLATE.
 const SIGN_PRECEDENCE: u8 = 125;
 
-/// See the head of this file.
-#[derive(Debug)]
-pub struct Grammar;
+/// See the head of this file. It is also where parsing hears that it is to stop.
+#[derive(Debug, Default)]
+pub struct Grammar {
+    /// Why parsing stopped: from then on every step fails, whatever the parser would try next.
+    stopped: RefCell<Option<Error>>,
+}
+
+impl Grammar {
+    /// Why parsing stopped, if it was told to.
+    pub fn take_stopped(&self) -> Option<Error> {
+        self.stopped.borrow_mut().take()
+    }
+
+    fn hear(&self) -> Result<(), ParserError> {
+        let mut stopped = self.stopped.borrow_mut();
+        if stopped.is_none() {
+            *stopped = work::tick().err();
+        }
+        if stopped.is_some() { Err(ParserError::ParserError("stopped".to_owned())) } else { Ok(()) }
+    }
+
+    /// The operands of a chain of ANDs or ORs whose first is read, as a balanced tree: the chain may be long.
+    fn connected(&self, parser: &mut Parser<'_>, first: &Expr, keyword: Keyword) -> Result<Expr, ParserError> {
+        let (op, precedence) = match keyword {
+            Keyword::AND => (BinaryOperator::And, self.prec_value(Precedence::And)),
+            _ => (BinaryOperator::Or, self.prec_value(Precedence::Or)),
+        };
+        let mut operands = vec![first.clone()];
+        while matches!(&parser.peek_token_ref().token, Token::Word(word) if word.keyword == keyword) {
+            parser.advance_token();
+            operands.push(parser.parse_subexpr(precedence)?);
+        }
+        Ok(balanced(&op, operands))
+    }
+}
+
+fn balanced(op: &BinaryOperator, mut operands: Vec<Expr>) -> Expr {
+    let right = match operands.len() {
+        0 => return Expr::Value(ast::Value::Null.into()),
+        1 => return operands.swap_remove(0),
+        count => operands.split_off(count / 2),
+    };
+    let (left, right) = (Box::new(balanced(op, operands)), Box::new(balanced(op, right)));
+    Expr::BinaryOp { left, op: op.clone(), right }
+}
 
 macro_rules! as_postgresql {
     ($($name:ident)*) => {$(
@@ -67,6 +113,9 @@ impl Dialect for Grammar {
     }
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        if let Err(stopped) = self.hear() {
+            return Some(Err(stopped));
+        }
         match &parser.peek_token_ref().token {
             Token::Tilde
             | Token::TildeAsterisk
@@ -83,6 +132,9 @@ impl Dialect for Grammar {
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        if let Err(stopped) = self.hear() {
+            return Some(Err(stopped));
+        }
         let (op, precedence) = match &parser.peek_token_ref().token {
             Token::Minus => (UnaryOperator::Minus, SIGN_PRECEDENCE),
             Token::Plus => (UnaryOperator::Plus, SIGN_PRECEDENCE),
@@ -90,6 +142,7 @@ impl Dialect for Grammar {
             Token::AtSign => (UnaryOperator::PGAbs, self.prec_value(Precedence::PgOther)),
             Token::PGSquareRoot => (UnaryOperator::PGSquareRoot, self.prec_value(Precedence::PgOther)),
             Token::PGCubeRoot => (UnaryOperator::PGCubeRoot, self.prec_value(Precedence::PgOther)),
+            Token::Word(word) if word.keyword == Keyword::INTERVAL => return interval_with_precision(parser),
             _ => return None,
         };
         parser.advance_token();
@@ -105,6 +158,12 @@ impl Dialect for Grammar {
         if is_postfix_null_test(&next.token) {
             parser.advance_token();
             return Some(Ok(Expr::IsNull(Box::new(left.clone()))));
+        }
+        if let Token::Word(word) = &next.token
+            && matches!(word.keyword, Keyword::AND | Keyword::OR)
+        {
+            let keyword = word.keyword;
+            return Some(self.connected(parser, left, keyword));
         }
         None
     }
@@ -123,6 +182,21 @@ impl Dialect for Grammar {
         supports_select_wildcard_with_alias supports_comma_separated_trim supports_xml_expressions
         supports_aliased_function_args supports_comment_optimizer_hint
     }
+}
+
+/// `INTERVAL (2) '1.234 s'`, which `sqlparser` takes for an interval in parentheses.
+fn interval_with_precision(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let token = |at: usize| parser.peek_nth_token_ref(at).token.clone();
+    let (Token::LParen, Token::Number(digits, _), Token::RParen) = (token(1), token(2), token(3)) else { return None };
+    let Token::SingleQuotedString(_) = token(4) else { return None };
+    for _ in 0..4 {
+        parser.advance_token();
+    }
+    let data_type = DataType::Interval { fields: None, precision: digits.parse().ok() };
+    Some(parser.parse_value().map(|value| {
+        let expr = Box::new(Expr::Value(value));
+        Expr::Cast { kind: CastKind::Cast, expr, data_type, format: None }
+    }))
 }
 
 /// Operators that do not associate. What ends with a word or a bracket, as IS NULL and IN do, can be followed by any.

@@ -5,7 +5,10 @@
 //! the text. Nothing is looked up here.
 
 mod cursor;
+mod depth;
 mod dialect;
+mod lists;
+mod rewrite;
 mod utility;
 
 use sqlparser::ast;
@@ -13,26 +16,24 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token as AstToken, TokenWithSpan};
 
 pub use cursor::Cursor;
+pub use lists::{Element, MARK, PlainList};
 pub use utility::{CopySource, CopyStatement, CopyValue, Explain, Utility};
 
 use super::define::{self, Definition};
 use super::lex::{self, Kind, Lexer, Token};
 use crate::error::{Condition, Error};
+use crate::work;
 
 /// Nesting of expressions and queries that the parser follows; its stack frames are large.
 const NESTING_MAX: usize = 100;
-
-/// Tokens in a row, without a comma or bracket, that may build one chain of operators: the tree of a chain is
-/// as deep as the chain is long.
-const CHAIN_TOKENS_MAX: usize = 6_000;
 
 /// A statement's syntax tree.
 #[derive(Debug)]
 pub enum Statement {
     /// Nothing but white space and comments.
     Empty,
-    /// Queries and data changes.
-    Sql(Box<ast::Statement>),
+    /// Queries and data changes; long lists of plain values are kept beside the tree.
+    Sql(Box<ast::Statement>, Vec<PlainList>),
     /// Statements with a parser of their own.
     Utility(Utility),
     /// Changes of a catalog, and maintenance.
@@ -41,12 +42,16 @@ pub enum Statement {
 
 /// Parses one statement. Positions count from the start of `text`.
 pub fn parse(text: &str) -> Result<Statement, Error> {
-    let tokens = tokens(text)?;
-    let Some(first) = tokens.first() else { return Ok(Statement::Empty) };
-    check_chains(text, &tokens)?;
-    if define::starts_definition(text)
-        && let Some(definition) = define::parse(text)?
-    {
+    let all = tokens(text)?;
+    let Some(first) = all.first() else { return Ok(Statement::Empty) };
+    depth::check(text, &all)?;
+    let tokens = depth::without_repeated_parentheses(text, &all);
+    // Definitions have a parser of their own, which reads the text as it is.
+    let definition = define::starts_definition(text);
+    if depth::nests_too_deep(text, if definition { &all } else { &tokens }) {
+        return Err(too_deep());
+    }
+    if definition && let Some(definition) = define::parse(text)? {
         return Ok(Statement::Define(Box::new(definition)));
     }
     if first.kind == Kind::Word
@@ -54,7 +59,18 @@ pub fn parse(text: &str) -> Result<Statement, Error> {
     {
         return Ok(Statement::Utility(utility));
     }
-    Ok(Statement::Sql(Box::new(sql(text, &tokens)?)))
+    // An error is that of the whole text, lists and all.
+    if let Some((reduced, lists)) = lists::reduce(text, &tokens)
+        && let Ok(tree) = sql(text, &reduced)
+    {
+        return Ok(Statement::Sql(Box::new(tree), lists));
+    }
+    Ok(Statement::Sql(Box::new(sql(text, &tokens)?), Vec::new()))
+}
+
+/// Parses a query or data change with every element of its lists in the tree.
+pub fn whole(text: &str) -> Result<ast::Statement, Error> {
+    sql(text, &depth::without_repeated_parentheses(text, &tokens(text)?))
 }
 
 /// Parses a query or data change, or an error at the token that is wrong.
@@ -70,7 +86,8 @@ pub fn query(text: &str, tokens: &[Token]) -> Result<Box<ast::Query>, Error> {
 /// Parses an expression alone: a column's default, an argument of EXECUTE.
 pub fn expression(text: &str) -> Result<ast::Expr, Error> {
     let tokens = tokens(text)?;
-    check_chains(text, &tokens)?;
+    depth::check(text, &tokens)?;
+    let tokens = depth::without_repeated_parentheses(text, &tokens);
     with_parser(text, &tokens, |parser| parser.parse_expr())
 }
 
@@ -79,6 +96,7 @@ pub fn tokens(text: &str) -> Result<Vec<Token>, Error> {
     let mut lexer = Lexer::new(text);
     let mut tokens = Vec::with_capacity(text.len() / 4);
     while let Some(token) = lexer.next_token()? {
+        work::tick()?;
         tokens.push(token);
     }
     Ok(tokens)
@@ -95,10 +113,19 @@ fn with_parser<T>(
     tokens: &[Token],
     parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
 ) -> Result<T, Error> {
-    let dialect = dialect::Grammar;
-    let translated = tokens.iter().map(|token| translate(text, *token)).collect::<Result<Vec<_>, _>>()?;
+    let dialect = dialect::Grammar::default();
+    let mut translated = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        work::tick()?;
+        translated.push(translate(text, *token)?);
+    }
+    let translated = rewrite::rewrite(text, translated)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(translated);
-    let parsed = parse(&mut parser).map_err(|error| syntax_error(text, tokens, &error))?;
+    let parsed = parse(&mut parser);
+    if let Some(stopped) = dialect.take_stopped() {
+        return Err(stopped);
+    }
+    let parsed = parsed.map_err(|error| syntax_error(text, tokens, &error))?;
     let next = parser.peek_token();
     if next.token != AstToken::EOF {
         return Err(near(text, tokens, byte_of(next.span.start)));
@@ -117,6 +144,9 @@ fn near(text: &str, tokens: &[Token], byte: Option<usize>) -> Error {
     match token {
         Some(token) => {
             let found = token.text(text);
+            if token.kind == Kind::Word && found.eq_ignore_ascii_case("exclude") {
+                return Error::unsupported("EXCLUDE in a window's frame").position(lex::position(text, token.start));
+            }
             lex::syntax_error(text, token.start, format!("syntax error at or near \"{found}\""))
         }
         None => lex::syntax_error(text, text.len(), "syntax error at end of input"),
@@ -132,27 +162,6 @@ fn syntax_error(text: &str, tokens: &[Token], error: &ParserError) -> Error {
     near(text, tokens, column.map(|column| column.saturating_sub(1)))
 }
 
-/// Refuses chains so long that walking or dropping their tree could exhaust the stack.
-fn check_chains(text: &str, tokens: &[Token]) -> Result<(), Error> {
-    let mut lengths: Vec<usize> = Vec::new();
-    let mut length = 0usize;
-    for token in tokens {
-        if token.kind == Kind::Punctuation {
-            match token.text(text) {
-                "(" | "[" => lengths.push(std::mem::replace(&mut length, 0)),
-                ")" | "]" => length = lengths.pop().unwrap_or(0),
-                "," => length = 0,
-                _ => {}
-            }
-        }
-        length += 1;
-        if length > CHAIN_TOKENS_MAX {
-            return Err(too_deep());
-        }
-    }
-    Ok(())
-}
-
 /// One of our tokens as the parser knows it: names are folded, constants decoded.
 fn translate(text: &str, token: Token) -> Result<TokenWithSpan, Error> {
     let source = token.text(text);
@@ -166,6 +175,7 @@ fn translate(text: &str, token: Token) -> Result<TokenWithSpan, Error> {
         Kind::BitString => AstToken::SingleQuotedByteStringLiteral(source.to_owned()),
         Kind::HexString => AstToken::HexStringLiteral(source.to_owned()),
         Kind::Parameter => AstToken::Placeholder(source.to_owned()),
+        Kind::List => AstToken::Placeholder(MARK.to_owned()),
         Kind::Operator => operator(source),
         Kind::Punctuation => match source {
             "(" => AstToken::LParen,
@@ -255,7 +265,13 @@ mod tests {
     #[test]
     fn deep_nesting_is_an_error_and_no_crash() {
         for text in [
-            format!("select {}1{}", "(".repeat(5000), ")".repeat(5000)),
+            format!("select {}1{}", "(f".repeat(5000), ")".repeat(5000)),
+            format!("select {}1{}", "(".repeat(100_000), ")".repeat(100_000)),
+            format!("create view v as select {}1{}", "(".repeat(100_000), ")".repeat(100_000)),
+            format!("select 1{}", " where true and true union select 1".repeat(50_000)),
+            format!("select 1, 2{}", " union select 1, 2".repeat(50_000)),
+            format!("select 1{}", " between 1 and 2".repeat(50_000)),
+            format!("select 1{}", " + case when true then 1 end".repeat(50_000)),
             format!("select {}1", "- ".repeat(5000)),
             format!("select 1{}", "+1".repeat(50_000)),
             format!("select 1{}", "::int".repeat(50_000)),
@@ -267,6 +283,9 @@ mod tests {
         assert!(parse(&format!("select {}true", "not ".repeat(5000))).is_err());
         assert!(parse(&format!("select {}1{}", "(".repeat(20), ")".repeat(20))).is_ok());
         assert!(parse(&format!("select 1{}", "+1".repeat(2_000))).is_ok());
+        assert!(parse(&format!("select {}1{}", "(".repeat(2_000), ")".repeat(2_000))).is_ok());
+        assert!(parse(&format!("select 1 where true{}", " and 1 between 0 and 2 or true".repeat(10_000))).is_ok());
+        assert!(parse(&format!("select case{} end", " when true then 1".repeat(10_000))).is_ok());
     }
 
     proptest::proptest! {

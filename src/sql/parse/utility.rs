@@ -105,7 +105,7 @@ fn explain(cursor: &mut Cursor<'_>, text: &str) -> Result<Utility, Error> {
     let padded = format!("{}{inner}", " ".repeat(byte));
     let statement = super::parse(&padded)?;
     match &statement {
-        Statement::Sql(_) => Ok(Utility::Explain(Explain { statement: Box::new(statement), byte })),
+        Statement::Sql(..) => Ok(Utility::Explain(Explain { statement: Box::new(statement), byte })),
         _ => Err(cursor.unexpected()),
     }
 }

@@ -1,6 +1,8 @@
 //! Arrays: one dimension, in PostgreSQL's text and binary forms. Elements are converted by their own type.
 
-use super::{Datum, TextContext, Type, Value, input, output, receive, send};
+use std::cmp::Ordering;
+
+use super::{Datum, TextContext, Type, Value, input, numeric, output, receive, send};
 use crate::error::{Condition, Error};
 
 fn malformed(text: &str) -> Error {
@@ -10,6 +12,9 @@ fn malformed(text: &str) -> Error {
 /// The elements of an array's text form, still as text; `None` stands for NULL.
 pub fn elements(text: &str) -> Result<Vec<Option<String>>, Error> {
     let invalid = || malformed(text);
+    if text.trim_start().starts_with('[') {
+        return Err(Error::unsupported("an array with bounds of its own"));
+    }
     let body = text.trim().strip_prefix('{').and_then(|body| body.strip_suffix('}')).ok_or_else(invalid)?;
     let mut found = Vec::new();
     if body.trim().is_empty() {
@@ -82,6 +87,72 @@ pub fn from_elements<'a>(elements: impl IntoIterator<Item = Option<&'a str>>) ->
     }
     out.push('}');
     out
+}
+
+/// The SQLite collation that orders arrays of that element type; `None` where the elements' text orders them as well
+/// as any. Text of the whole would not: `{10}` comes before `{9}`.
+pub fn collation(element: Type) -> Option<&'static str> {
+    COLLATIONS.iter().find(|(_, elements, _)| elements.contains(&element)).map(|(name, ..)| *name)
+}
+
+/// An order of stored values.
+type Compare = fn(&str, &str) -> Ordering;
+
+/// Collations of arrays: their elements' types, and how two elements compare.
+pub const COLLATIONS: &[(&str, &[Type], Compare)] = &[
+    ("pg_array_int", &[Type::Int2, Type::Int4, Type::Int8, Type::Oid], |a, b| compare(a, b, integers)),
+    ("pg_array_float", &[Type::Float4, Type::Float8], |a, b| compare(a, b, floats)),
+    ("pg_array_numeric", &[Type::Numeric], |a, b| compare(a, b, numeric::compare)),
+    ("pg_array_date", &[Type::Date], |a, b| compare(a, b, |a, b| by_value(Type::Date, a, b))),
+    ("pg_array_timestamp", &[Type::Timestamp], |a, b| compare(a, b, |a, b| by_value(Type::Timestamp, a, b))),
+    ("pg_array_timestamptz", &[Type::Timestamptz], |a, b| compare(a, b, |a, b| by_value(Type::Timestamptz, a, b))),
+    (
+        "pg_array_text",
+        &[Type::Bool, Type::Text, Type::Varchar, Type::Name, Type::Char, Type::Uuid, Type::Bytea, Type::AclItem],
+        |a, b| compare(a, b, |a, b| a.cmp(b)),
+    ),
+];
+
+/// The order of two arrays of that type; `None` for other types.
+pub fn compare_as(array: Type, a: &str, b: &str) -> Option<Ordering> {
+    let element = array.element().filter(|_| array.is_array())?;
+    COLLATIONS.iter().find(|(_, elements, _)| elements.contains(&element)).map(|(_, _, compare)| compare(a, b))
+}
+
+/// The order of arrays: element by element, NULL after all others, the shorter before the longer (`array_cmp`).
+fn compare(a: &str, b: &str, element: fn(&str, &str) -> Ordering) -> Ordering {
+    let (Ok(left), Ok(right)) = (elements(a), elements(b)) else { return a.cmp(b) };
+    for pair in left.iter().zip(&right) {
+        let order = match pair {
+            (Some(a), Some(b)) => element(a, b),
+            (None, None) => Ordering::Equal,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(_), None) => Ordering::Less,
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+    left.len().cmp(&right.len())
+}
+
+fn integers(a: &str, b: &str) -> Ordering {
+    a.parse::<i64>().ok().cmp(&b.parse().ok())
+}
+
+/// NaN is the greatest; -0 is 0.
+fn floats(a: &str, b: &str) -> Ordering {
+    let value = |text: &str| text.parse::<f64>().unwrap_or(f64::NAN);
+    let (a, b) = (value(a), value(b));
+    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
+fn by_value(type_: Type, a: &str, b: &str) -> Ordering {
+    let value = |text: &str| match input(type_, -1, text, &TextContext::default()) {
+        Ok(Value::Int(value)) => Some(value),
+        _ => None,
+    };
+    value(a).cmp(&value(b))
 }
 
 /// Reads an array's text, and writes it again in canonical form.

@@ -1,6 +1,6 @@
 //! Conversions between types, and what a type modifier does to a value.
 
-use super::calendar::{DAY_US, END_DATE, MIN_DAY};
+use super::calendar::{DAY_US, END_DATE, END_TIMESTAMP, MIN_DAY, MIN_TIMESTAMP};
 use super::interval::Interval;
 use super::numeric::Numeric;
 use super::{TextContext, Type, Value, convert, datetime, float, input, integer, output};
@@ -72,8 +72,8 @@ fn convert(value: Value, from: Type, to: Type, context: &TextContext) -> Result<
         (Value::Text(text), Type::Unknown | Type::Text | Type::Varchar | Type::Bpchar | Type::Name, to) => {
             input(to, -1, text, context)
         }
-        // A boolean is spelled out as text, though its output is one letter.
-        (Value::Int(truth), Type::Bool, to) if is_text(to) => {
+        // A boolean is spelled out as text, though its output is one letter. There is no such cast to name.
+        (Value::Int(truth), Type::Bool, to) if is_text(to) && to != Type::Name => {
             Ok(Value::Text(if *truth != 0 { "true" } else { "false" }.to_owned()))
         }
         (_, _, Type::Text | Type::Varchar | Type::Bpchar | Type::Name) => {
@@ -85,9 +85,18 @@ fn convert(value: Value, from: Type, to: Type, context: &TextContext) -> Result<
             // An OID and an integer of the same width share their bits.
             match (is_oid(from), is_oid(to)) {
                 (true, false) if to == Type::Int4 => Ok(Value::Int(i64::from(*value as u32 as i32))),
-                (false, true) if from == Type::Int4 => Ok(Value::Int(i64::from(*value as i32 as u32))),
+                (false, true) if from != Type::Int8 => Ok(Value::Int(i64::from(*value as i32 as u32))),
                 _ => to_integer(to, Some(*value)),
             }
+        }
+        // A byte; none is the empty string.
+        (Value::Int(0), Type::Int4, Type::Char) => Ok(Value::Text(String::new())),
+        (Value::Int(value), Type::Int4, Type::Char) => match u8::try_from(*value).ok().filter(u8::is_ascii) {
+            Some(byte) => Ok(Value::Text(char::from(byte).to_string())),
+            None => Err(out_of_range(Type::Char)),
+        },
+        (Value::Text(text), Type::Char, Type::Int4) => {
+            Ok(Value::Int(text.bytes().next().map_or(0, |byte| i64::from(byte.cast_signed()))))
         }
         (Value::Int(value), from, Type::Float4) if is_integer(from) => Ok(Value::Float(f64::from(*value as f32))),
         (Value::Int(value), from, Type::Float8) if is_integer(from) => Ok(Value::Float(*value as f64)),
@@ -166,7 +175,7 @@ pub fn date_to_timestamp(days: i64) -> Result<i64, Error> {
         Ok(i64::MIN)
     } else {
         days.checked_mul(DAY_US)
-            .filter(|value| *value < super::calendar::END_TIMESTAMP)
+            .filter(|value| *value < END_TIMESTAMP)
             .ok_or_else(|| Error::new(Condition::DatetimeFieldOverflow, "date out of range for timestamp"))
     }
 }
@@ -180,15 +189,26 @@ pub fn timestamp_to_date(value: i64) -> i64 {
     }
 }
 
+/// A timestamp that a change of zone has moved, if it still is one.
+fn checked(value: i64) -> Result<i64, Error> {
+    if value == i64::MAX || value == i64::MIN || (MIN_TIMESTAMP..END_TIMESTAMP).contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::new(Condition::DatetimeFieldOverflow, "timestamp out of range"))
+}
+
 fn from_date(value: i64, from: Type, to: Type, context: &TextContext) -> Result<Value, Error> {
     let zone = &context.time_zone;
+    if to == Type::Time && matches!(value, i64::MAX | i64::MIN) {
+        return Ok(Value::Null);
+    }
     Ok(Value::Int(match (from, to) {
         (Type::Date, Type::Timestamp) => date_to_timestamp(value)?,
-        (Type::Date, Type::Timestamptz) => datetime::to_utc(date_to_timestamp(value)?, zone),
+        (Type::Date, Type::Timestamptz) => checked(datetime::to_utc(date_to_timestamp(value)?, zone))?,
         (Type::Timestamp, Type::Date) => timestamp_to_date(value),
         (Type::Timestamptz, Type::Date) => timestamp_to_date(datetime::to_local(value, zone).0),
-        (Type::Timestamp, Type::Timestamptz) => datetime::to_utc(value, zone),
-        (Type::Timestamptz, Type::Timestamp) => datetime::to_local(value, zone).0,
+        (Type::Timestamp, Type::Timestamptz) => checked(datetime::to_utc(value, zone))?,
+        (Type::Timestamptz, Type::Timestamp) => checked(datetime::to_local(value, zone).0)?,
         (Type::Timestamp, Type::Time) => value.rem_euclid(DAY_US),
         (Type::Timestamptz, Type::Time) => datetime::to_local(value, zone).0.rem_euclid(DAY_US),
         (Type::Time, Type::Interval) => return Interval { months: 0, days: 0, time_us: value }.to_value(),
@@ -213,11 +233,7 @@ pub fn apply_typmod(value: Value, type_: Type, typmod: i32, explicit: bool) -> R
         (Value::Int(value), Type::Time | Type::Timestamp | Type::Timestamptz) => {
             Ok(Value::Int(datetime::round_to(value, typmod)))
         }
-        (Value::Text(text), Type::Interval) => {
-            let interval = Interval::from_stored(&text)?;
-            let precision = typmod & 0xffff;
-            Interval { time_us: datetime::round_to(interval.time_us, precision), ..interval }.to_value()
-        }
+        (Value::Text(text), Type::Interval) => Interval::from_stored(&text)?.apply_typmod(typmod).to_value(),
         (value, _) => Ok(value),
     }
 }

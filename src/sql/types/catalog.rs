@@ -1,6 +1,6 @@
 //! What `pg_type` says of each type: catalog name, category, arrays and their elements, representation.
 
-use super::Type;
+use super::{Type, array};
 
 /// The columns of a row of `pg_type` that are not the same for every type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,7 +209,9 @@ impl Type {
         match self {
             Type::Numeric => Some("pg_numeric"),
             Type::Interval => Some("pg_interval"),
-            _ => None,
+            Type::Inet => Some("pg_inet"),
+            Type::Jsonb => Some("pg_jsonb"),
+            _ => array::collation(self.element().filter(|_| self.is_array())?),
         }
     }
 

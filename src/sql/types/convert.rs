@@ -3,7 +3,7 @@
 use super::calendar::{DAY_US, END_DATE, END_TIMESTAMP, MIN_DAY, MIN_TIMESTAMP};
 use super::interval::Interval;
 use super::numeric::Numeric;
-use super::{Datum, TextContext, Type, Value, array, bytes, datetime, float, integer, names};
+use super::{Datum, TextContext, Type, Value, array, bytes, datetime, float, inet, integer, names};
 use crate::error::{Condition, Error};
 
 /// Bytes that type name holds at most; longer names are cut.
@@ -23,9 +23,8 @@ pub fn input(type_: Type, typmod: i32, text: &str, context: &TextContext) -> Res
         }
         Type::Bool => Value::Int(i64::from(integer::parse_bool(text)?)),
         Type::Float4 | Type::Float8 => float::to_value(float::parse(type_, text)?),
-        Type::Text | Type::Varchar | Type::Unknown | Type::PgNodeTree | Type::AclItem | Type::Inet => {
-            Value::Text(text.to_owned())
-        }
+        Type::Text | Type::Varchar | Type::Unknown | Type::PgNodeTree | Type::AclItem => Value::Text(text.to_owned()),
+        Type::Inet => Value::Text(inet::parse(text)?),
         Type::Bpchar if typmod >= 4 => Value::Text(text.to_owned()),
         Type::Bpchar => Value::Text(text.trim_end_matches(' ').to_owned()),
         Type::Name => Value::Text(cut_name(text).to_owned()),
@@ -36,7 +35,7 @@ pub fn input(type_: Type, typmod: i32, text: &str, context: &TextContext) -> Res
         Type::Date => Value::Int(datetime::parse_date(text, context)?),
         Type::Time => Value::Int(datetime::parse_time(text, context)?),
         Type::Timestamp | Type::Timestamptz => Value::Int(datetime::parse_timestamp(type_, text, context)?),
-        Type::Interval => Interval::parse(text)?.to_value()?,
+        Type::Interval => Interval::parse_styled(text, context.interval_style, typmod)?.to_value()?,
         Type::Json | Type::Jsonb => parse_json(type_, text)?,
         Type::Int2Vector | Type::OidVector => {
             array::parse_vector(type_.element().unwrap_or(Type::Int2), text, context)?

@@ -1,5 +1,7 @@
 //! Type interval: months, days and microseconds, kept apart.
 
+mod input;
+
 use std::cmp::Ordering;
 
 use super::calendar::*;
@@ -7,6 +9,62 @@ use super::datetime::{write_fraction, write_time};
 use super::integer::{syntax_error, write_int};
 use super::{IntervalStyle, Type, Value};
 use crate::error::{Condition, Error};
+
+/// Every field, in a modifier's upper half.
+pub const FULL_RANGE: i32 = 0x7fff;
+
+/// The bits of fields in a modifier's upper half.
+#[allow(missing_docs)]
+pub mod fields {
+    pub const MONTH: i32 = 1 << 1;
+    pub const YEAR: i32 = 1 << 2;
+    pub const DAY: i32 = 1 << 3;
+    pub const HOUR: i32 = 1 << 10;
+    pub const MINUTE: i32 = 1 << 11;
+    pub const SECOND: i32 = 1 << 12;
+}
+
+/// The bits of "field" or "field to field", by the names in lower case; `None` for a pair that there is not.
+pub fn range_of(first: &str, last: Option<&str>) -> Option<i32> {
+    use fields::*;
+    Some(match (first, last) {
+        ("year", None) => YEAR,
+        ("month", None) => MONTH,
+        ("day", None) => DAY,
+        ("hour", None) => HOUR,
+        ("minute", None) => MINUTE,
+        ("second", None) => SECOND,
+        ("year", Some("month")) => YEAR | MONTH,
+        ("day", Some("hour")) => DAY | HOUR,
+        ("day", Some("minute")) => DAY | HOUR | MINUTE,
+        ("day", Some("second")) => DAY | HOUR | MINUTE | SECOND,
+        ("hour", Some("minute")) => HOUR | MINUTE,
+        ("hour", Some("second")) => HOUR | MINUTE | SECOND,
+        ("minute", Some("second")) => MINUTE | SECOND,
+        _ => return None,
+    })
+}
+
+/// The name of a range, as `format_type` shows it behind the type's.
+pub fn range_name(range: i32) -> &'static str {
+    use fields::*;
+    const NAMES: &[(i32, &str)] = &[
+        (YEAR, " year"),
+        (MONTH, " month"),
+        (DAY, " day"),
+        (HOUR, " hour"),
+        (MINUTE, " minute"),
+        (SECOND, " second"),
+        (YEAR | MONTH, " year to month"),
+        (DAY | HOUR, " day to hour"),
+        (DAY | HOUR | MINUTE, " day to minute"),
+        (DAY | HOUR | MINUTE | SECOND, " day to second"),
+        (HOUR | MINUTE, " hour to minute"),
+        (HOUR | MINUTE | SECOND, " hour to second"),
+        (MINUTE | SECOND, " minute to second"),
+    ];
+    NAMES.iter().find(|(known, _)| *known == range).map_or("", |(_, name)| name)
+}
 
 /// An interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,16 +137,16 @@ impl Interval {
         let months = of(self.months as f64);
         let days = of(self.days as f64);
         // The fraction of a month as days of 30, kept to a microsecond of a day.
-        let to_us = |value: f64| (value * 1e6).round() / 1e6;
+        let to_us = |value: f64| (value * 1e6).round_ties_even() / 1e6;
         let month_rest = to_us((months - months.trunc()) * 30.0);
         let second_rest = (days - days.trunc() + month_rest - month_rest.trunc()) * 86_400.0;
-        let mut second_rest = (second_rest * 1e6).round() / 1e6;
+        let mut second_rest = (second_rest * 1e6).round_ties_even() / 1e6;
         let mut days = days.trunc() + month_rest.trunc();
         if second_rest.abs() >= 86_400.0 {
             days += (second_rest / 86_400.0).trunc();
             second_rest -= (second_rest / 86_400.0).trunc() * 86_400.0;
         }
-        let time = (of(self.time_us as f64) + second_rest * 1e6).round();
+        let time = (of(self.time_us as f64) + second_rest * 1e6).round_ties_even();
         if !time.is_finite() || !months.is_finite() || !days.is_finite() {
             return Err(out_of_range());
         }
@@ -100,23 +158,47 @@ impl Interval {
 
     /// Reads PostgreSQL's, SQL's and ISO 8601's forms.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let invalid = || {
-            let mut error = syntax_error(Type::Interval, text);
-            error.fields_mut().condition = Condition::InvalidDatetimeFormat;
-            error
-        };
-        let overflow =
-            || Error::new(Condition::IntervalFieldOverflow, format!("interval field value out of range: \"{text}\""));
-        let body = text.trim();
-        let mut sum = Sum::default();
-        if body.starts_with(['P', 'p']) && body.len() > 1 {
-            iso8601(&body[1..], &mut sum).ok_or_else(invalid)?;
-        } else {
-            verbose(body, &mut sum).ok_or_else(invalid)?;
+        Self::parse_styled(text, IntervalStyle::Postgres, -1)
+    }
+
+    /// Likewise for a type with a modifier, whose fields say what a bare number counts, and by an IntervalStyle,
+    /// which says how far a sign reaches. The modifier is not applied.
+    pub fn parse_styled(text: &str, style: IntervalStyle, typmod: i32) -> Result<Self, Error> {
+        let range = if typmod < 0 || typmod >> 16 == 0 { FULL_RANGE } else { typmod >> 16 & FULL_RANGE };
+        input::parse(text, style, range).map_err(|refusal| match refusal {
+            input::Refusal::Syntax => {
+                let mut error = syntax_error(Type::Interval, text);
+                error.fields_mut().condition = Condition::InvalidDatetimeFormat;
+                error
+            }
+            input::Refusal::FieldRange => {
+                Error::new(Condition::IntervalFieldOverflow, format!("interval field value out of range: \"{text}\""))
+            }
+            input::Refusal::OutOfRange => out_of_range(),
+        })
+    }
+
+    /// What a modifier leaves: no fields below its last, and so many digits of a second.
+    pub fn apply_typmod(self, typmod: i32) -> Self {
+        if typmod < 0 {
+            return self;
         }
-        let result = sum.interval().ok_or_else(overflow)?;
-        result.to_value().map_err(|_| overflow())?;
-        Ok(result)
+        let range = typmod >> 16 & FULL_RANGE;
+        // A modifier without any field is one of an old catalog, which named none.
+        let kept = if range == FULL_RANGE || range == 0 || range & fields::SECOND != 0 {
+            self
+        } else if range & fields::MINUTE != 0 {
+            Self { time_us: self.time_us / MINUTE_US * MINUTE_US, ..self }
+        } else if range & fields::HOUR != 0 {
+            Self { time_us: self.time_us / HOUR_US * HOUR_US, ..self }
+        } else if range & fields::DAY != 0 {
+            Self { time_us: 0, ..self }
+        } else if range & fields::MONTH != 0 {
+            Self { time_us: 0, days: 0, ..self }
+        } else {
+            Self { time_us: 0, days: 0, months: self.months / 12 * 12 }
+        };
+        Self { time_us: super::datetime::round_to(kept.time_us, typmod & 0xffff), ..kept }
     }
 
     /// Appends the text form.
@@ -278,192 +360,6 @@ impl Interval {
     }
 }
 
-/// What has been read so far, with fractions not yet cascaded.
-#[derive(Default)]
-struct Sum {
-    months: f64,
-    days: f64,
-    time_us: i128,
-}
-
-impl Sum {
-    /// Adds a quantity of a unit; whole part and fraction in text, so that seconds stay exact.
-    fn add(&mut self, value: f64, exact: i128, unit: &str) -> Option<()> {
-        let time = |us: i64| (value * us as f64).round() as i128;
-        match unit {
-            "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" => {
-                self.time_us += exact / 1_000_000
-            }
-            "ms" | "msec" | "msecs" | "mseconds" | "millisecond" | "milliseconds" => self.time_us += exact / 1000,
-            "s" | "sec" | "secs" | "second" | "seconds" => self.time_us += exact,
-            "m" | "min" | "mins" | "minute" | "minutes" => self.time_us += time(MINUTE_US),
-            "h" | "hr" | "hrs" | "hour" | "hours" => self.time_us += time(HOUR_US),
-            "d" | "day" | "days" => self.days += value,
-            "w" | "week" | "weeks" => self.days += value * 7.0,
-            "mon" | "mons" | "month" | "months" => self.months += value,
-            "y" | "yr" | "yrs" | "year" | "years" => self.months += (value * 12.0).round(),
-            "decade" | "decades" | "dec" | "decs" => self.months += (value * 120.0).round(),
-            "c" | "cent" | "century" | "centuries" => self.months += (value * 1200.0).round(),
-            "mil" | "mils" | "millennium" | "millennia" => self.months += (value * 12_000.0).round(),
-            _ => return None,
-        }
-        Some(())
-    }
-
-    fn interval(self) -> Option<Interval> {
-        let extra_days = (self.months - self.months.trunc()) * 30.0;
-        let days = self.days + extra_days;
-        let time = self.time_us + ((days - days.trunc()) * DAY_US as f64).round() as i128;
-        if self.months.abs() > 2_147_483_647.0 || days.abs() > 2_147_483_647.0 {
-            return None;
-        }
-        Some(Interval {
-            months: self.months.trunc() as i64,
-            days: days.trunc() as i64,
-            time_us: i64::try_from(time).ok()?,
-        })
-    }
-}
-
-/// A decimal number as a float and, exactly, in millionths.
-fn quantity(text: &str) -> Option<(f64, i128)> {
-    let (negative, digits) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-    if (whole.is_empty() && fraction.is_empty()) || !plain(whole) || !plain(fraction) || digits.len() > 30 {
-        return None;
-    }
-    let mut exact: i128 = if whole.is_empty() { 0 } else { whole.parse::<i128>().ok()? };
-    for place in 0..6 {
-        exact = exact.checked_mul(10)? + fraction.as_bytes().get(place).map_or(0, |b| i128::from(b - b'0'));
-    }
-    if fraction.as_bytes().get(6).is_some_and(|b| *b >= b'5') {
-        exact += 1;
-    }
-    let value = format!("0{digits}").parse::<f64>().ok()?;
-    Some(if negative { (-value, -exact) } else { (value, exact) })
-}
-
-/// "1 year 2 mons -3 days 04:05:06", "@ 1 hour ago", "1-2 3 4:05:06".
-fn verbose(text: &str, sum: &mut Sum) -> Option<()> {
-    let text = text.strip_prefix('@').unwrap_or(text);
-    let mut words: Vec<String> = Vec::new();
-    // Numbers and units may stand together: "1day".
-    for chunk in text.split_whitespace() {
-        let mut word = String::new();
-        for c in chunk.chars() {
-            let turns = word.chars().last().is_some_and(|last| last.is_ascii_alphabetic() != c.is_ascii_alphabetic());
-            if turns {
-                words.push(std::mem::take(&mut word));
-            }
-            word.push(c.to_ascii_lowercase());
-        }
-        words.push(word);
-    }
-    let ago = words.last().is_some_and(|word| word == "ago");
-    if ago {
-        words.pop();
-    }
-    if words.is_empty() {
-        return None;
-    }
-    let mut at = 0;
-    while at < words.len() {
-        let word = &words[at];
-        if word.contains(':') {
-            clock(word, sum)?;
-            at += 1;
-        } else if let Some((value, exact)) = quantity(word) {
-            match words.get(at + 1) {
-                Some(unit) if unit.bytes().all(|b| b.is_ascii_alphabetic()) => {
-                    sum.add(value, exact, unit)?;
-                    at += 2;
-                }
-                // SQL's form: days before a time; a bare number counts seconds.
-                next => {
-                    let unit = if next.is_some_and(|next| next.contains(':')) { "day" } else { "second" };
-                    sum.add(value, exact, unit)?;
-                    at += 1;
-                }
-            }
-        } else {
-            year_month(word, sum)?;
-            at += 1;
-        }
-    }
-    if ago {
-        *sum = Sum { months: -sum.months, days: -sum.days, time_us: -sum.time_us };
-    }
-    Some(())
-}
-
-/// "1-2": years and months.
-fn year_month(word: &str, sum: &mut Sum) -> Option<()> {
-    let (negative, body) = match word.as_bytes().first()? {
-        b'-' => (true, &word[1..]),
-        b'+' => (false, &word[1..]),
-        _ => (false, word),
-    };
-    let (years, months) = body.split_once('-')?;
-    let months: i64 = years.parse::<i32>().ok().map(i64::from)?.checked_mul(12)?
-        + i64::from(months.parse::<u8>().ok().filter(|m| *m < 12)?);
-    sum.months += if negative { -months as f64 } else { months as f64 };
-    Some(())
-}
-
-/// "\[-\]hours:minutes\[:seconds\]".
-fn clock(word: &str, sum: &mut Sum) -> Option<()> {
-    let (negative, body) = match word.as_bytes().first()? {
-        b'-' => (true, &word[1..]),
-        b'+' => (false, &word[1..]),
-        _ => (false, word),
-    };
-    let parts: Vec<&str> = body.split(':').collect();
-    let (hours, minutes, seconds) = match parts[..] {
-        // With a fraction, two parts are minutes and seconds.
-        [minutes, seconds] if seconds.contains('.') => ("0", minutes, seconds),
-        [hours, minutes] => (hours, minutes, "0"),
-        [hours, minutes, seconds] => (hours, minutes, seconds),
-        _ => return None,
-    };
-    let (hours, minutes) = (hours.parse::<u32>().ok()?, minutes.parse::<u8>().ok().filter(|m| *m < 60)?);
-    let seconds = quantity(seconds).filter(|(value, _)| (0.0..=60.0).contains(value))?.1;
-    let time = i128::from(hours) * i128::from(HOUR_US) + i128::from(minutes) * i128::from(MINUTE_US) + seconds;
-    sum.time_us += if negative { -time } else { time };
-    Some(())
-}
-
-/// "1Y2M3DT4H5M6S" after the P.
-fn iso8601(text: &str, sum: &mut Sum) -> Option<()> {
-    let mut in_time = false;
-    let mut number = String::new();
-    for c in text.chars() {
-        match c.to_ascii_uppercase() {
-            'T' if number.is_empty() && !in_time => in_time = true,
-            '0'..='9' | '.' | '-' | '+' => number.push(c),
-            unit => {
-                let (value, exact) = quantity(&std::mem::take(&mut number))?;
-                let unit = match (unit, in_time) {
-                    ('Y', false) => "year",
-                    ('M', false) => "month",
-                    ('W', false) => "week",
-                    ('D', false) => "day",
-                    ('H', true) => "hour",
-                    ('M', true) => "minute",
-                    ('S', true) => "second",
-                    _ => return None,
-                };
-                sum.add(value, exact, unit)?;
-            }
-        }
-    }
-    number.is_empty().then_some(())
-}
-
 /// The order of stored intervals (collation `pg_interval`).
 pub fn compare(a: &str, b: &str) -> Ordering {
     match (Interval::from_stored(a), Interval::from_stored(b)) {
@@ -504,10 +400,29 @@ mod tests {
         ] {
             assert_eq!(shown(text, IntervalStyle::Postgres), expected, "{text}");
         }
-        for text in ["", "abc", "1 parsec", "1:2:3:4", "P", "1 day day"] {
+        for text in ["", "abc", "1 parsec", "1:2:3:4", "P", "1 day 1 day", "1:00 2 hours"] {
             assert_eq!(Interval::parse(text).unwrap_err().condition().code(), "22007", "{text}");
         }
         assert_eq!(Interval::parse("3000000000 months").unwrap_err().condition().code(), "22015");
+    }
+
+    #[test]
+    fn signs_and_fields_of_sql() {
+        let sql = |text: &str| Interval::parse_styled(text, IntervalStyle::SqlStandard, -1).unwrap();
+        assert_eq!(sql("-1-2 3 4:05"), Interval { months: -14, days: -3, time_us: -(4 * HOUR_US + 5 * MINUTE_US) });
+        assert_eq!(sql("-1-2 +3 4:05").days, 3);
+        let typed = |text: &str, first: &str, last: Option<&str>, precision: i32| {
+            let typmod = range_of(first, last).unwrap() << 16 | precision;
+            let mut out = Vec::new();
+            let read = Interval::parse_styled(text, IntervalStyle::Postgres, typmod).unwrap();
+            read.apply_typmod(typmod).write(IntervalStyle::Postgres, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(typed("1", "hour", Some("minute"), 0xffff), "00:01:00");
+        assert_eq!(typed("1:02:03.6", "hour", Some("minute"), 0xffff), "01:02:00");
+        assert_eq!(typed("1:02", "minute", Some("second"), 0xffff), "00:01:02");
+        assert_eq!(typed("1.6", "second", None, 0), "00:00:02");
+        assert_eq!(typed("14 months", "year", None, 0xffff), "1 year");
     }
 
     #[test]

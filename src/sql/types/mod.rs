@@ -12,8 +12,10 @@ mod convert;
 pub mod datetime;
 mod datum;
 mod float;
+pub mod inet;
 mod integer;
 pub mod interval;
+pub mod json;
 mod name;
 pub mod names;
 pub mod numeric;
@@ -26,7 +28,27 @@ pub use convert::{input, invalid_utf8, output, receive, send, send_with_typmod};
 pub use datum::{Datum, Value};
 pub use float::{from_datum as float_from_datum, to_value as float_to_value};
 pub use integer::{range as integer_range, write_int};
-pub use name::{format_type, parse_name, typmod_from_modifiers};
+pub use name::{format_type, missing_type, parse_name, typmod_from_modifiers};
+
+/// The order of two values of a type, neither of which is NULL, in their stored form.
+pub fn compare(type_: Type, a: &Value, b: &Value) -> std::cmp::Ordering {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => a.cmp(b),
+        (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
+        (Value::Text(a), Value::Text(b)) => match type_ {
+            Type::Numeric => numeric::compare(a, b),
+            Type::Interval => interval::compare(a, b),
+            Type::Inet => inet::compare(a, b),
+            Type::Jsonb => json::compare(a, b),
+            _ => array::compare_as(type_, a, b).unwrap_or_else(|| a.cmp(b)),
+        },
+        // NaN is stored as text, and is the greatest.
+        (Value::Float(a), Value::Float(b)) => a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal),
+        (Value::Float(_), Value::Text(_)) => std::cmp::Ordering::Less,
+        (Value::Text(_), Value::Float(_)) => std::cmp::Ordering::Greater,
+        _ => std::cmp::Ordering::Equal,
+    }
+}
 
 /// Defines [`Type`] with its OID, SQL name (as `format_type` shows it) and length (as `pg_type.typlen`).
 macro_rules! types {

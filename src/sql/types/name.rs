@@ -1,6 +1,7 @@
 //! Type names: aliases that SQL accepts, names as `format_type` shows them, and type modifiers.
 
 use super::Type;
+use super::interval::{FULL_RANGE, range_name};
 use crate::error::{Condition, Error};
 
 /// The type that a name stands for: SQL's spelling ("double precision", "timestamp with time zone") or the
@@ -31,6 +32,53 @@ pub fn parse_name(name: &str) -> Option<Type> {
     })
 }
 
+/// The error for a type that there is not: by name (0A000) if PostgreSQL has it, else 42704.
+pub fn missing_type(name: &str) -> Error {
+    const MISSING: &[&str] = &[
+        "bit",
+        "bit varying",
+        "box",
+        "cid",
+        "cidr",
+        "circle",
+        "daterange",
+        "int4range",
+        "int8range",
+        "jsonpath",
+        "line",
+        "lseg",
+        "macaddr",
+        "macaddr8",
+        "money",
+        "numrange",
+        "path",
+        "pg_lsn",
+        "point",
+        "polygon",
+        "refcursor",
+        "regcollation",
+        "regconfig",
+        "regdictionary",
+        "regoper",
+        "regoperator",
+        "regprocedure",
+        "tid",
+        "time with time zone",
+        "timetz",
+        "tsquery",
+        "tsrange",
+        "tstzrange",
+        "tsvector",
+        "varbit",
+        "xid8",
+        "xml",
+    ];
+    if MISSING.contains(&name.strip_suffix("[]").unwrap_or(name)) {
+        return Error::unsupported(format!("type {name}"));
+    }
+    Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist"))
+}
+
 /// The name with its modifier, as `format_type(oid, typmod)` shows it. A typmod of -1 shows none.
 pub fn format_type(type_: Type, typmod: i32) -> String {
     if let Some(element) = type_.element().filter(|_| type_.is_array()) {
@@ -48,8 +96,10 @@ pub fn format_type(type_: Type, typmod: i32) -> String {
             type_.name().replacen(" without", &format!("({typmod}) without"), 1)
         }
         Type::Timestamptz if typmod >= 0 => format!("timestamp({typmod}) with time zone"),
-        Type::Interval if (0..=6).contains(&(typmod & 0xffff)) && typmod >= 0 => {
-            format!("interval({})", typmod & 0xffff)
+        Type::Interval if typmod >= 0 => {
+            let (range, precision) = (typmod >> 16 & FULL_RANGE, typmod & 0xffff);
+            let precision = if precision <= 6 { format!("({precision})") } else { String::new() };
+            format!("interval{}{precision}", range_name(range))
         }
         _ => type_.name().to_owned(),
     }

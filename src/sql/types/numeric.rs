@@ -159,14 +159,14 @@ impl Numeric {
 
     /// `round(value, places)`; places before the point are negative.
     pub fn round(&self, places: i64) -> Self {
-        let places = places.clamp(-2000, 2000);
+        let places = places.clamp(-(MAX_WHOLE_DIGITS as i64) - 1, MAX_SCALE);
         let rounded = self.rescale(places);
         if places < 0 { rounded.rescale(0) } else { rounded }
     }
 
     /// `trunc(value, places)`.
     pub fn trunc(&self, places: i64) -> Self {
-        let places = places.clamp(-2000, 2000);
+        let places = places.clamp(-(MAX_WHOLE_DIGITS as i64) - 1, MAX_SCALE);
         match self {
             Self::Finite { digits, scale } if places < *scale => {
                 Self::Finite { digits: digits / power_of_ten(scale - places), scale: places }.rescale(places.max(0))
@@ -323,6 +323,58 @@ impl Numeric {
                 Ok(Self::Finite { digits, scale })
             }
         }
+    }
+
+    /// The whole part of the quotient, exact however many digits it has.
+    pub fn div_whole(&self, other: &Self) -> Result<Self, Error> {
+        match (self, other) {
+            (Self::Finite { digits: a, scale: s }, Self::Finite { digits: b, scale: t }) if !b.is_zero() => {
+                let scale = *s.max(t);
+                let digits = (a * power_of_ten(scale - s)) / (b * power_of_ten(scale - t));
+                Self::Finite { digits, scale: 0 }.checked()
+            }
+            _ => self.div(other),
+        }
+    }
+
+    /// The number of places shown behind the point; `None` for what is not finite.
+    pub fn finite_scale(&self) -> Option<i64> {
+        matches!(self, Self::Finite { .. }).then(|| self.scale())
+    }
+
+    /// Without zeros at the end behind the point.
+    pub fn trimmed(&self) -> Self {
+        let Self::Finite { digits, scale } = self else { return self.clone() };
+        if digits.is_zero() {
+            return Self::zero(0);
+        }
+        let zeros = digits.magnitude().to_string().bytes().rev().take_while(|digit| *digit == b'0').count();
+        let places = scale - (zeros as i64).min(*scale);
+        self.rescale(places)
+    }
+
+    /// The greatest common divisor; NaN where one is not finite.
+    pub fn gcd(&self, other: &Self) -> Self {
+        let (Self::Finite { digits: a, scale: s }, Self::Finite { digits: b, scale: t }) = (self, other) else {
+            return Self::NaN;
+        };
+        let scale = *s.max(t);
+        let (mut a, mut b) = ((a * power_of_ten(scale - s)).abs(), (b * power_of_ten(scale - t)).abs());
+        while !b.is_zero() {
+            let rest = &a % &b;
+            a = std::mem::replace(&mut b, rest);
+        }
+        Self::Finite { digits: a, scale }
+    }
+
+    /// The least common multiple.
+    pub fn lcm(&self, other: &Self) -> Result<Self, Error> {
+        let (Self::Finite { .. }, Self::Finite { .. }) = (self, other) else { return Ok(Self::NaN) };
+        let scale = self.scale().max(other.scale());
+        if self.signum() == Some(0) || other.signum() == Some(0) {
+            return Ok(Self::zero(scale));
+        }
+        Ok(self.div_whole(&self.gcd(other))?.mul(other)?.abs().rescale(scale))
     }
 
     /// The square root of a value that is not negative, with that many digits behind the point.

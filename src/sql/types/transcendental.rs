@@ -14,6 +14,10 @@ const SIGNIFICANT_DIGITS: i64 = 16;
 const MAX_DISPLAY_SCALE: i64 = 1000;
 /// Digits before the point that a numeric may have.
 const MAX_WHOLE_DIGITS: f64 = 131_072.0;
+/// Exponents of e beyond this are refused, or give 0 (`NUMERIC_MAX_RESULT_SCALE * 3` in PostgreSQL's `exp_var`).
+const MAX_EXPONENT: f64 = 6000.0;
+/// The same for the first estimate of a power, which may be a little off.
+const MAX_ESTIMATED_EXPONENT: f64 = 6020.0;
 /// Digits that rounding errors of a series may spoil.
 const GUARD_DIGITS: i64 = 20;
 /// log10(e).
@@ -34,7 +38,11 @@ pub fn exp(value: &Numeric) -> Result<Numeric, Error> {
         Numeric::Infinity(true) => Ok(Numeric::from_int(0)),
         Numeric::NaN | Numeric::Infinity(false) => Ok(value.clone()),
         Numeric::Finite { .. } => {
-            let weight = value.to_f64() * LOG10_E;
+            let exponent = value.to_f64();
+            let weight = exponent * LOG10_E;
+            if exponent >= MAX_EXPONENT {
+                return Err(overflow());
+            }
             exp_to_scale(value, weight, result_scale(weight.clamp(-2000.0, 2000.0) as i64, value.scale()))
         }
     }
@@ -108,29 +116,49 @@ pub fn power(base: &Numeric, exponent: &Numeric) -> Result<Numeric, Error> {
         (Some(0), _) => return Ok(Numeric::from_int(0).round(result_scale(0, scales))),
         _ => {}
     }
-    let weight = log10_estimate(&base.abs()) * exponent.to_f64();
-    if weight > MAX_WHOLE_DIGITS {
-        return Err(overflow());
-    }
-    // Whole exponents give no digits less for a large result.
-    let small = whole && exponent.to_i64().is_some_and(|exponent| i32::try_from(exponent).is_ok());
-    let scale = result_scale(if small { 0 } else { weight.max(-2000.0) as i64 }, scales);
-    if weight < -(MAX_DISPLAY_SCALE as f64) - 1.0 {
-        return Ok(Numeric::Finite { digits: BigInt::zero(), scale });
-    }
     match exponent.to_i64().and_then(|exponent| i32::try_from(exponent).ok()) {
-        Some(times) if whole => whole_power(base, times, weight, scale),
+        Some(times) if whole => {
+            let weight = log10_estimate(&base.abs()) * f64::from(times);
+            if weight > MAX_WHOLE_DIGITS {
+                return Err(overflow());
+            }
+            // Whole exponents give no digits less for a large result.
+            let scale = result_scale(0, scales);
+            if weight < -(MAX_DISPLAY_SCALE as f64) - 1.0 {
+                return Ok(Numeric::Finite { digits: BigInt::zero(), scale });
+            }
+            whole_power(base, times, weight, scale)
+        }
         _ => {
-            // base^exponent = e^(exponent · ln base); the product needs digits for its own size as well.
-            let digits = scale + weight.abs() as i64 + exponent.to_f64().abs().log10().max(0.0) as i64 + GUARD_DIGITS;
-            let logarithm = Numeric::Finite { digits: ln_fixed(&base.abs(), digits), scale: digits };
-            let product = logarithm.mul(exponent)?.round(digits);
-            let result = exp_to_scale(&product, weight, scale)?;
+            let result = general_power(&base.abs(), exponent, scales)?;
             // Only a whole exponent beyond 32 bits comes here with a negative base.
             let odd = exponent.rem(&Numeric::from_int(2))?.signum() != Some(0);
             Ok(if base.signum() == Some(-1) && odd { result.negate() } else { result })
         }
     }
+}
+
+/// base^exponent = e^(exponent · ln base) for a positive base, in two steps as PostgreSQL's `power_var`: a few digits of the
+/// logarithm tell how large the result is, and so how many digits are needed.
+fn general_power(base: &Numeric, exponent: &Numeric, scales: i64) -> Result<Numeric, Error> {
+    let product = |digits: i64| {
+        let digits = digits.max(0);
+        Numeric::Finite { digits: ln_fixed(base, digits + GUARD_DIGITS), scale: digits + GUARD_DIGITS }.mul(exponent)
+    };
+    let ln_weight = ln_weight(base);
+    let estimate = product(SIGNIFICANT_DIGITS - ln_weight)?.to_f64();
+    if estimate.abs() > MAX_ESTIMATED_EXPONENT {
+        return if estimate > 0.0 {
+            Err(overflow())
+        } else {
+            Ok(Numeric::Finite { digits: BigInt::zero(), scale: MAX_DISPLAY_SCALE })
+        };
+    }
+    let weight = estimate * LOG10_E;
+    let scale = result_scale(weight as i64, scales);
+    // Significant digits of the result are digits behind the point of what e is raised to.
+    let digits = (scale + weight as i64).max(0) - ln_weight + exponent.to_f64().abs().log10().clamp(0.0, 1100.0) as i64;
+    exp_to_scale(&product(digits)?, weight, scale)
 }
 
 fn power_of_special(base: &Numeric, exponent: &Numeric) -> Numeric {

@@ -3,11 +3,14 @@
 mod aggregates;
 mod arithmetic;
 mod casts;
+mod dates;
 mod foreign_keys;
 mod joins;
 mod order;
 mod quantified;
+mod regexps;
 mod signs;
+mod templates;
 mod windows;
 
 use crate::Script;
@@ -27,6 +30,9 @@ pub const ALL: &[(&str, Area)] = &[
     ("casts", casts::scripts),
     ("aggregates", aggregates::scripts),
     ("windows", windows::scripts),
+    ("regexps", regexps::scripts),
+    ("dates", dates::scripts),
+    ("templates", templates::scripts),
 ];
 
 /// One of several.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{Cache, Schema, TEMPORARY_SCHEMA, failure};
 use crate::engine::sqlite::views;
 use crate::error::Error;
-use crate::sql::catalog::{Catalog, Relation};
+use crate::sql::catalog::{Catalog, ConstraintKind, Relation};
 
 /// The catalog as the connection's transaction sees it, read through a cache.
 pub struct StoredCatalog<'a> {
@@ -57,6 +57,19 @@ impl StoredCatalog<'_> {
 
     /// The relations whose foreign keys refer to this one.
     pub fn referencing(&self, oid: u32) -> Result<Vec<Rc<Relation>>, Error> {
+        let mut found = self.dependents(oid)?;
+        found.retain(|other| {
+            other
+                .constraints
+                .iter()
+                .any(|own| matches!(own.kind, ConstraintKind::ForeignKey { references, .. } if references == oid))
+        });
+        Ok(found)
+    }
+
+    /// The relations that rest on this one: by foreign keys, as views, by defaults that draw from it, as sequences that
+    /// its columns own.
+    pub fn dependents(&self, oid: u32) -> Result<Vec<Rc<Relation>>, Error> {
         let mut found = Vec::new();
         let databases: &[&str] = if self.cache.temporary.get() { &["main", "temp"] } else { &["main"] };
         for database in databases {
@@ -73,10 +86,9 @@ impl StoredCatalog<'_> {
 
     /// The relation that has an index of that name.
     pub fn relation_of_index(&self, schema: Option<&str>, name: &str) -> Result<Option<Rc<Relation>>, Error> {
-        let path = self.search_path();
         let schemas: Vec<&str> = match schema {
             Some(schema) => vec![schema],
-            None => std::iter::once(TEMPORARY_SCHEMA).chain(path.iter().map(String::as_str)).collect(),
+            None => self.whole_path().collect(),
         };
         for schema in schemas {
             let Some(database) = self.database_of(schema) else { continue };
@@ -121,6 +133,13 @@ impl StoredCatalog<'_> {
             self.connection.prepare("SELECT relation, attribute, text FROM main.pgp_comment").map_err(failure)?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).map_err(failure)?;
         rows.collect::<Result<_, _>>().map_err(failure)
+    }
+
+    /// Where relations are looked for: temporary ones and the system's first, unless the path names their place.
+    fn whole_path(&self) -> impl Iterator<Item = &str> {
+        let implied = [TEMPORARY_SCHEMA, "pg_catalog"].into_iter();
+        let implied = implied.filter(|implied| !self.search_path.iter().any(|schema| schema == implied));
+        implied.chain(self.search_path.iter().map(String::as_str))
     }
 
     /// Which SQLite database has the schema's rows; `None` for temporary ones when there are none.
@@ -168,15 +187,7 @@ impl Catalog for StoredCatalog<'_> {
             Some("pg_catalog" | "information_schema" | "pgprefork") => Ok(views::relation(schema.unwrap_or(""), name)),
             Some(schema) => self.stored(schema, name),
             None => {
-                if let Some(found) = self.stored(TEMPORARY_SCHEMA, name)? {
-                    return Ok(Some(found));
-                }
-                if !self.search_path.iter().any(|schema| schema == "pg_catalog")
-                    && let Some(found) = views::relation("pg_catalog", name)
-                {
-                    return Ok(Some(found));
-                }
-                for schema in self.search_path {
+                for schema in self.whole_path() {
                     if let Some(found) = self.relation(Some(schema), name)? {
                         return Ok(Some(found));
                     }

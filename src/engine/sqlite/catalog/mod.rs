@@ -217,6 +217,25 @@ impl Cache {
     }
 }
 
+/// The relations without which this one cannot be.
+fn references(relation: &Relation) -> Vec<u32> {
+    use crate::sql::catalog::{ConstraintKind, SequenceOwner};
+    let mut oids: Vec<u32> = relation
+        .constraints
+        .iter()
+        .filter_map(|constraint| match &constraint.kind {
+            ConstraintKind::ForeignKey { references, .. } => Some(*references),
+            _ => None,
+        })
+        .collect();
+    oids.extend(relation.depends.sources.iter().map(|source| source.oid));
+    oids.extend(relation.depends.sequences.iter().map(|(_, sequence)| *sequence));
+    if let SequenceOwner::Column(table, _) = relation.depends.owner {
+        oids.push(table);
+    }
+    oids
+}
+
 fn stored_version(connection: &Connection) -> Result<u64, Error> {
     let mut statement =
         connection.prepare_cached("SELECT value FROM main.pgp_meta WHERE key = 'catalog_version'").map_err(failure)?;
@@ -265,12 +284,9 @@ impl<'a> Writer<'a> {
             let sql = format!("INSERT INTO {database}.pgp_index(oid, schema, name, relation) VALUES(?1, ?2, ?3, ?4)");
             self.run(&sql, params![index.oid, relation.schema, index.name, relation.oid])?;
         }
-        for constraint in &relation.constraints {
-            if let crate::sql::catalog::ConstraintKind::ForeignKey { references, .. } = &constraint.kind {
-                let sql =
-                    format!("INSERT OR IGNORE INTO {database}.pgp_reference(referenced, referencing) VALUES(?1, ?2)");
-                self.run(&sql, params![references, relation.oid])?;
-            }
+        for referenced in references(relation) {
+            let sql = format!("INSERT OR IGNORE INTO {database}.pgp_reference(referenced, referencing) VALUES(?1, ?2)");
+            self.run(&sql, params![referenced, relation.oid])?;
         }
         self.note(relation.temporary);
         Ok(())

@@ -27,6 +27,7 @@ fn sample(oid: u32, name: &str) -> Relation {
         temporary: false,
         options: vec![],
         on_commit: crate::sql::catalog::OnCommit::PreserveRows,
+        depends: crate::sql::catalog::Dependencies::default(),
     }
 }
 

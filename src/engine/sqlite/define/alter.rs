@@ -2,11 +2,16 @@
 
 use std::rc::Rc;
 
+use super::depend::Object;
 use super::storage::{column_list, quoted};
 use super::{Definer, column_index, create, is_table, missing, wrong_kind};
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Catalog, Constraint, ConstraintKind, Relation, RelationKind};
-use crate::sql::define::{AlterAction, ColumnClause, ConstraintClause, Name, ObjectKind, RoleName, rename_in};
+use crate::sql::define::{
+    AlterAction, ColumnClause, ConstraintClause, ConstraintClauseKind, Name, ObjectKind, RoleName, names_in, options,
+    rename_in,
+};
+use crate::sql::types::{Type, format_type};
 
 impl Definer<'_> {
     pub(super) fn alter(
@@ -21,11 +26,10 @@ impl Definer<'_> {
         }
         let Some(relation) = self.find(name)? else {
             if if_exists {
-                self.notice(Condition::UndefinedTable, format!("relation \"{name}\" does not exist, skipping"));
+                self.notice(Condition::SuccessfulCompletion, format!("relation \"{name}\" does not exist, skipping"));
                 return Ok(());
             }
-            let message = format!("relation \"{name}\" does not exist");
-            return Err(Error::new(Condition::UndefinedTable, message).position(name.position));
+            return Err(self.lost(name)?);
         };
         self.require_owner(&relation)?;
         let fits = match object {
@@ -53,31 +57,52 @@ impl Definer<'_> {
             action,
             AlterAction::RenameTo { .. } | AlterAction::OwnerTo { .. } | AlterAction::SetSchema { .. }
         );
+        if let (AlterAction::RenameColumn { from, to }, RelationKind::View { .. }) = (action, &relation.kind) {
+            return self.rename_view_column(relation, from, to).map(|()| relation.oid);
+        }
         if !for_any && !is_table(relation) {
             return Err(wrong_kind(relation, "a table"));
         }
         if matches!(relation.kind, RelationKind::Partition { .. }) && changes_shape(action) {
+            let inherited = |verb: &str, column: &str| {
+                let message = format!("cannot {verb} inherited column \"{column}\"");
+                Err(Error::new(Condition::InvalidTableDefinition, message))
+            };
+            match action {
+                AlterAction::AddColumn { .. } => {
+                    return Err(Error::new(Condition::WrongObjectType, "cannot add column to a partition"));
+                }
+                AlterAction::DropColumn { name, .. } => return inherited("drop", name),
+                AlterAction::RenameColumn { from, .. } => return inherited("rename", from),
+                AlterAction::SetType { column, .. } => return inherited("alter", column),
+                _ => {}
+            }
             return Err(Error::unsupported("ALTER TABLE of a partition's columns and constraints")
                 .hint("Alter the partitioned table instead."));
         }
         let mut new = (**relation).clone();
         match action {
             AlterAction::Nothing | AlterAction::Sequence(_) => {}
+            AlterAction::ColumnOption { column, storage } => check_column_option(relation, column, storage.as_deref())?,
             AlterAction::ValidateConstraint { name } => self.validate_constraint(relation, new, name)?,
             AlterAction::AddConstraint(clause) => self.alter_add_constraint(relation, new, clause)?,
             AlterAction::DropConstraint { name, if_exists, cascade } => {
-                self.drop_constraint(relation, new, name, *if_exists, *cascade)?
+                self.drop_constraint(relation, name, *if_exists, *cascade)?
             }
             AlterAction::AddColumn { column, if_not_exists } => {
                 self.add_column(relation, new, column, *if_not_exists)?
             }
             AlterAction::DropColumn { name, if_exists, cascade } => {
-                self.drop_column(relation, new, name, *if_exists, *cascade)?
+                self.drop_column(relation, name, *if_exists, *cascade)?
             }
             AlterAction::RenameColumn { from, to } => self.rename_column(relation, new, from, to)?,
             AlterAction::RenameConstraint { from, to } => {
                 let constraint = new.constraints.iter_mut().find(|constraint| constraint.name == *from);
-                constraint.ok_or_else(|| no_constraint(relation, from))?.name.clone_from(to);
+                let lost = || {
+                    let message = format!("constraint \"{from}\" for table \"{}\" does not exist", relation.name);
+                    Error::new(Condition::UndefinedObject, message)
+                };
+                constraint.ok_or_else(lost)?.name.clone_from(to);
                 if let Some(index) = new.indexes.iter_mut().find(|index| index.name == *from) {
                     index.name.clone_from(to);
                 }
@@ -112,22 +137,41 @@ impl Definer<'_> {
             AlterAction::SetDefault { column, expression } => {
                 let index = column_index(relation, column)?;
                 let target = (relation.columns[index].type_, relation.columns[index].typmod);
-                let bare = Relation { columns: Vec::new(), ..new.clone() };
-                self.context.binder.expression(&bare, expression, Some(target))?;
-                new.columns[index].default = Some(expression.clone());
+                self.check_default(relation, column, expression, target)?;
+                new.columns[index].default = Some(expression.clone()).filter(|text| !create::is_null(text));
+                self.note_default_sequences(&mut new)?;
                 self.store(&new)?;
             }
             AlterAction::DropDefault { column } => {
                 let index = column_index(relation, column)?;
                 new.columns[index].default = None;
+                self.note_default_sequences(&mut new)?;
                 self.store(&new)?;
             }
             AlterAction::SetType { column, type_, typmod, using } => {
-                let index = column_index(relation, column)?;
+                let index = column_index(relation, column).map_err(|error| match using {
+                    Some(text) if names_in(text).contains(column) => {
+                        Error::new(Condition::UndefinedColumn, format!("column \"{column}\" does not exist"))
+                    }
+                    _ => error,
+                })?;
+                self.require_no_view(relation, index)?;
                 let text = using.clone().unwrap_or_else(|| quoted(column));
-                let sql = self.context.binder.expression(relation, &text, Some((*type_, *typmod)))?;
+                let sql = self.context.binder.expression(relation, &text, Some((*type_, *typmod)));
+                let sql = sql.map_err(|error| no_cast(error, column, using.is_some(), *type_, *typmod))?;
+                self.require_no_key_column(relation, index, "alter")?;
+                if let Some(default) = &relation.columns[index].default {
+                    let bound = self.check_default(relation, column, default, (*type_, *typmod));
+                    bound.map_err(|_| {
+                        let shown = format_type(*type_, -1);
+                        let message =
+                            format!("default for column \"{column}\" cannot be cast automatically to type {shown}");
+                        Error::new(Condition::DatatypeMismatch, message)
+                    })?;
+                }
                 new.columns[index].type_ = *type_;
                 new.columns[index].typmod = *typmod;
+                self.require_comparable_keys(&new, index)?;
                 self.replace(relation, new, &[(index, sql)])?;
             }
             AlterAction::RenameTo { name } => {
@@ -136,7 +180,9 @@ impl Definer<'_> {
                 }
                 new.name.clone_from(name);
                 self.store(&new)?;
+                self.rename_sequence(relation, &new)?;
             }
+            AlterAction::SetSchema { name } if *name == relation.schema => {}
             AlterAction::SetSchema { name } => {
                 if !self.catalog().schema_exists(name)? {
                     return Err(super::missing_schema(name));
@@ -146,7 +192,7 @@ impl Definer<'_> {
                     return Err(Error::new(Condition::DuplicateTable, message));
                 }
                 new.schema.clone_from(name);
-                self.store(&new)?;
+                self.move_owned(relation, &new)?;
             }
             AlterAction::OwnerTo { role } => {
                 new.owner = match role {
@@ -155,9 +201,9 @@ impl Definer<'_> {
                 };
                 self.store(&new)?;
             }
-            AlterAction::SetOptions(options) => {
-                create::check_options(options)?;
-                for option in options {
+            AlterAction::SetOptions(given) => {
+                options::check(given)?;
+                for option in given {
                     remove_option(&mut new.options, option);
                     new.options.push(option.clone());
                 }
@@ -176,7 +222,7 @@ impl Definer<'_> {
     }
 
     /// Stores a relation whose SQLite table stays as it is, and renews the triggers, whose texts hold names.
-    fn store(&self, new: &Relation) -> Result<(), Error> {
+    pub(super) fn store(&self, new: &Relation) -> Result<(), Error> {
         self.writer().put(new)?;
         if matches!(new.kind, RelationKind::Table | RelationKind::Partitioned(_)) {
             self.renew_triggers_around(new)?;
@@ -185,7 +231,7 @@ impl Definer<'_> {
     }
 
     /// Rebuilds the table to its new shape and stores it; partitions follow their root.
-    fn replace(&self, old: &Relation, mut new: Relation, computed: &[(usize, String)]) -> Result<(), Error> {
+    pub(super) fn replace(&self, old: &Relation, mut new: Relation, computed: &[(usize, String)]) -> Result<(), Error> {
         for other in self.related(old)? {
             self.drop_triggers(&other)?;
         }
@@ -209,7 +255,7 @@ impl Definer<'_> {
     }
 
     /// Gives the partitions the root's columns and storage.
-    fn follow(&self, root: &Relation) -> Result<(), Error> {
+    pub(super) fn follow(&self, root: &Relation) -> Result<(), Error> {
         let RelationKind::Partitioned(partitioning) = &root.kind else { return Ok(()) };
         for oid in &partitioning.partitions {
             let Some(partition) = self.catalog().relation_by_oid(*oid)? else { continue };
@@ -235,6 +281,9 @@ impl Definer<'_> {
         mut new: Relation,
         clause: &ConstraintClause,
     ) -> Result<(), Error> {
+        if let ConstraintClauseKind::PrimaryKey { columns } = &clause.kind {
+            columns.iter().try_for_each(|name| column_index(relation, name).map(|_| ()))?;
+        }
         self.add_constraint(&mut new, clause)?;
         if let Some(constraint) = new.constraints.last_mut() {
             constraint.not_valid = clause.not_valid;
@@ -288,68 +337,22 @@ impl Definer<'_> {
     fn drop_constraint(
         &mut self,
         relation: &Relation,
-        mut new: Relation,
         name: &str,
         if_exists: bool,
         cascade: bool,
     ) -> Result<(), Error> {
-        let Some(at) = new.constraints.iter().position(|constraint| constraint.name == name) else {
+        let Some(at) = relation.constraints.iter().position(|constraint| constraint.name == name) else {
             if if_exists {
                 let message =
                     format!("constraint \"{name}\" of relation \"{}\" does not exist, skipping", relation.name);
-                self.notice(Condition::UndefinedObject, message);
+                self.notice(Condition::SuccessfulCompletion, message);
                 return Ok(());
             }
             return Err(no_constraint(relation, name));
         };
-        let constraint = new.constraints.remove(at);
-        match &constraint.kind {
-            ConstraintKind::PrimaryKey { columns } | ConstraintKind::Unique { columns } => {
-                self.release_key(relation, columns, name, cascade)?;
-                let index = new.indexes.iter().position(|index| index.name == name).map(|at| new.indexes.remove(at));
-                match index.and_then(|index| index.storage) {
-                    Some(storage) if !matches!(constraint.kind, ConstraintKind::PrimaryKey { .. }) => {
-                        self.storage(&format!("DROP INDEX {}", quoted(&storage)))?;
-                        self.writer().put(&new)?;
-                        self.follow(&new)
-                    }
-                    _ => self.replace(relation, new, &[]),
-                }
-            }
-            ConstraintKind::Check { .. } => self.replace(relation, new, &[]),
-            ConstraintKind::ForeignKey { references, .. } => {
-                self.store(&new)?;
-                self.renew_triggers(*references)
-            }
-        }
-    }
-
-    /// Foreign keys to a key that goes: dropped with CASCADE, else 2BP01.
-    fn release_key(&mut self, relation: &Relation, columns: &[usize], name: &str, cascade: bool) -> Result<(), Error> {
-        for child in self.catalog().referencing(relation.oid)? {
-            let uses = |constraint: &Constraint| {
-                matches!(&constraint.kind, ConstraintKind::ForeignKey { references, referenced_columns, .. }
-                    if *references == relation.oid && referenced_columns == columns)
-            };
-            let Some(first) = child.constraints.iter().find(|constraint| uses(constraint)) else { continue };
-            if !cascade {
-                let message = format!(
-                    "cannot drop constraint {name} on table {} because other objects depend on it",
-                    relation.name
-                );
-                return Err(Error::new(Condition::DependentObjectsStillExist, message)
-                    .detail(format!("constraint {} on table {} depends on index {name}", first.name, child.name))
-                    .hint("Use DROP ... CASCADE to drop the dependent objects too."));
-            }
-            self.notice(
-                Condition::SuccessfulCompletion,
-                format!("drop cascades to constraint {} on table {}", first.name, child.name),
-            );
-            let mut changed = (*child).clone();
-            changed.constraints.retain(|constraint| !uses(constraint));
-            self.store(&changed)?;
-        }
-        Ok(())
+        let named = [Object::Constraint(relation.oid, relation.constraints[at].oid)];
+        let targets = self.what_goes(&named, cascade)?;
+        self.remove_all(&targets)
     }
 
     fn add_column(
@@ -370,6 +373,7 @@ impl Definer<'_> {
         let definition = self.column_definition(relation, clause)?;
         new.columns.push(definition);
         create::check_columns(&new)?;
+        self.note_default_sequences(&mut new)?;
         let index = new.columns.len() - 1;
         let foreign: Vec<&ConstraintClause> = clause.constraints.iter().collect();
         for constraint in &foreign {
@@ -404,59 +408,70 @@ impl Definer<'_> {
         self.context.connection.query_row(&sql, [], |row| row.get(0)).map_err(super::super::catalog::failure)
     }
 
-    /// The column keeps its number; constraints and indexes over it go with it.
-    fn drop_column(
-        &mut self,
-        relation: &Relation,
-        mut new: Relation,
-        name: &str,
-        if_exists: bool,
-        cascade: bool,
-    ) -> Result<(), Error> {
+    /// Constraints and indexes over a column go with it.
+    fn drop_column(&mut self, relation: &Relation, name: &str, if_exists: bool, cascade: bool) -> Result<(), Error> {
         let Ok(index) = column_index(relation, name) else {
             if if_exists {
                 let message = format!("column \"{name}\" of relation \"{}\" does not exist, skipping", relation.name);
-                self.notice(Condition::UndefinedColumn, message);
+                self.notice(Condition::SuccessfulCompletion, message);
                 return Ok(());
             }
             return column_index(relation, name).map(|_| ());
         };
-        if let RelationKind::Partitioned(partitioning) = &relation.kind
-            && partitioning.columns.contains(&index)
-        {
-            let message = format!(
-                "cannot drop column \"{name}\" because it is part of the partition key of relation \"{}\"",
-                relation.name
-            );
-            return Err(Error::new(Condition::InvalidTableDefinition, message));
+        self.require_no_key_column(relation, index, "drop")?;
+        let mut named = vec![Object::Column(relation.oid, index)];
+        if let RelationKind::Partitioned(partitioning) = &relation.kind {
+            named.extend(partitioning.partitions.iter().map(|oid| Object::Column(*oid, index)));
         }
-        for constraint in &relation.constraints {
-            if let ConstraintKind::PrimaryKey { columns } | ConstraintKind::Unique { columns } = &constraint.kind
-                && columns.contains(&index)
-            {
-                self.release_key(relation, columns, &constraint.name, cascade)?;
+        let targets = self.what_goes(&named, cascade)?;
+        self.remove_all(&targets)
+    }
+
+    /// Views of views go by the columns' numbers.
+    fn rename_view_column(&self, view: &Relation, from: &str, to: &str) -> Result<(), Error> {
+        let index = column_index(view, from)
+            .map_err(|_| Error::new(Condition::UndefinedColumn, format!("column \"{from}\" does not exist")))?;
+        if column_index(view, to).is_ok() {
+            let message = format!("column \"{to}\" of relation \"{}\" already exists", view.name);
+            return Err(Error::new(Condition::DuplicateColumn, message));
+        }
+        let mut new = view.clone();
+        new.columns[index].name = to.to_owned();
+        self.writer().put(&new)
+    }
+
+    /// A partition key's columns stay as they are.
+    fn require_no_key_column(&self, relation: &Relation, index: usize, verb: &str) -> Result<(), Error> {
+        let RelationKind::Partitioned(partitioning) = &relation.kind else { return Ok(()) };
+        if !partitioning.columns.contains(&index) {
+            return Ok(());
+        }
+        let column = relation.columns.get(index).map_or("", |column| column.name.as_str());
+        let message = format!(
+            "cannot {verb} column \"{column}\" because it is part of the partition key of relation \"{}\"",
+            relation.name
+        );
+        Err(Error::new(Condition::InvalidTableDefinition, message))
+    }
+
+    /// 0A000 for a change of a type that a view shows.
+    fn require_no_view(&self, relation: &Relation, index: usize) -> Result<(), Error> {
+        let mut tables = vec![relation.oid];
+        if let RelationKind::Partitioned(partitioning) = &relation.kind {
+            tables.extend(&partitioning.partitions);
+        }
+        for oid in tables {
+            for view in self.catalog().dependents(oid)? {
+                if view.depends.sources.iter().any(|source| source.oid == oid && source.used.contains(&index)) {
+                    let column = relation.columns.get(index).map_or("", |column| column.name.as_str());
+                    let shown = self.describe(&Object::Relation(view.oid))?;
+                    let message = "cannot alter type of a column used by a view or rule";
+                    return Err(Error::new(Condition::FeatureNotSupported, message)
+                        .detail(format!("rule _RETURN on {shown} depends on column \"{column}\"")));
+                }
             }
         }
-        new.constraints.retain(|constraint| match &constraint.kind {
-            ConstraintKind::PrimaryKey { columns }
-            | ConstraintKind::Unique { columns }
-            | ConstraintKind::ForeignKey { columns, .. } => !columns.contains(&index),
-            ConstraintKind::Check { expression } => {
-                !crate::sql::define::names_in(expression).iter().any(|used| used == name)
-            }
-        });
-        new.indexes.retain(|own| {
-            let in_text = |text: &Option<String>| {
-                text.as_ref().is_some_and(|text| crate::sql::define::names_in(text).iter().any(|used| used == name))
-            };
-            !own.keys.iter().any(|key| key.column == Some(index) || in_text(&key.expression))
-                && !in_text(&own.predicate)
-        });
-        new.columns[index].dropped = true;
-        new.columns[index].not_null = false;
-        new.columns[index].default = None;
-        new.columns[index].name = format!("........pg.dropped.{}........", index + 1);
-        self.replace(relation, new, &[])
+        Ok(())
     }
 
     fn rename_column(&mut self, relation: &Relation, mut new: Relation, from: &str, to: &str) -> Result<(), Error> {
@@ -493,7 +508,7 @@ impl Definer<'_> {
     fn alter_index(&mut self, name: &Name, if_exists: bool, actions: &[AlterAction]) -> Result<(), Error> {
         let Some(relation) = self.catalog().relation_of_index(name.schema.as_deref(), &name.name)? else {
             if if_exists {
-                self.notice(Condition::UndefinedTable, format!("relation \"{name}\" does not exist, skipping"));
+                self.notice(Condition::SuccessfulCompletion, format!("relation \"{name}\" does not exist, skipping"));
                 return Ok(());
             }
             let message = format!("relation \"{name}\" does not exist");
@@ -534,12 +549,48 @@ fn changes_shape(action: &AlterAction) -> bool {
             | AlterAction::SetOptions(_)
             | AlterAction::ResetOptions(_)
             | AlterAction::SetUnlogged(_)
+            | AlterAction::ColumnOption { .. }
             | AlterAction::Nothing
     )
 }
 
+/// The column is there, and its type takes the storage mode.
+fn check_column_option(relation: &Relation, column: &str, storage: Option<&str>) -> Result<(), Error> {
+    const MODES: [&str; 4] = ["plain", "external", "extended", "main"];
+    if let Some(mode) = storage.filter(|mode| !MODES.contains(mode)) {
+        return Err(Error::new(Condition::InvalidParameterValue, format!("invalid storage type \"{mode}\"")));
+    }
+    let index = column_index(relation, column)?;
+    let type_ = relation.columns.get(index).map_or(Type::Text, |column| column.type_);
+    if storage.is_some_and(|mode| mode != "plain") && crate::sql::types::pg_type(type_).storage == 'p' {
+        let message = format!("column data type {} can only have storage PLAIN", type_.name());
+        return Err(Error::new(Condition::FeatureNotSupported, message));
+    }
+    Ok(())
+}
+
 fn is_check(constraint: &Constraint) -> bool {
     matches!(constraint.kind, ConstraintKind::Check { .. })
+}
+
+/// The error of a change of type whose values cannot be cast.
+fn no_cast(error: Error, column: &str, is_using: bool, type_: Type, typmod: i32) -> Error {
+    if error.condition() != Condition::DatatypeMismatch {
+        return error;
+    }
+    let shown = format_type(type_, -1);
+    if is_using {
+        let message =
+            format!("result of USING clause for column \"{column}\" cannot be cast automatically to type {shown}");
+        return Error::new(Condition::DatatypeMismatch, message).hint("You might need to add an explicit cast.");
+    }
+    let message = format!("column \"{column}\" cannot be cast automatically to type {shown}");
+    let hint = format!(
+        "You might need to specify \"USING {}::{}\".",
+        super::depend::identifier(column),
+        format_type(type_, typmod)
+    );
+    Error::new(Condition::DatatypeMismatch, message).hint(hint)
 }
 
 fn no_constraint(relation: &Relation, name: &str) -> Error {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{Definer, column_index, is_table, wrong_kind};
 use crate::error::{Condition, Error};
-use crate::sql::catalog::{Constraint, ConstraintKind, Index, IndexKey, Relation, RelationKind};
+use crate::sql::catalog::{Catalog, Constraint, ConstraintKind, Index, IndexKey, Relation, RelationKind};
 use crate::sql::define::{ConstraintClause, ConstraintClauseKind, Deferral, names_in};
 use crate::sql::types::Type;
 
@@ -77,8 +77,7 @@ impl Definer<'_> {
         primary: bool,
     ) -> Result<(), Error> {
         if primary && relation.indexes.iter().any(|index| index.primary) {
-            let message = format!("multiple primary keys for table \"{}\" are not allowed", relation.name);
-            return Err(Error::new(Condition::InvalidTableDefinition, message));
+            return Err(several_primary_keys(relation));
         }
         let what = if primary { "primary key" } else { "unique" };
         let columns = key_columns(relation, columns, what)?;
@@ -142,12 +141,24 @@ impl Definer<'_> {
     }
 
     fn add_foreign_key(&self, relation: &mut Relation, clause: &ConstraintClause) -> Result<(), Error> {
-        let ConstraintClauseKind::ForeignKey { columns, table, referenced, on_delete, on_update } = &clause.kind else {
+        let ConstraintClauseKind::ForeignKey {
+            columns,
+            table,
+            referenced,
+            on_delete,
+            on_update,
+            match_full,
+            delete_columns,
+        } = &clause.kind
+        else {
             return Err(Error::internal("not a foreign key"));
         };
         if matches!(relation.kind, RelationKind::Partition { .. }) {
             return Err(Error::unsupported("a foreign key of a partition alone"));
         }
+        let to_itself =
+            table.name == relation.name && table.schema.as_ref().is_none_or(|schema| *schema == relation.schema);
+        let parent: Rc<Relation> = if to_itself { Rc::new(relation.clone()) } else { self.require(table)? };
         let columns = columns
             .iter()
             .map(|name| {
@@ -157,9 +168,6 @@ impl Definer<'_> {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let to_itself =
-            table.name == relation.name && table.schema.as_ref().is_none_or(|schema| *schema == relation.schema);
-        let parent: Rc<Relation> = if to_itself { Rc::new(relation.clone()) } else { self.require(table)? };
         self.check_parent(relation, &parent)?;
         let referenced_columns = referenced_key(&parent, referenced)?;
         if referenced_columns.len() != columns.len() {
@@ -170,20 +178,27 @@ impl Definer<'_> {
             Some(name) => name.clone(),
             None => self.free_name(relation, &joined(relation, &columns), "fkey", false)?,
         };
-        for (from, to) in columns.iter().zip(&referenced_columns) {
-            let (from, to) = (&relation.columns[*from], &parent.columns[*to]);
-            if !comparable(from.type_, to.type_) {
-                let message = format!("foreign key constraint \"{name}\" cannot be implemented");
-                return Err(Error::new(Condition::DatatypeMismatch, message).detail(format!(
-                    "Key columns \"{}\" and \"{}\" are of incompatible types: {} and {}.",
-                    from.name,
-                    to.name,
-                    from.type_.name(),
-                    to.type_.name()
-                )));
-            }
+        require_comparable(&name, (relation, &columns), (&parent, &referenced_columns))?;
+        let mut set_columns = Vec::with_capacity(delete_columns.len());
+        for name in delete_columns {
+            let column = columns.iter().copied().find(|column| relation.columns[*column].name == *name);
+            set_columns.push(column.ok_or_else(|| {
+                let message = match column_index(relation, name) {
+                    Ok(_) => {
+                        format!("column \"{name}\" referenced in ON DELETE SET action must be part of foreign key")
+                    }
+                    Err(_) => format!("column \"{name}\" referenced in foreign key constraint does not exist"),
+                };
+                let condition = match column_index(relation, name) {
+                    Ok(_) => Condition::InvalidColumnReference,
+                    Err(_) => Condition::UndefinedColumn,
+                };
+                Error::new(condition, message)
+            })?);
         }
         let kind = ConstraintKind::ForeignKey {
+            match_full: *match_full,
+            delete_columns: set_columns,
             columns,
             references: parent.oid,
             referenced_columns,
@@ -196,6 +211,28 @@ impl Definer<'_> {
             deferred: clause.deferral == Deferral::InitiallyDeferred,
             ..Constraint::new(oid, name, kind)
         });
+        Ok(())
+    }
+
+    /// After a column changed its type: the foreign keys that it is in can still be checked.
+    pub(super) fn require_comparable_keys(&self, relation: &Relation, column: usize) -> Result<(), Error> {
+        let mut children = self.catalog().referencing(relation.oid)?;
+        children.retain(|child| child.oid != relation.oid);
+        for child in children.iter().map(|child| &**child).chain(std::iter::once(relation)) {
+            for own in &child.constraints {
+                let ConstraintKind::ForeignKey { columns, references, referenced_columns, .. } = &own.kind else {
+                    continue;
+                };
+                let found =
+                    if *references == relation.oid { None } else { self.catalog().relation_by_oid(*references)? };
+                let parent = found.as_deref().unwrap_or(relation);
+                let concerned = (child.oid == relation.oid && columns.contains(&column))
+                    || (*references == relation.oid && referenced_columns.contains(&column));
+                if concerned {
+                    require_comparable(&own.name, (child, columns), (parent, referenced_columns))?;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -218,6 +255,28 @@ impl Definer<'_> {
     }
 }
 
+/// The columns of a foreign key and of the key that it refers to are of types that compare.
+fn require_comparable(
+    name: &str,
+    (child, columns): (&Relation, &[usize]),
+    (parent, referenced): (&Relation, &[usize]),
+) -> Result<(), Error> {
+    for (from, to) in columns.iter().zip(referenced) {
+        let (Some(from), Some(to)) = (child.columns.get(*from), parent.columns.get(*to)) else { continue };
+        if !comparable(from.type_, to.type_) {
+            let message = format!("foreign key constraint \"{name}\" cannot be implemented");
+            return Err(Error::new(Condition::DatatypeMismatch, message).detail(format!(
+                "Key columns \"{}\" and \"{}\" are of incompatible types: {} and {}.",
+                from.name,
+                to.name,
+                from.type_.name(),
+                to.type_.name()
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Types whose stored values compare as they are.
 fn comparable(left: Type, right: Type) -> bool {
     let class = |type_: Type| match type_ {
@@ -227,6 +286,30 @@ fn comparable(left: Type, right: Type) -> bool {
         other => 100 + other.oid(),
     };
     class(left) == class(right)
+}
+
+/// What a table's keys are refused for before anything is made: two primary keys, columns that are not there.
+pub(super) fn check_keys(relation: &Relation, constraints: &[ConstraintClause]) -> Result<(), Error> {
+    let mut primary = 0;
+    for constraint in constraints {
+        match &constraint.kind {
+            ConstraintClauseKind::PrimaryKey { columns } => {
+                primary += 1;
+                if primary > 1 {
+                    return Err(several_primary_keys(relation));
+                }
+                key_columns(relation, columns, "primary key")?;
+            }
+            ConstraintClauseKind::Unique { columns } => drop(key_columns(relation, columns, "unique")?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn several_primary_keys(relation: &Relation) -> Error {
+    let message = format!("multiple primary keys for table \"{}\" are not allowed", relation.name);
+    Error::new(Condition::InvalidTableDefinition, message)
 }
 
 /// The columns of a key as indices: known, and each once.
@@ -287,7 +370,7 @@ fn referenced_key(parent: &Relation, names: &[String]) -> Result<Vec<usize>, Err
 }
 
 /// A key of a partitioned table must hold the partition key.
-fn partition_key_missing(relation: &Relation, column: usize, primary: bool) -> Error {
+pub(super) fn partition_key_missing(relation: &Relation, column: usize, primary: bool) -> Error {
     let kind = if primary { "PRIMARY KEY" } else { "UNIQUE" };
     let column = relation.columns.get(column).map_or("", |column| column.name.as_str());
     let message = "unique constraint on partitioned table must include all partitioning columns";

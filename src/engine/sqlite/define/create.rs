@@ -2,56 +2,75 @@
 
 use std::rc::Rc;
 
+use super::like::Taken;
 use super::storage::{rowid_column, storage_name};
 use super::{Definer, column_index, is_table, wrong_kind};
 use crate::error::{Condition, Error};
-use crate::sql::catalog::{ColumnDefinition, Index, IndexKey, Partitioning, Relation, RelationKind};
+use crate::sql::catalog::{
+    ColumnDefinition, Index, IndexKey, Partitioning, Relation, RelationKind, SequenceOwner, ViewSource,
+};
 use crate::sql::define::partition::quoted;
 use crate::sql::define::{
     BoundClause, ColumnClause, ConstraintClause, ConstraintClauseKind, CreateIndex, CreateSequence, CreateTable,
-    CreateTableAs, CreateView, Deferral, Generated, Name, SequenceOptions,
+    CreateTableAs, CreateView, Generated, Name, SequenceOptions, names_in, options,
 };
-use crate::sql::types::Type;
+use crate::sql::types::{Type, format_type};
 
 /// PostgreSQL's MaxHeapAttributeNumber.
 const COLUMNS_MAX: usize = 1600;
 
 impl Definer<'_> {
     pub(super) fn create_table(&mut self, table: &CreateTable) -> Result<(), Error> {
-        let schema = self.creation_schema(&table.name, table.temporary)?;
-        if !self.name_is_free(&schema, &table.name.name, table.if_not_exists)? {
+        let (schema, temporary) = self.creation_schema(&table.name, table.temporary)?;
+        if table.if_not_exists && !self.name_is_free(&schema, &table.name.name, true)? {
             return Ok(());
         }
-        check_options(&table.options)?;
-        if let Some((parent, bound)) = &table.partition_of {
-            return self.create_partition(table, schema, parent, bound);
+        match table.partition_by {
+            Some(_) => options::check_partitioned(&table.options)?,
+            None => options::check(&table.options)?,
         }
-        let mut relation = self.new_relation(&table.name.name, schema, table.temporary)?;
+        if let Some((parent, bound)) = &table.partition_of {
+            return self.create_partition(table, (schema, temporary), parent, bound);
+        }
+        let mut relation = self.new_relation(&table.name.name, schema, temporary)?;
         relation.unlogged = table.unlogged;
         relation.options = table.options.clone();
         relation.on_commit = table.on_commit;
+        let mut taken = Taken::default();
         let mut constraints = Vec::new();
-        for (source, defaults, indexes) in &table.like {
-            self.copy_like(&mut relation, source, *defaults, *indexes, &mut constraints)?;
-        }
-        for column in &table.columns {
+        for at in 0..=table.columns.len() {
+            for like in table.like.iter().filter(|like| like.after == at) {
+                self.take_over(&mut relation, like, &mut taken)?;
+            }
+            let Some(column) = table.columns.get(at) else { break };
             let definition = self.column_definition(&relation, column)?;
             relation.columns.push(definition);
             constraints.extend(column.constraints.iter().cloned());
         }
+        constraints.append(&mut taken.constraints);
         check_columns(&relation)?;
+        self.note_default_sequences(&mut relation)?;
         if let Some((strategy, names)) = &table.partition_by {
             let columns = names.iter().map(|name| partition_column(&relation, name)).collect::<Result<_, _>>()?;
             relation.kind =
                 RelationKind::Partitioned(Partitioning { strategy: *strategy, columns, partitions: Vec::new() });
         }
         constraints.extend(table.constraints.iter().cloned());
-        // Keys first: a foreign key may refer to its own table.
-        constraints.sort_by_key(|constraint| matches!(constraint.kind, ConstraintClauseKind::ForeignKey { .. }));
+        // In PostgreSQL's order. Keys come before foreign keys, which may refer to their own table.
+        constraints.sort_by_key(|constraint| match constraint.kind {
+            ConstraintClauseKind::Check { .. } => 0,
+            ConstraintClauseKind::PrimaryKey { .. } => 1,
+            ConstraintClauseKind::Unique { .. } => 2,
+            ConstraintClauseKind::ForeignKey { .. } => 3,
+        });
+        let constraints = without_twins(constraints);
+        super::constraint::check_keys(&relation, &constraints)?;
+        self.name_is_free(&relation.schema, &relation.name, false)?;
         for constraint in &constraints {
             self.add_constraint(&mut relation, constraint)?;
         }
-        self.store_new_table(&mut relation)
+        self.store_new_table(&mut relation)?;
+        taken.indexes.iter().try_for_each(|index| self.create_index(index))
     }
 
     /// Creates storage, indexes and triggers of a new table and stores its entry.
@@ -88,6 +107,7 @@ impl Definer<'_> {
             temporary,
             options: Vec::new(),
             on_commit: crate::sql::catalog::OnCommit::PreserveRows,
+            depends: crate::sql::catalog::Dependencies::default(),
         })
     }
 
@@ -107,91 +127,99 @@ impl Definer<'_> {
             Some(Generated::Serial | Generated::IdentityByDefault) => Some(self.column_sequence(relation, clause)?),
         };
         if let (Some(text), None) = (&default, clause.generated) {
-            self.context.binder.expression(&no_columns(relation), text, Some((clause.type_, clause.typmod)))?;
+            self.check_default(relation, &clause.name, text, (clause.type_, clause.typmod))?;
         }
         Ok(ColumnDefinition {
             name: clause.name.clone(),
             type_: clause.type_,
             typmod: clause.typmod,
             not_null: clause.not_null,
-            default,
+            default: default.filter(|text| !is_null(text)),
             dropped: false,
+        })
+    }
+
+    /// A DEFAULT is an expression of its own: without columns, without subqueries.
+    pub(super) fn check_default(
+        &self,
+        relation: &Relation,
+        column: &str,
+        text: &str,
+        target: (Type, i32),
+    ) -> Result<(), Error> {
+        let bound = self.context.binder.expression(&no_columns(relation), text, Some(target));
+        bound.map(|_| ()).map_err(|error| {
+            let names_column = names_in(text).iter().any(|name| column_index(relation, name).is_ok());
+            match error.condition() {
+                Condition::UndefinedColumn if names_column => {
+                    Error::new(Condition::FeatureNotSupported, "cannot use column reference in DEFAULT expression")
+                }
+                Condition::DatatypeMismatch => {
+                    let told = error.fields().message.replacen("\"expression\"", &format!("\"{column}\""), 1);
+                    let told = told.replacen(" but expression ", " but default expression ", 1);
+                    match &error.fields().hint {
+                        Some(hint) => Error::new(Condition::DatatypeMismatch, told).hint(hint.clone()),
+                        None => Error::new(Condition::DatatypeMismatch, told),
+                    }
+                }
+                Condition::FeatureNotSupported if error.fields().message.starts_with("a subquery in") => {
+                    Error::new(Condition::FeatureNotSupported, "cannot use subquery in DEFAULT expression")
+                }
+                _ => error,
+            }
         })
     }
 
     /// Makes the sequence of a serial column and yields the default that takes from it.
     fn column_sequence(&mut self, relation: &Relation, clause: &ColumnClause) -> Result<String, Error> {
-        let name = super::constraint::object_name(&relation.name, &clause.name, "seq");
+        let name = self.free_name(relation, &clause.name, "seq", true)?;
         let sequence = CreateSequence {
             name: Name { schema: Some(relation.schema.clone()), name: name.clone(), position: 1 },
             if_not_exists: false,
             temporary: relation.temporary,
             options: SequenceOptions { type_: Some(clause.type_), ..SequenceOptions::default() },
         };
-        self.create_sequence(&sequence)?;
-        Ok(format!("nextval('{}.{}'::regclass)", quoted(&relation.schema), quoted(&name)).replace("\"\"", "\""))
-    }
-
-    fn copy_like(
-        &mut self,
-        relation: &mut Relation,
-        source: &Name,
-        defaults: bool,
-        indexes: bool,
-        constraints: &mut Vec<ConstraintClause>,
-    ) -> Result<(), Error> {
-        let source: Rc<Relation> = self.require(source)?;
-        for column in source.columns.iter().filter(|column| !column.dropped) {
-            let default = if defaults { column.default.clone() } else { None };
-            relation.columns.push(ColumnDefinition { default, ..column.clone() });
+        let owner = SequenceOwner::Column(relation.oid, relation.columns.len());
+        match self.create_sequence_of(&sequence, owner)? {
+            Some(sequence) => Ok(format!("nextval({})", super::sequence::sequence_constant(&sequence, false))),
+            None => Err(Error::internal("the sequence of a column was not made")),
         }
-        if !indexes {
-            return Ok(());
-        }
-        let names = |columns: &[usize]| {
-            columns.iter().filter_map(|index| source.columns.get(*index)).map(|column| column.name.clone()).collect()
-        };
-        for constraint in &source.constraints {
-            use crate::sql::catalog::ConstraintKind;
-            let kind = match &constraint.kind {
-                ConstraintKind::PrimaryKey { columns } => ConstraintClauseKind::PrimaryKey { columns: names(columns) },
-                ConstraintKind::Unique { columns } => ConstraintClauseKind::Unique { columns: names(columns) },
-                ConstraintKind::Check { expression } => ConstraintClauseKind::Check { expression: expression.clone() },
-                ConstraintKind::ForeignKey { .. } => continue,
-            };
-            constraints.push(ConstraintClause { name: None, kind, not_valid: false, deferral: Deferral::No });
-        }
-        Ok(())
     }
 
     /// A partition has no storage of its own: it is a slice of its root's.
     fn create_partition(
         &mut self,
         table: &CreateTable,
-        schema: String,
+        (schema, temporary): (String, bool),
         parent: &Name,
         bound: &BoundClause,
     ) -> Result<(), Error> {
+        self.name_is_free(&schema, &table.name.name, false)?;
         let root = self.require_table(parent)?;
         if !matches!(root.kind, RelationKind::Partitioned(_)) {
-            return Err(Error::new(Condition::WrongObjectType, format!("\"{}\" is not partitioned", root.name)));
+            return Err(Error::new(
+                Condition::InvalidObjectDefinition,
+                format!("\"{}\" is not partitioned", root.name),
+            ));
         }
         if table.partition_by.is_some() {
             return Err(Error::unsupported("a partition that is partitioned itself"));
         }
-        if table.temporary != root.temporary {
+        if temporary != root.temporary {
             let message = format!(
                 "cannot create a {} relation as partition of {} relation \"{}\"",
-                if table.temporary { "temporary" } else { "permanent" },
+                if temporary { "temporary" } else { "permanent" },
                 if root.temporary { "temporary" } else { "permanent" },
                 root.name
             );
             return Err(Error::new(Condition::WrongObjectType, message));
         }
         let bound = self.resolve_bound(&root, &table.name.name, bound)?;
+        self.require_not_in_default(&root, &bound)?;
         let mut partition = self.new_relation(&table.name.name, schema, root.temporary)?;
         partition.unlogged = table.unlogged;
         partition.options = table.options.clone();
+        partition.on_commit = table.on_commit;
         partition.kind = RelationKind::Partition { parent: root.oid, bound };
         partition.columns = root.columns.clone();
         partition.storage = root.storage.clone();
@@ -237,15 +265,17 @@ impl Definer<'_> {
     }
 
     pub(super) fn create_table_as(&mut self, table: &CreateTableAs) -> Result<(), Error> {
-        let schema = self.creation_schema(&table.name, table.temporary)?;
+        let (schema, temporary) = self.creation_schema(&table.name, table.temporary)?;
         if !self.name_is_free(&schema, &table.name.name, table.if_not_exists)? {
+            self.outcome.skipped = true;
             return Ok(());
         }
+        options::check(&table.options)?;
         let columns = self.context.binder.query_columns(&table.query)?;
         if table.columns.len() > columns.len() {
             return Err(Error::new(Condition::SyntaxError, "too many column names were specified"));
         }
-        let mut relation = self.new_relation(&table.name.name, schema, table.temporary)?;
+        let mut relation = self.new_relation(&table.name.name, schema, temporary)?;
         relation.unlogged = table.unlogged;
         relation.options = table.options.clone();
         relation.on_commit = table.on_commit;
@@ -270,7 +300,16 @@ impl Definer<'_> {
     }
 
     pub(super) fn create_view(&mut self, view: &CreateView) -> Result<(), Error> {
-        let schema = self.creation_schema(&view.name, view.temporary)?;
+        let (columns, sources) = self.context.binder.view_query(&view.query)?;
+        let temporary = view.temporary || self.is_temporary(&sources)?;
+        if temporary && !view.temporary {
+            let message = format!("view \"{}\" will be a temporary view", view.name.name);
+            self.notice(Condition::SuccessfulCompletion, message);
+        }
+        if view.columns.len() > columns.len() {
+            return Err(Error::new(Condition::SyntaxError, "CREATE VIEW specifies more column names than columns"));
+        }
+        let (schema, temporary) = self.creation_schema(&view.name, temporary)?;
         let old = self.catalog_relation(&schema, &view.name.name)?;
         if let Some(old) = &old {
             if !view.or_replace {
@@ -286,9 +325,9 @@ impl Definer<'_> {
         } else {
             self.name_is_free(&schema, &view.name.name, false)?;
         }
-        let columns = self.context.binder.query_columns(&view.query)?;
-        let mut relation = self.new_relation(&view.name.name, schema, view.temporary)?;
+        let mut relation = self.new_relation(&view.name.name, schema, temporary)?;
         relation.storage = String::new();
+        relation.depends.sources = sources;
         relation.kind = RelationKind::View { query: view.query.clone() };
         for (index, column) in columns.iter().enumerate() {
             relation.columns.push(ColumnDefinition {
@@ -309,12 +348,32 @@ impl Definer<'_> {
         self.writer().put(&relation)
     }
 
-    pub(super) fn create_sequence(&mut self, sequence: &CreateSequence) -> Result<(), Error> {
-        let schema = self.creation_schema(&sequence.name, sequence.temporary)?;
-        if !self.name_is_free(&schema, &sequence.name.name, sequence.if_not_exists)? {
-            return Ok(());
+    /// Whether any of the relations is temporary.
+    fn is_temporary(&self, sources: &[ViewSource]) -> Result<bool, Error> {
+        use crate::sql::catalog::Catalog;
+        for source in sources {
+            if self.catalog().relation_by_oid(source.oid)?.is_some_and(|relation| relation.temporary) {
+                return Ok(true);
+            }
         }
-        let mut relation = self.new_relation(&sequence.name.name, schema, sequence.temporary)?;
+        Ok(false)
+    }
+
+    pub(super) fn create_sequence(&mut self, sequence: &CreateSequence) -> Result<(), Error> {
+        self.create_sequence_of(sequence, SequenceOwner::Nobody).map(|_| ())
+    }
+
+    /// Makes a sequence for its owner, unless OWNED BY names another; `None` where there is one already.
+    fn create_sequence_of(
+        &mut self,
+        sequence: &CreateSequence,
+        owner: SequenceOwner,
+    ) -> Result<Option<Relation>, Error> {
+        let (schema, temporary) = self.creation_schema(&sequence.name, sequence.temporary)?;
+        if !self.name_is_free(&schema, &sequence.name.name, sequence.if_not_exists)? {
+            return Ok(None);
+        }
+        let mut relation = self.new_relation(&sequence.name.name, schema, temporary)?;
         relation.kind = RelationKind::Sequence;
         relation.storage = String::new();
         for (name, type_) in [("last_value", Type::Int8), ("log_cnt", Type::Int8), ("is_called", Type::Bool)] {
@@ -333,10 +392,11 @@ impl Definer<'_> {
         {
             first.type_ = type_;
         }
-        super::sequence::check_owner(&relation, options)?;
+        relation.depends.owner = self.sequence_owner(&relation, options)?.unwrap_or(owner);
         let bounds = super::sequence::bounds(options, options.type_.unwrap_or(Type::Int8))?;
         self.writer().put(&relation)?;
-        self.insert_sequence(&relation, &bounds)
+        self.insert_sequence(&relation, &bounds)?;
+        Ok(Some(relation))
     }
 
     pub(super) fn create_index(&mut self, clause: &CreateIndex) -> Result<(), Error> {
@@ -394,10 +454,10 @@ impl Definer<'_> {
         }
         if let RelationKind::Partitioned(partitioning) = &relation.kind
             && clause.unique
-            && !partitioning.columns.iter().all(|column| keys.iter().any(|key| key.column == Some(*column)))
+            && let Some(lost) =
+                partitioning.columns.iter().find(|own| !keys.iter().any(|key| key.column == Some(**own)))
         {
-            let message = "unique constraint on partitioned table must include all partitioning columns";
-            return Err(Error::new(Condition::FeatureNotSupported, message));
+            return Err(super::constraint::partition_key_missing(relation, *lost, false));
         }
         let name = match &clause.name {
             Some(name) => name.clone(),
@@ -421,6 +481,28 @@ impl Definer<'_> {
     }
 }
 
+/// A key that is there already is not made again; its name goes to the first where that has none.
+fn without_twins(constraints: Vec<ConstraintClause>) -> Vec<ConstraintClause> {
+    let mut kept: Vec<ConstraintClause> = Vec::with_capacity(constraints.len());
+    for constraint in constraints {
+        let ConstraintClauseKind::Unique { columns } = &constraint.kind else {
+            kept.push(constraint);
+            continue;
+        };
+        let twin = kept.iter_mut().find(|other| match &other.kind {
+            ConstraintClauseKind::PrimaryKey { columns: own } | ConstraintClauseKind::Unique { columns: own } => {
+                own == columns
+            }
+            _ => false,
+        });
+        match twin {
+            Some(twin) => twin.name = twin.name.take().or(constraint.name),
+            None => kept.push(constraint),
+        }
+    }
+    kept
+}
+
 /// CREATE OR REPLACE VIEW may only add columns at the end.
 fn same_columns(old: &Relation, new: &Relation) -> Result<(), Error> {
     if new.columns.len() < old.columns.len() {
@@ -429,14 +511,25 @@ fn same_columns(old: &Relation, new: &Relation) -> Result<(), Error> {
     for (old, new) in old.columns.iter().zip(&new.columns) {
         if old.name != new.name {
             let message = format!("cannot change name of view column \"{}\" to \"{}\"", old.name, new.name);
-            return Err(Error::new(Condition::InvalidTableDefinition, message));
+            let hint = "Use ALTER VIEW ... RENAME COLUMN ... to change name of view column instead.";
+            return Err(Error::new(Condition::InvalidTableDefinition, message).hint(hint));
         }
         if (old.type_, old.typmod) != (new.type_, new.typmod) {
-            let message = format!("cannot change data type of view column \"{}\"", old.name);
+            let message = format!(
+                "cannot change data type of view column \"{}\" from {} to {}",
+                old.name,
+                format_type(old.type_, old.typmod),
+                format_type(new.type_, new.typmod)
+            );
             return Err(Error::new(Condition::InvalidTableDefinition, message));
         }
     }
     Ok(())
+}
+
+/// DEFAULT NULL is none.
+pub(super) fn is_null(default: &str) -> bool {
+    default.trim().eq_ignore_ascii_case("null")
 }
 
 /// The relation as a DEFAULT sees it: no column can be named there.
@@ -472,45 +565,6 @@ pub(super) fn check_columns(relation: &Relation) -> Result<(), Error> {
                 ));
             }
             return Err(Error::unsupported(format!("a column \"{name}\" that differs from another one by case only")));
-        }
-    }
-    Ok(())
-}
-
-/// Storage parameters: fillfactor and the autovacuum family are kept and shown, without effect.
-pub(super) fn check_options(options: &[String]) -> Result<(), Error> {
-    for option in options {
-        let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        let known = name == "fillfactor"
-            || name == "parallel_workers"
-            || name.trim_start_matches("toast.").starts_with("autovacuum_");
-        let known = known
-            || [
-                "toast_tuple_target",
-                "vacuum_truncate",
-                "vacuum_index_cleanup",
-                "user_catalog_table",
-                "log_autovacuum_min_duration",
-            ]
-            .contains(&name);
-        if !known {
-            return Err(Error::new(Condition::InvalidParameterValue, format!("unrecognized parameter \"{name}\"")));
-        }
-        if name == "fillfactor" {
-            match value.parse::<i64>() {
-                Ok(10..=100) => {}
-                Ok(number) => {
-                    let error = Error::new(
-                        Condition::InvalidParameterValue,
-                        format!("value {number} out of bounds for option \"fillfactor\""),
-                    );
-                    return Err(error.detail("Valid values are between \"10\" and \"100\"."));
-                }
-                Err(_) => {
-                    let message = format!("invalid value for integer option \"fillfactor\": {value}");
-                    return Err(Error::new(Condition::InvalidParameterValue, message));
-                }
-            }
         }
     }
     Ok(())

@@ -7,6 +7,8 @@
 mod alter;
 mod constraint;
 mod create;
+mod depend;
+mod like;
 mod partition;
 pub mod pending;
 mod remove;
@@ -22,7 +24,7 @@ use rusqlite::fallible_iterator::FallibleIterator;
 
 use super::catalog::{Cache, StoredCatalog, TEMPORARY_SCHEMA, Writer};
 use crate::error::{Condition, Error};
-use crate::sql::catalog::{Catalog, Relation, RelationKind};
+use crate::sql::catalog::{Catalog, Relation, RelationKind, ViewSource};
 use crate::sql::define::{Definition, Name, ObjectKind};
 use crate::sql::plan::Column;
 use crate::sql::types::Type;
@@ -35,8 +37,11 @@ pub trait ExpressionBinder {
     /// columns are bare quoted names. `target` coerces the result by assignment; `None` takes it as it is.
     fn expression(&self, relation: &Relation, text: &str, target: Option<(Type, i32)>) -> Result<String, Error>;
 
-    /// The columns that a query yields: of a view, of CREATE TABLE AS.
+    /// The columns that a query yields: CREATE TABLE AS's.
     fn query_columns(&self, text: &str) -> Result<Vec<Column>, Error>;
+
+    /// The same for a view's, with the relations that it names.
+    fn view_query(&self, text: &str) -> Result<(Vec<Column>, Vec<ViewSource>), Error>;
 
     /// Whether SQLite's message says that a function is missing which the connection has been given now.
     fn provide_missing(&self, message: &str) -> bool {
@@ -74,14 +79,18 @@ pub struct Outcome {
     pub notices: Vec<(&'static str, Error)>,
     /// A statement of PostgreSQL's to run next, in the same transaction: CREATE TABLE AS fills its table so.
     pub then: Option<String>,
+    /// CREATE TABLE IF NOT EXISTS … AS found the table there.
+    pub skipped: bool,
 }
 
 /// Carries out a definition whose scope is the database, or checks one of maintenance (whose work is SQLite's own
 /// or none: `maintenance` below says what to run outside of a transaction).
-pub fn execute(definition: &Definition, context: &Context<'_>) -> Result<Outcome, Error> {
+///
+/// Notices are there whether it succeeds or not.
+pub fn execute(definition: &Definition, context: &Context<'_>) -> (Outcome, Result<(), Error>) {
     let mut definer = Definer { context, outcome: Outcome::default() };
-    definer.run(definition)?;
-    Ok(definer.outcome)
+    let done = definer.run(definition);
+    (definer.outcome, done)
 }
 
 /// One definition being carried out.
@@ -100,6 +109,7 @@ impl<'a> Definer<'a> {
             Definition::CreateSequence(sequence) => self.create_sequence(sequence),
             Definition::CreateSchema { name, if_not_exists } => self.create_schema(name, *if_not_exists),
             Definition::Drop { object, names, if_exists, cascade } => self.drop(*object, names, *if_exists, *cascade),
+            Definition::DropType { kind, names, if_exists } => self.drop_types(kind, names, *if_exists),
             Definition::Truncate { tables, cascade, restart_identity } => {
                 self.truncate(tables, *cascade, *restart_identity)
             }
@@ -169,10 +179,21 @@ impl<'a> Definer<'a> {
 
     /// The relation of that name, or 42P01.
     fn require(&self, name: &Name) -> Result<Rc<Relation>, Error> {
-        self.find(name)?.ok_or_else(|| {
-            let error = Error::new(Condition::UndefinedTable, format!("relation \"{name}\" does not exist"));
-            error.position(name.position)
-        })
+        match self.find(name)? {
+            Some(found) => Ok(found),
+            None => Err(self.lost(name)?),
+        }
+    }
+
+    /// 42P01, or 3F000 where there is no such schema either.
+    fn lost(&self, name: &Name) -> Result<Error, Error> {
+        if let Some(schema) = &name.schema
+            && !self.catalog().schema_exists(schema)?
+        {
+            return Ok(missing_schema(schema));
+        }
+        let error = Error::new(Condition::UndefinedTable, format!("relation \"{name}\" does not exist"));
+        Ok(error.position(name.position))
     }
 
     /// The table of that name, to be changed by its owner.
@@ -198,11 +219,11 @@ impl<'a> Definer<'a> {
         Err(Error::new(Condition::InsufficientPrivilege, message))
     }
 
-    /// The schema in which a new object goes.
-    fn creation_schema(&self, name: &Name, temporary: bool) -> Result<String, Error> {
+    /// The schema in which a new object goes, and whether it is temporary, said or by the schema.
+    fn creation_schema(&self, name: &Name, temporary: bool) -> Result<(String, bool), Error> {
         if temporary {
             return match name.schema.as_deref() {
-                None | Some(TEMPORARY_SCHEMA) => Ok(TEMPORARY_SCHEMA.to_owned()),
+                None | Some(TEMPORARY_SCHEMA) => Ok((TEMPORARY_SCHEMA.to_owned(), true)),
                 Some(_) => Err(Error::new(
                     Condition::InvalidTableDefinition,
                     "cannot create temporary relation in non-temporary schema",
@@ -210,18 +231,19 @@ impl<'a> Definer<'a> {
                 .position(name.position)),
             };
         }
-        match name.schema.as_deref() {
-            Some(schema @ ("pg_catalog" | "information_schema" | "pgprefork")) => {
+        let first = self.catalog().search_path().into_iter().next();
+        let schema = name.schema.clone().or(first).ok_or_else(|| {
+            Error::new(Condition::InvalidSchemaName, "no schema has been selected to create in").position(name.position)
+        })?;
+        match schema.as_str() {
+            "pg_catalog" | "information_schema" | "pgprefork" => {
                 let message = format!("permission denied to create \"{schema}.{}\"", name.name);
                 Err(Error::new(Condition::InsufficientPrivilege, message)
                     .detail("System catalog modifications are currently disallowed."))
             }
-            Some(schema) if self.catalog().schema_exists(schema)? => Ok(schema.to_owned()),
-            Some(schema) => Err(missing_schema(schema).position(name.position)),
-            None => self.catalog().search_path().into_iter().find(|schema| schema != "pg_catalog").ok_or_else(|| {
-                Error::new(Condition::InvalidSchemaName, "no schema has been selected to create in")
-                    .position(name.position)
-            }),
+            TEMPORARY_SCHEMA => Ok((schema, true)),
+            _ if self.catalog().schema_exists(&schema)? => Ok((schema, false)),
+            _ => Err(missing_schema(&schema).position(name.position)),
         }
     }
 
@@ -385,7 +407,7 @@ fn missing(object: ObjectKind, name: &Name) -> Error {
         ObjectKind::Schema => (Condition::InvalidSchemaName, "schema"),
         ObjectKind::Database => (Condition::InvalidCatalogName, "database"),
     };
-    Error::new(condition, format!("{kind} \"{name}\" does not exist"))
+    Error::new(condition, format!("{kind} \"{}\" does not exist", name.name))
 }
 
 /// The index of a live column, or 42703.

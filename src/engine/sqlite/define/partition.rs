@@ -7,7 +7,7 @@ use rusqlite::types::ValueRef;
 use super::Definer;
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{ColumnDefinition, PartitionBound, PartitionStrategy, RangeBound, Relation, RelationKind};
-use crate::sql::define::partition::{HASH_FUNCTION, bound_condition, hash};
+use crate::sql::define::partition::{HASH_FUNCTION, bound_condition, hash, quoted};
 use crate::sql::define::{BoundClause, BoundValue};
 use crate::sql::types::{TextContext, Type, Value, input};
 
@@ -35,6 +35,30 @@ impl Definer<'_> {
         use crate::sql::catalog::Catalog;
         let Some(root) = self.catalog().relation_by_oid(*parent)? else { return Ok("1".to_owned()) };
         Ok(bound_condition(&root, bound, &self.bounds_of(&root)?, ""))
+    }
+
+    /// 23514 where rows of the default partition are among those that a new partition is to hold.
+    pub(super) fn require_not_in_default(&self, root: &Relation, bound: &PartitionBound) -> Result<(), Error> {
+        use crate::sql::catalog::Catalog;
+        let RelationKind::Partitioned(partitioning) = &root.kind else { return Ok(()) };
+        for oid in &partitioning.partitions {
+            let Some(other) = self.catalog().relation_by_oid(*oid)? else { continue };
+            if !matches!(other.kind, RelationKind::Partition { bound: PartitionBound::Default, .. }) {
+                continue;
+            }
+            // No other partition has such rows.
+            let condition = bound_condition(root, bound, &[], "");
+            let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {condition})", quoted(&root.storage));
+            let found = self.context.connection.query_row(&sql, [], |row| row.get::<_, bool>(0));
+            if found.map_err(super::super::catalog::failure)? {
+                let message = format!(
+                    "updated partition constraint for default partition \"{}\" would be violated by some row",
+                    other.name
+                );
+                return Err(Error::new(Condition::CheckViolation, message).table(&other.schema, &other.name));
+            }
+        }
+        Ok(())
     }
 
     /// A new partition's bound: of the root's strategy, its values of the key columns' types, overlapping none.

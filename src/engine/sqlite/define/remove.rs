@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use super::depend::{Object, Target};
 use super::storage::quoted;
 use super::{Definer, is_table, missing, wrong_kind};
-use crate::engine::sqlite::catalog::failure;
+use crate::engine::sqlite::catalog::{TEMPORARY_SCHEMA, failure};
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Catalog, ConstraintKind, Relation, RelationKind};
 use crate::sql::define::{Name, ObjectKind};
@@ -17,79 +18,172 @@ impl Definer<'_> {
         if_exists: bool,
         cascade: bool,
     ) -> Result<(), Error> {
-        match object {
-            ObjectKind::Index => names.iter().try_for_each(|name| self.drop_index(name, if_exists)),
-            ObjectKind::Schema => names.iter().try_for_each(|name| self.drop_schema(&name.name, if_exists, cascade)),
-            _ => self.drop_relations(object, names, if_exists, cascade),
-        }
-    }
-
-    fn drop_relations(
-        &mut self,
-        object: ObjectKind,
-        names: &[Name],
-        if_exists: bool,
-        cascade: bool,
-    ) -> Result<(), Error> {
-        let mut found: Vec<Rc<Relation>> = Vec::new();
+        let mut named: Vec<Object> = Vec::new();
         for name in names {
-            if let Some(schema) = &name.schema
-                && !self.catalog().schema_exists(schema)?
-            {
-                if !if_exists {
-                    return Err(super::missing_schema(schema));
-                }
-                self.notice(Condition::InvalidSchemaName, format!("schema \"{schema}\" does not exist, skipping"));
-                continue;
-            }
-            let Some(relation) = self.find(name)? else {
-                if !if_exists {
-                    return Err(missing(object, name));
-                }
-                let message = missing(object, name).fields().message.clone();
-                self.notice(missing(object, name).condition(), format!("{message}, skipping"));
-                continue;
+            let found = match object {
+                ObjectKind::Index => self.index_to_drop(name, if_exists)?,
+                ObjectKind::Schema => self.schema_to_drop(&name.name, if_exists)?,
+                _ => self.relation_to_drop(object, name, if_exists)?,
             };
-            check_kind(object, &relation)?;
-            self.require_owner(&relation)?;
-            if !found.iter().any(|other| other.oid == relation.oid) {
-                found.push(relation);
-            }
+            named.extend(found);
         }
-        self.drop_found(found, cascade)
+        if named.is_empty() {
+            return Ok(());
+        }
+        let targets = self.what_goes(&named, cascade)?;
+        self.remove_all(&targets)
     }
 
-    /// Drops relations and what goes with them: partitions with their root, sequences with their table, foreign
-    /// keys of other tables with CASCADE.
-    fn drop_found(&mut self, mut found: Vec<Rc<Relation>>, cascade: bool) -> Result<(), Error> {
-        let mut at = 0;
-        while let Some(relation) = found.get(at).cloned() {
-            if let RelationKind::Partitioned(partitioning) = &relation.kind {
-                for oid in &partitioning.partitions {
-                    if let Some(partition) = self.catalog().relation_by_oid(*oid)?
-                        && !found.iter().any(|other| other.oid == *oid)
-                    {
-                        found.push(partition);
-                    }
+    /// IF EXISTS, and it does not.
+    fn skip(&mut self, what: &Error) {
+        self.notice(Condition::SuccessfulCompletion, format!("{}, skipping", what.fields().message));
+    }
+
+    /// DROP TYPE and DOMAIN: what there is, the server needs.
+    pub(super) fn drop_types(&mut self, kind: &str, names: &[Name], if_exists: bool) -> Result<(), Error> {
+        for name in names {
+            let schema_is_there = match &name.schema {
+                Some(schema) => self.catalog().schema_exists(schema)?,
+                None => true,
+            };
+            let lost = if schema_is_there {
+                Error::new(Condition::UndefinedObject, format!("type \"{name}\" does not exist"))
+            } else {
+                super::missing_schema(name.schema.as_deref().unwrap_or(""))
+            };
+            match crate::sql::define::type_by_name(&name.name) {
+                Some(type_) if schema_is_there => {
+                    let name = type_.name();
+                    return Err(if kind == "domain" {
+                        Error::new(Condition::WrongObjectType, format!("\"{name}\" is not a domain"))
+                    } else {
+                        let message = format!("cannot drop type {name} because it is required by the database system");
+                        Error::new(Condition::DependentObjectsStillExist, message)
+                    });
                 }
+                _ if if_exists => self.skip(&lost),
+                _ => return Err(lost),
             }
-            for sequence in self.sequences_of(&relation)? {
-                if !found.iter().any(|other| other.oid == sequence.oid) {
-                    found.push(sequence);
-                }
-            }
-            at += 1;
         }
-        for relation in &found {
-            for child in self.catalog().referencing(relation.oid)? {
-                if !found.iter().any(|other| other.oid == child.oid) {
-                    self.drop_references(relation, &child, cascade)?;
-                }
+        Ok(())
+    }
+
+    fn relation_to_drop(&mut self, object: ObjectKind, name: &Name, if_exists: bool) -> Result<Option<Object>, Error> {
+        let lost = match &name.schema {
+            Some(schema) if !self.catalog().schema_exists(schema)? => Some(super::missing_schema(schema)),
+            _ => None,
+        };
+        let found = if lost.is_some() { None } else { self.find(name)? };
+        let Some(relation) = found else {
+            if object != ObjectKind::Index
+                && self.catalog().relation_of_index(name.schema.as_deref(), &name.name)?.is_some()
+            {
+                let wanted = wanted(object);
+                return Err(Error::new(Condition::WrongObjectType, format!("\"{}\" is not {wanted}", name.name))
+                    .hint("Use DROP INDEX to remove an index."));
+            }
+            let error = lost.unwrap_or_else(|| missing(object, name));
+            if !if_exists {
+                return Err(error);
+            }
+            self.skip(&error);
+            return Ok(None);
+        };
+        check_kind(object, &relation)?;
+        self.require_owner(&relation)?;
+        Ok(Some(Object::Relation(relation.oid)))
+    }
+
+    fn index_to_drop(&mut self, name: &Name, if_exists: bool) -> Result<Option<Object>, Error> {
+        let Some(relation) = self.catalog().relation_of_index(name.schema.as_deref(), &name.name)? else {
+            if let Some(other) = self.find(name)? {
+                return check_kind(ObjectKind::Index, &other).map(|()| None);
+            }
+            return self.relation_to_drop(ObjectKind::Index, name, if_exists);
+        };
+        self.require_owner(&relation)?;
+        let index = relation.indexes.iter().find(|index| index.name == name.name);
+        let index = index.ok_or_else(|| missing(ObjectKind::Index, name))?;
+        let required = |by: String, instead: String| {
+            let message = format!("cannot drop index {} because {by} requires it", name.name);
+            Error::new(Condition::DependentObjectsStillExist, message).hint(format!("You can drop {instead} instead."))
+        };
+        if let RelationKind::Partition { parent, .. } = &relation.kind
+            && let Some(root) = self.catalog().relation_by_oid(*parent)?
+            && let Some(whole) = root.indexes.iter().find(|own| own.keys == index.keys && own.unique == index.unique)
+        {
+            return Err(required(format!("index {}", whole.name), format!("index {}", whole.name)));
+        }
+        if relation.constraints.iter().any(|constraint| constraint.name == name.name) {
+            let constraint = format!("constraint {} on table {}", name.name, relation.name);
+            return Err(required(constraint.clone(), constraint));
+        }
+        Ok(Some(Object::Index(relation.oid, index.oid)))
+    }
+
+    fn schema_to_drop(&mut self, name: &str, if_exists: bool) -> Result<Option<Object>, Error> {
+        let Some(schema) = self.catalog().schemas()?.iter().find(|schema| schema.name == name).cloned() else {
+            if self.catalog().schema_exists(name)? && name != TEMPORARY_SCHEMA {
+                let message = format!("cannot drop schema {name} because it is required by the database system");
+                return Err(Error::new(Condition::DependentObjectsStillExist, message));
+            }
+            let error = super::missing_schema(name);
+            if !if_exists {
+                return Err(error);
+            }
+            self.skip(&error);
+            return Ok(None);
+        };
+        if !self.context.superuser && schema.owner != self.context.user {
+            return Err(Error::new(Condition::InsufficientPrivilege, format!("must be owner of schema {name}")));
+        }
+        Ok(Some(Object::Schema(name.to_owned())))
+    }
+
+    /// Removes what [`Definer::what_goes`] found.
+    pub(super) fn remove_all(&mut self, targets: &[Target]) -> Result<(), Error> {
+        let mut whole: Vec<Rc<Relation>> = Vec::new();
+        for target in targets {
+            if let Object::Relation(oid) = target.object {
+                whole.extend(self.catalog().relation_by_oid(oid)?);
             }
         }
+        let mut parts: Vec<(u32, Vec<&Object>)> = Vec::new();
+        for target in targets {
+            let oid = match target.object {
+                Object::Schema(_) | Object::Relation(_) => continue,
+                Object::Column(oid, _)
+                | Object::Default(oid, _)
+                | Object::Constraint(oid, _)
+                | Object::Index(oid, _) => oid,
+            };
+            if whole.iter().any(|relation| relation.oid == oid) {
+                continue;
+            }
+            match parts.iter_mut().find(|(known, _)| *known == oid) {
+                Some((_, objects)) => objects.push(&target.object),
+                None => parts.push((oid, vec![&target.object])),
+            }
+        }
+        for (oid, objects) in &parts {
+            self.remove_foreign_keys(*oid, objects)?;
+        }
+        self.remove_relations(&whole)?;
+        for (oid, objects) in &parts {
+            self.remove_parts(*oid, objects)?;
+        }
+        for target in targets {
+            if let Object::Schema(name) = &target.object {
+                self.writer().remove_schema(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_relations(&mut self, whole: &[Rc<Relation>]) -> Result<(), Error> {
         // Triggers first: dropping a table deletes nothing row by row, but triggers elsewhere name it.
         let mut around = Vec::new();
-        for relation in &found {
+        for relation in whole {
             for constraint in &relation.constraints {
                 if let ConstraintKind::ForeignKey { references, .. } = constraint.kind {
                     around.push(references);
@@ -99,8 +193,8 @@ impl Definer<'_> {
                 self.drop_triggers(relation)?;
             }
         }
-        for relation in &found {
-            self.drop_one(relation, &found)?;
+        for relation in whole {
+            self.drop_one(relation, whole)?;
         }
         around.into_iter().try_for_each(|oid| self.renew_triggers(oid))
     }
@@ -130,121 +224,75 @@ impl Definer<'_> {
         self.writer().remove(relation)
     }
 
-    /// The sequences that serial columns of a table own, told by their names and the columns' defaults.
-    fn sequences_of(&self, relation: &Relation) -> Result<Vec<Rc<Relation>>, Error> {
-        let mut sequences = Vec::new();
-        for column in relation.columns.iter().filter(|column| !column.dropped) {
-            if !column.default.as_deref().is_some_and(|default| default.starts_with("nextval(")) {
-                continue;
-            }
-            let name = super::constraint::object_name(&relation.name, &column.name, "seq");
-            let found = self.catalog().relation(Some(&relation.schema), &name)?;
-            sequences.extend(found.filter(|sequence| sequence.kind == RelationKind::Sequence));
-        }
-        Ok(sequences)
-    }
-
-    /// Takes the foreign keys to `relation` from a table that stays: with CASCADE, else 2BP01.
-    fn drop_references(&mut self, relation: &Relation, child: &Rc<Relation>, cascade: bool) -> Result<(), Error> {
-        let refers = |kind: &ConstraintKind| matches!(kind, ConstraintKind::ForeignKey { references, .. } if *references == relation.oid);
-        let names: Vec<String> = child
-            .constraints
-            .iter()
-            .filter(|constraint| refers(&constraint.kind))
-            .map(|constraint| constraint.name.clone())
-            .collect();
-        if !cascade {
-            let details: Vec<String> = names
-                .iter()
-                .map(|name| format!("constraint {name} on table {} depends on table {}", child.name, relation.name))
-                .collect();
-            let message = format!("cannot drop table {} because other objects depend on it", relation.name);
-            return Err(Error::new(Condition::DependentObjectsStillExist, message)
-                .detail(details.join("\n"))
-                .hint("Use DROP ... CASCADE to drop the dependent objects too."));
-        }
-        for name in &names {
-            self.notice(
-                Condition::SuccessfulCompletion,
-                format!("drop cascades to constraint {name} on table {}", child.name),
-            );
-        }
-        let mut changed = (**child).clone();
-        changed.constraints.retain(|constraint| !refers(&constraint.kind));
-        self.writer().put(&changed)?;
-        self.renew_triggers(changed.oid)
-    }
-
-    fn drop_index(&mut self, name: &Name, if_exists: bool) -> Result<(), Error> {
-        let Some(relation) = self.catalog().relation_of_index(name.schema.as_deref(), &name.name)? else {
-            if let Some(other) = self.find(name)? {
-                return Err(wrong_kind(&other, "an index"));
-            }
-            if if_exists {
-                self.notice(Condition::UndefinedObject, format!("index \"{name}\" does not exist, skipping"));
-                return Ok(());
-            }
-            return Err(missing(ObjectKind::Index, name));
-        };
-        self.require_owner(&relation)?;
-        if relation.constraints.iter().any(|constraint| constraint.name == name.name) {
-            let message = format!(
-                "cannot drop index {0} because constraint {0} on table {1} requires it",
-                name.name, relation.name
-            );
-            let hint = format!("You can drop constraint {} on table {} instead.", name.name, relation.name);
-            return Err(Error::new(Condition::DependentObjectsStillExist, message).hint(hint));
-        }
+    /// The foreign keys among a table's parts that go.
+    fn remove_foreign_keys(&mut self, oid: u32, objects: &[&Object]) -> Result<(), Error> {
+        let Some(relation) = self.catalog().relation_by_oid(oid)? else { return Ok(()) };
+        let mut parents = Vec::new();
         let mut changed = (*relation).clone();
-        let Some(at) = changed.indexes.iter().position(|index| index.name == name.name) else {
-            return Err(missing(ObjectKind::Index, name));
-        };
-        let index = changed.indexes.remove(at);
-        if let Some(storage) = &index.storage {
-            self.storage(&format!("DROP INDEX {}", quoted(storage)))?;
+        changed.constraints.retain(|own| {
+            let ConstraintKind::ForeignKey { references, .. } = own.kind else { return true };
+            let goes = objects.contains(&&Object::Constraint(oid, own.oid));
+            if goes {
+                parents.push(references);
+            }
+            !goes
+        });
+        if parents.is_empty() {
+            return Ok(());
         }
         self.writer().put(&changed)?;
-        if let RelationKind::Partitioned(partitioning) = &changed.kind {
-            for oid in &partitioning.partitions {
-                if let Some(partition) = self.catalog().relation_by_oid(*oid)? {
-                    let mut partition = (*partition).clone();
-                    if let Some(at) = partition.indexes.iter().position(|own| own.keys == index.keys && !own.primary) {
-                        partition.indexes.remove(at);
-                        self.writer().put(&partition)?;
+        self.renew_triggers(oid)?;
+        parents.into_iter().try_for_each(|parent| self.renew_triggers(parent))
+    }
+
+    /// Columns, defaults, constraints and indexes of a table that stays.
+    fn remove_parts(&mut self, oid: u32, objects: &[&Object]) -> Result<(), Error> {
+        let Some(relation) = self.catalog().relation_by_oid(oid)? else { return Ok(()) };
+        let mut new = (*relation).clone();
+        let (mut rebuild, mut storages) = (false, Vec::new());
+        for object in objects {
+            match object {
+                Object::Constraint(_, own) => {
+                    let Some(at) = new.constraints.iter().position(|constraint| constraint.oid == *own) else {
+                        continue;
+                    };
+                    let constraint = new.constraints.remove(at);
+                    rebuild |=
+                        matches!(constraint.kind, ConstraintKind::PrimaryKey { .. } | ConstraintKind::Check { .. });
+                }
+                Object::Index(_, own) => {
+                    let Some(at) = new.indexes.iter().position(|index| index.oid == *own) else { continue };
+                    storages.extend(new.indexes.remove(at).storage);
+                }
+                Object::Default(_, at) => {
+                    new.depends.sequences.retain(|(column, _)| column != at);
+                    if let Some(column) = new.columns.get_mut(*at) {
+                        column.default = None;
                     }
                 }
+                Object::Column(_, at) => {
+                    // The column keeps its number.
+                    rebuild = true;
+                    new.depends.sequences.retain(|(column, _)| column != at);
+                    if let Some(column) = new.columns.get_mut(*at) {
+                        (column.dropped, column.not_null, column.default) = (true, false, None);
+                        column.name = format!("........pg.dropped.{}........", at + 1);
+                    }
+                }
+                Object::Schema(_) | Object::Relation(_) => {}
             }
         }
-        Ok(())
-    }
-
-    fn drop_schema(&mut self, name: &str, if_exists: bool, cascade: bool) -> Result<(), Error> {
-        let Some(schema) = self.catalog().schemas()?.iter().find(|schema| schema.name == name).cloned() else {
-            if if_exists {
-                self.notice(Condition::InvalidSchemaName, format!("schema \"{name}\" does not exist, skipping"));
-                return Ok(());
-            }
-            return Err(super::missing_schema(name));
-        };
-        if !self.context.superuser && schema.owner != self.context.user {
-            return Err(Error::new(Condition::InsufficientPrivilege, format!("must be owner of schema {name}")));
+        if matches!(relation.kind, RelationKind::Partition { .. }) {
+            return self.writer().put(&new);
         }
-        let inside: Vec<Rc<Relation>> =
-            self.catalog().relations()?.into_iter().filter(|relation| relation.schema == name).collect();
-        if !inside.is_empty() && !cascade {
-            let details: Vec<String> = inside
-                .iter()
-                .map(|relation| {
-                    format!("{} {name}.{} depends on schema {name}", super::kind_name(relation), relation.name)
-                })
-                .collect();
-            let message = format!("cannot drop schema {name} because other objects depend on it");
-            return Err(Error::new(Condition::DependentObjectsStillExist, message)
-                .detail(details.join("\n"))
-                .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        if rebuild {
+            return self.replace(&relation, new, &[]);
         }
-        self.drop_found(inside, true)?;
-        self.writer().remove_schema(name)
+        for storage in storages {
+            self.storage(&format!("DROP INDEX {}", quoted(&storage)))?;
+        }
+        self.writer().put(&new)?;
+        self.follow(&new)
     }
 
     pub(super) fn truncate(&mut self, names: &[Name], cascade: bool, restart_identity: bool) -> Result<(), Error> {
@@ -300,7 +348,7 @@ impl Definer<'_> {
 
     fn restart_sequences(&self, table: &Relation) -> Result<(), Error> {
         let database = if table.temporary { "temp" } else { "main" };
-        for sequence in self.sequences_of(table)? {
+        for (_, sequence) in self.owned_sequences(table)? {
             super::super::sequence::changed_by_definition(&self.catalog(), &sequence)?;
             let sql =
                 format!("UPDATE {database}.pgp_sequence SET last_value = start, is_called = 0 WHERE relation = ?1");
@@ -321,11 +369,21 @@ impl Definer<'_> {
     }
 }
 
+fn wanted(object: ObjectKind) -> &'static str {
+    match object {
+        ObjectKind::View => "a view",
+        ObjectKind::Sequence => "a sequence",
+        ObjectKind::Index => "an index",
+        _ => "a table",
+    }
+}
+
 fn check_kind(object: ObjectKind, relation: &Relation) -> Result<(), Error> {
-    let (fits, wanted) = match object {
-        ObjectKind::View => (matches!(relation.kind, RelationKind::View { .. }), "a view"),
-        ObjectKind::Sequence => (relation.kind == RelationKind::Sequence, "a sequence"),
-        _ => (is_table(relation), "a table"),
+    let fits = match object {
+        ObjectKind::View => matches!(relation.kind, RelationKind::View { .. }),
+        ObjectKind::Sequence => relation.kind == RelationKind::Sequence,
+        ObjectKind::Index => false,
+        _ => is_table(relation),
     };
     if fits || relation.kind == RelationKind::System {
         return Ok(());
@@ -335,5 +393,5 @@ fn check_kind(object: ObjectKind, relation: &Relation) -> Result<(), Error> {
         RelationKind::Sequence => "Use DROP SEQUENCE to remove a sequence.",
         _ => "Use DROP TABLE to remove a table.",
     };
-    Err(wrong_kind(relation, wanted).hint(hint))
+    Err(wrong_kind(relation, wanted(object)).hint(hint))
 }

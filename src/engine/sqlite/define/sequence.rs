@@ -4,11 +4,11 @@ use rusqlite::{OptionalExtension, params};
 
 use super::super::catalog::failure;
 use super::super::sequence::changed_by_definition;
-use super::Definer;
-use super::constraint::object_name;
+use super::storage::quoted;
+use super::{Definer, column_index, is_table};
 use crate::error::{Condition, Error};
-use crate::sql::catalog::Relation;
-use crate::sql::define::SequenceOptions;
+use crate::sql::catalog::{Relation, RelationKind, SequenceOwner};
+use crate::sql::define::{Name, SequenceOptions, sequences_in, written_name};
 use crate::sql::types::Type;
 
 /// What a sequence counts through.
@@ -18,14 +18,6 @@ pub(super) struct Bounds {
     minimum: i64,
     maximum: i64,
     cycle: bool,
-}
-
-/// A sequence belongs to a column by its name alone: whom else it is given to is refused.
-pub(super) fn check_owner(sequence: &Relation, options: &SequenceOptions) -> Result<(), Error> {
-    let Some((table, column)) = &options.owned_by else { return Ok(()) };
-    let named_so = object_name(&table.name, column, "seq") == sequence.name
-        && table.schema.as_ref().is_none_or(|schema| *schema == sequence.schema);
-    if named_so { Ok(()) } else { Err(Error::unsupported("OWNED BY a column that the sequence is not named after")) }
 }
 
 /// The bounds that CREATE SEQUENCE's options give.
@@ -92,6 +84,93 @@ impl Bounds {
 }
 
 impl Definer<'_> {
+    /// The column that OWNED BY names for a sequence, or `None` where nothing was said.
+    pub(super) fn sequence_owner(
+        &self,
+        sequence: &Relation,
+        options: &SequenceOptions,
+    ) -> Result<Option<SequenceOwner>, Error> {
+        let Some(owned_by) = &options.owned_by else { return Ok(None) };
+        let Some((table, column)) = owned_by else { return Ok(Some(SequenceOwner::Nobody)) };
+        let table = self.require(table)?;
+        if !is_table(&table) {
+            let message = format!("sequence cannot be owned by relation \"{}\"", table.name);
+            return Err(Error::new(Condition::WrongObjectType, message));
+        }
+        let refused = |message: &str| Err(Error::new(Condition::ObjectNotInPrerequisiteState, message));
+        if table.owner != sequence.owner {
+            return refused("sequence must have same owner as table it is linked to");
+        }
+        if table.schema != sequence.schema {
+            return refused("sequence must be in same schema as table it is linked to");
+        }
+        Ok(Some(SequenceOwner::Column(table.oid, column_index(&table, column)?)))
+    }
+
+    /// Gives the sequences in a table's defaults the names that they are found by whatever the search path, and notes
+    /// which they are.
+    pub(super) fn note_default_sequences(&self, relation: &mut Relation) -> Result<(), Error> {
+        relation.depends.sequences.clear();
+        for (at, column) in relation.columns.iter_mut().enumerate() {
+            let Some(text) = &mut column.default else { continue };
+            for (place, written, cast) in sequences_in(text).into_iter().rev() {
+                let Some(name) = written_name(&written) else { continue };
+                let sequence = match self.find(&name)? {
+                    Some(found) if found.kind == RelationKind::Sequence => found,
+                    Some(_) => continue,
+                    None if self.catalog().relation_of_index(name.schema.as_deref(), &name.name)?.is_some() => continue,
+                    None => {
+                        let message = format!("relation \"{name}\" does not exist");
+                        return Err(Error::new(Condition::UndefinedTable, message));
+                    }
+                };
+                text.replace_range(place, &sequence_constant(&sequence, cast));
+                if !relation.depends.sequences.contains(&(at, sequence.oid)) {
+                    relation.depends.sequences.push((at, sequence.oid));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A sequence has a new name or schema: the defaults that draw from it follow.
+    pub(super) fn rename_sequence(&self, old: &Relation, new: &Relation) -> Result<(), Error> {
+        if new.kind != RelationKind::Sequence {
+            return Ok(());
+        }
+        for table in self.catalog().dependents(new.oid)? {
+            let mut changed = (*table).clone();
+            for (at, _) in table.depends.sequences.iter().filter(|(_, sequence)| *sequence == new.oid) {
+                let Some(text) = changed.columns.get_mut(*at).and_then(|column| column.default.as_mut()) else {
+                    continue;
+                };
+                for (place, written, cast) in sequences_in(text).into_iter().rev() {
+                    let is_old = |name: &Name| name.schema.as_ref() == Some(&old.schema) && name.name == old.name;
+                    if written_name(&written).as_ref().is_some_and(is_old) {
+                        text.replace_range(place, &sequence_constant(new, cast));
+                    }
+                }
+            }
+            if changed != *table {
+                self.writer().put(&changed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A relation moves to another schema, and what its columns own with it.
+    pub(super) fn move_owned(&self, old: &Relation, new: &Relation) -> Result<(), Error> {
+        let owned = self.owned_sequences(old)?;
+        self.store(new)?;
+        self.rename_sequence(old, new)?;
+        for (_, sequence) in owned {
+            let moved = Relation { schema: new.schema.clone(), ..(*sequence).clone() };
+            self.writer().put(&moved)?;
+            self.rename_sequence(&sequence, &moved)?;
+        }
+        Ok(())
+    }
+
     /// The row that a new sequence counts in.
     pub(super) fn insert_sequence(&self, sequence: &Relation, bounds: &Bounds) -> Result<(), Error> {
         let Bounds { start, increment, minimum, maximum, cycle } = bounds;
@@ -103,7 +182,11 @@ impl Definer<'_> {
 
     /// ALTER SEQUENCE with options of its own.
     pub(super) fn alter_sequence(&self, sequence: &Relation, options: &SequenceOptions) -> Result<(), Error> {
-        check_owner(sequence, options)?;
+        if let Some(owner) = self.sequence_owner(sequence, options)? {
+            let mut owned = sequence.clone();
+            owned.depends.owner = owner;
+            self.writer().put(&owned)?;
+        }
         if options.type_.is_some() {
             return Err(Error::unsupported("ALTER SEQUENCE ... AS"));
         }
@@ -151,6 +234,12 @@ impl Definer<'_> {
         let parameters = params![sequence.oid, start, increment, minimum, maximum, cycle, last, called];
         self.context.connection.execute(&sql, parameters).map(|_| ()).map_err(failure)
     }
+}
+
+/// A sequence as a constant that regclass reads.
+pub(super) fn sequence_constant(sequence: &Relation, cast: bool) -> String {
+    let name = format!("{}.{}", quoted(&sequence.schema), quoted(&sequence.name)).replace('\'', "''");
+    if cast { format!("'{name}'") } else { format!("'{name}'::regclass") }
 }
 
 fn database(sequence: &Relation) -> &'static str {

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use super::Definer;
-use super::pending::{CALL, Check};
+use super::pending::{Action, CALL, Trigger};
 use super::storage::{column_list, quoted};
 use super::violation::{ForeignKey, PREFIX, Raised};
 use crate::error::Error;
@@ -55,19 +55,21 @@ impl Definer<'_> {
     }
 
     fn triggers(&self, relation: &Relation) -> Result<Vec<String>, Error> {
-        let mut sql: Vec<(u32, Vec<String>)> = Vec::new();
+        // By whose turn it is: what a key's change does to others before the checks of the row itself, of each kind
+        // that of the oldest constraint first.
+        let mut sql: Vec<((bool, u32), Vec<String>)> = Vec::new();
         for constraint in &relation.constraints {
             if let ConstraintKind::ForeignKey { references, .. } = &constraint.kind
                 && let Some(parent) = self.catalog().relation_by_oid(*references)?
             {
-                sql.push((constraint.oid, child_triggers(relation, &parent, constraint)));
+                sql.push(((true, constraint.oid), child_triggers(relation, &parent, constraint)));
             }
         }
         for child in self.catalog().referencing(relation.oid)? {
             for constraint in &child.constraints {
                 if matches!(&constraint.kind, ConstraintKind::ForeignKey { references, .. } if *references == relation.oid)
                 {
-                    sql.push((constraint.oid, self.parent_triggers(relation, &child, constraint)?));
+                    sql.push(((false, constraint.oid), self.parent_triggers(relation, &child, constraint)?));
                 }
             }
         }
@@ -75,12 +77,12 @@ impl Definer<'_> {
             if let ConstraintKind::Check { expression } = &constraint.kind
                 && constraint.not_valid
             {
-                sql.push((constraint.oid, vec![self.check_trigger(relation, constraint, expression)?]));
+                sql.push(((false, 0), vec![self.check_trigger(relation, constraint, expression)?]));
             }
         }
-        sql.push((0, self.partition_triggers(relation)?));
-        // SQLite fires the newest trigger first, PostgreSQL that of the oldest constraint.
-        sql.sort_by_key(|(oid, _)| std::cmp::Reverse(*oid));
+        sql.push(((false, 0), self.partition_triggers(relation)?));
+        // SQLite fires the newest trigger first.
+        sql.sort_by_key(|(turn, _)| std::cmp::Reverse(*turn));
         Ok(sql.into_iter().flat_map(|(_, statements)| statements).collect())
     }
 
@@ -91,53 +93,81 @@ impl Definer<'_> {
         child: &Rc<Relation>,
         constraint: &Constraint,
     ) -> Result<Vec<String>, Error> {
-        let ConstraintKind::ForeignKey { columns, referenced_columns, on_delete, on_update, .. } = &constraint.kind
+        let ConstraintKind::ForeignKey { columns, referenced_columns, on_delete, on_update, delete_columns, .. } =
+            &constraint.kind
         else {
             return Ok(Vec::new());
         };
-        let pairs = matching(child, columns, "", parent, referenced_columns, "OLD.");
-        let table = quoted(&child.storage);
-        let action = |action: ReferentialAction, delete: bool| -> Result<String, Error> {
-            Ok(match action {
-                ReferentialAction::NoAction | ReferentialAction::Restrict => {
-                    let found = format!("EXISTS (SELECT 1 FROM {table} WHERE {pairs})");
-                    let raised =
-                        Raised::StillReferenced(foreign_key(child, parent, constraint, parent, referenced_columns));
-                    let told = if action == ReferentialAction::Restrict {
-                        raise(&raised, parent, referenced_columns, "OLD.")
-                    } else {
-                        later(raised, child, parent, constraint, (parent, referenced_columns, "OLD."))
-                    };
-                    format!("SELECT {told} WHERE {found}")
-                }
-                ReferentialAction::Cascade if delete => format!("DELETE FROM {table} WHERE {pairs}"),
-                ReferentialAction::Cascade => {
-                    let values = referenced_columns.iter().map(|column| column_list(parent, &[*column], "NEW."));
-                    update(child, columns, values, &pairs)
-                }
-                ReferentialAction::SetNull => update(child, columns, columns.iter().map(|_| "NULL".to_owned()), &pairs),
-                ReferentialAction::SetDefault => {
-                    let values =
-                        columns.iter().map(|column| self.default_sql(child, *column)).collect::<Result<Vec<_>, _>>()?;
-                    update(child, columns, values.into_iter(), &pairs)
-                }
-            })
+        let set_on_delete = if delete_columns.is_empty() { columns } else { delete_columns };
+        let on_delete = self.key_action((parent, child, constraint), *on_delete, set_on_delete, true)?;
+        let on_update = self.key_action((parent, child, constraint), *on_update, columns, false)?;
+        // Where no row refers to the key now, none will: only the statement's own table may still change.
+        let referenced = if parent.oid == child.oid {
+            String::new()
+        } else {
+            let pairs = matching(child, columns, "", parent, referenced_columns, "OLD.");
+            format!(" WHERE EXISTS (SELECT 1 FROM {} WHERE {pairs})", quoted(&child.storage))
         };
         let oid = constraint.oid;
-        let storage = quoted(&parent.storage);
+        let (storage, temporary) = (quoted(&parent.storage), temporary(parent));
         let list = column_list(parent, referenced_columns, "");
-        let changed = changed(parent, referenced_columns);
-        let temporary = temporary(parent);
+        let (present, changed) = (not_null(parent, referenced_columns, "OLD."), changed(parent, referenced_columns));
+        let old = column_list(parent, referenced_columns, "OLD.");
+        let new = column_list(parent, referenced_columns, "NEW.");
         Ok(vec![
             format!(
-                "CREATE {temporary}TRIGGER fk_{oid}_delete AFTER DELETE ON {storage} BEGIN {}; END",
-                action(*on_delete, true)?
+                "CREATE {temporary}TRIGGER fk_{oid}_delete AFTER DELETE ON {storage} WHEN {present} BEGIN \
+                 SELECT {CALL}({on_delete}, {old}){referenced}; END",
             ),
             format!(
-                "CREATE {temporary}TRIGGER fk_{oid}_change AFTER UPDATE OF {list} ON {storage} WHEN {changed} BEGIN {}; END",
-                action(*on_update, false)?
+                "CREATE {temporary}TRIGGER fk_{oid}_change AFTER UPDATE OF {list} ON {storage} WHEN {present} AND {changed} \
+                 BEGIN SELECT {CALL}({on_update}, {old}, {new}){referenced}; END",
             ),
         ])
+    }
+
+    /// What the end of the statement makes of a key that went or changed, as the triggers hand it over.
+    fn key_action(
+        &self,
+        (parent, child, constraint): (&Relation, &Relation, &Constraint),
+        action: ReferentialAction,
+        set: &[usize],
+        delete: bool,
+    ) -> Result<String, Error> {
+        let ConstraintKind::ForeignKey { columns, referenced_columns, .. } = &constraint.kind else {
+            return Ok(String::new());
+        };
+        let table = quoted(&child.storage);
+        let given = given(child, columns);
+        let sql = match action {
+            ReferentialAction::NoAction | ReferentialAction::Restrict => None,
+            ReferentialAction::Cascade if delete => Some(format!("DELETE FROM {table} WHERE {given}")),
+            ReferentialAction::Cascade => {
+                let values = (0..columns.len()).map(|at| format!("?{}", columns.len() + at + 1));
+                Some(update(child, columns, values, &given))
+            }
+            ReferentialAction::SetNull => Some(update(child, set, set.iter().map(|_| "NULL".to_owned()), &given)),
+            ReferentialAction::SetDefault => {
+                let values =
+                    set.iter().map(|column| self.default_sql(child, *column)).collect::<Result<Vec<_>, _>>()?;
+                Some(update(child, set, values.into_iter(), &given))
+            }
+        };
+        // RESTRICT does not look whether another row has the key by then.
+        let of_key = match action {
+            ReferentialAction::Restrict => Some(format!("SELECT 1 FROM {table} WHERE {given}")),
+            ReferentialAction::NoAction | ReferentialAction::SetDefault => Some(missing_key(child, parent, constraint)),
+            ReferentialAction::Cascade | ReferentialAction::SetNull => None,
+        };
+        let may_wait = action == ReferentialAction::NoAction;
+        Ok(handed_over(&Trigger {
+            deferrable: may_wait && constraint.deferrable,
+            deferred: may_wait && constraint.deferred,
+            of_key,
+            of_all: may_wait.then(|| unmatched(child, columns, parent, referenced_columns)),
+            action: sql.map(|sql| Action { sql, table: child.oid }),
+            raised: Raised::StillReferenced(foreign_key(child, parent, constraint, parent, referenced_columns)),
+        }))
     }
 
     /// A column's default as SQLite SQL; NULL where there is none.
@@ -209,12 +239,23 @@ impl Definer<'_> {
 
     /// 23503 when rows that exist refer to keys that do not.
     pub(super) fn validate_foreign_key(&self, child: &Relation, constraint: &Constraint) -> Result<(), Error> {
-        let ConstraintKind::ForeignKey { columns, references, referenced_columns, .. } = &constraint.kind else {
+        let ConstraintKind::ForeignKey { columns, references, referenced_columns, match_full, .. } = &constraint.kind
+        else {
             return Ok(());
         };
         let Some(parent) = self.catalog().relation_by_oid(*references)? else { return Ok(()) };
-        let sql = unmatched(child, columns, &parent, referenced_columns);
         use rusqlite::OptionalExtension;
+        if *match_full && columns.len() > 1 {
+            let mixed = mixed_nulls(child, columns, "");
+            let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {mixed})", quoted(&child.storage));
+            let found = self.context.connection.query_row(&sql, [], |row| row.get::<_, bool>(0));
+            if found.map_err(super::super::catalog::failure)? {
+                let raised = Raised::MixedNulls(foreign_key(child, &parent, constraint, child, columns));
+                let text = format!("{PREFIX}{}\n", json(&raised));
+                return Err(super::violated(&[], &text).unwrap_or_else(|| Error::internal("foreign key")));
+            }
+        }
+        let sql = unmatched(child, columns, &parent, referenced_columns);
         let key: Option<String> = self
             .context
             .connection
@@ -230,23 +271,92 @@ impl Definer<'_> {
 
 /// The checks on a child's new and changed rows.
 fn child_triggers(child: &Relation, parent: &Relation, constraint: &Constraint) -> Vec<String> {
-    let ConstraintKind::ForeignKey { columns, referenced_columns, .. } = &constraint.kind else { return Vec::new() };
+    let ConstraintKind::ForeignKey { columns, referenced_columns, match_full, .. } = &constraint.kind else {
+        return Vec::new();
+    };
     let found = matching(parent, referenced_columns, "", child, columns, "NEW.");
-    let key = foreign_key(child, parent, constraint, child, columns);
-    let body = format!(
-        "SELECT {} WHERE NOT EXISTS (SELECT 1 FROM {} WHERE {found})",
-        later(Raised::MissingKey(key), child, parent, constraint, (child, columns, "NEW.")),
-        quoted(&parent.storage)
+    let check = |of_key: String, of_all: Option<String>, raised: Raised| {
+        let (deferrable, deferred) = (constraint.deferrable, constraint.deferred);
+        handed_over(&Trigger { deferrable, deferred, of_key: Some(of_key), of_all, action: None, raised })
+    };
+    let key = || foreign_key(child, parent, constraint, child, columns);
+    let missing = check(
+        missing_key(child, parent, constraint),
+        Some(unmatched(child, columns, parent, referenced_columns)),
+        Raised::MissingKey(key()),
     );
-    let (oid, storage, list) = (constraint.oid, quoted(&child.storage), column_list(child, columns, ""));
-    let (present, changed) = (not_null(child, columns, "NEW."), changed(child, columns));
-    let temporary = temporary(child);
-    vec![
-        format!("CREATE {temporary}TRIGGER fk_{oid}_insert AFTER INSERT ON {storage} WHEN {present} BEGIN {body}; END"),
+    let new = column_list(child, columns, "NEW.");
+    let present = not_null(child, columns, "NEW.");
+    let mut bodies = vec![(
+        "",
+        present,
         format!(
-            "CREATE {temporary}TRIGGER fk_{oid}_update AFTER UPDATE OF {list} ON {storage} WHEN {present} AND {changed} BEGIN {body}; END"
+            "SELECT {CALL}({missing}, {new}) WHERE NOT EXISTS (SELECT 1 FROM {} WHERE {found})",
+            quoted(&parent.storage)
         ),
-    ]
+    )];
+    if *match_full && columns.len() > 1 {
+        let same: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| format!("{} IS ?{}", column_list(child, &[*column], ""), at + 1))
+            .collect();
+        let of_key = format!("SELECT 1 FROM {} WHERE {}", quoted(&child.storage), same.join(" AND "));
+        let of_all =
+            format!("SELECT '' FROM {} WHERE {} LIMIT 1", quoted(&child.storage), mixed_nulls(child, columns, ""));
+        let mixed = check(of_key, Some(of_all), Raised::MixedNulls(key()));
+        bodies.push(("_full", mixed_nulls(child, columns, "NEW."), format!("SELECT {CALL}({mixed}, {new})")));
+    }
+    let (oid, storage, list) = (constraint.oid, quoted(&child.storage), column_list(child, columns, ""));
+    let (changed, temporary) = (changed(child, columns), temporary(child));
+    let mut triggers = Vec::new();
+    for (suffix, when, body) in bodies {
+        triggers.push(format!(
+            "CREATE {temporary}TRIGGER fk_{oid}_insert{suffix} AFTER INSERT ON {storage} WHEN {when} BEGIN {body}; END"
+        ));
+        triggers.push(format!(
+            "CREATE {temporary}TRIGGER fk_{oid}_update{suffix} AFTER UPDATE OF {list} ON {storage} WHEN {when} AND {changed} BEGIN {body}; END"
+        ));
+    }
+    triggers
+}
+
+/// Whether some of the columns are NULL and others are not.
+fn mixed_nulls(relation: &Relation, columns: &[usize], prefix: &str) -> String {
+    let nulls: Vec<String> =
+        columns.iter().map(|column| format!("{} IS NULL", column_list(relation, &[*column], prefix))).collect();
+    format!("(({}) AND NOT ({}))", nulls.join(" OR "), nulls.join(" AND "))
+}
+
+/// `a = ?1 AND b = ?2`
+fn given(relation: &Relation, columns: &[usize]) -> String {
+    let terms: Vec<String> = columns
+        .iter()
+        .enumerate()
+        .map(|(at, column)| format!("{} = ?{}", column_list(relation, &[*column], ""), at + 1))
+        .collect();
+    terms.join(" AND ")
+}
+
+/// Yields a row if the key is referred to and not there.
+fn missing_key(child: &Relation, parent: &Relation, constraint: &Constraint) -> String {
+    let ConstraintKind::ForeignKey { columns, referenced_columns, .. } = &constraint.kind else {
+        return String::new();
+    };
+    // The parent first, which has an index; only a CASE keeps SQLite to that order.
+    format!(
+        "SELECT 1 WHERE CASE WHEN EXISTS (SELECT 1 FROM {} WHERE {}) THEN 0 \
+         ELSE EXISTS (SELECT 1 FROM {} WHERE {}) END",
+        quoted(&parent.storage),
+        given(parent, referenced_columns),
+        quoted(&child.storage),
+        given(child, columns)
+    )
+}
+
+/// A trigger's first argument to [`CALL`].
+fn handed_over(trigger: &Trigger) -> String {
+    format!("'{}'", serde_json::to_string(trigger).unwrap_or_default().replace('\'', "''"))
 }
 
 fn temporary(relation: &Relation) -> &'static str {
@@ -317,49 +427,6 @@ fn foreign_key(
         columns: columns.iter().map(|column| column.name.clone()).collect(),
         types: columns.iter().map(|column| column.type_.oid()).collect(),
     }
-}
-
-/// The call that leaves a key to be checked at the end: `at` is the row that has it.
-fn later(
-    raised: Raised,
-    child: &Relation,
-    parent: &Relation,
-    constraint: &Constraint,
-    at: (&Relation, &[usize], &str),
-) -> String {
-    let ConstraintKind::ForeignKey { columns, referenced_columns, .. } = &constraint.kind else {
-        return "NULL".to_owned();
-    };
-    let given = |relation: &Relation, columns: &[usize]| {
-        let terms: Vec<String> = columns
-            .iter()
-            .enumerate()
-            .map(|(at, column)| format!("{} = ?{}", column_list(relation, &[*column], ""), at + 1))
-            .collect();
-        terms.join(" AND ")
-    };
-    let check = Check {
-        deferrable: constraint.deferrable,
-        deferred: constraint.deferred,
-        // The parent first, which has an index; only a CASE keeps SQLite to that order.
-        of_key: format!(
-            "SELECT 1 WHERE CASE WHEN EXISTS (SELECT 1 FROM {} WHERE {}) THEN 0 \
-             ELSE EXISTS (SELECT 1 FROM {} WHERE {}) END",
-            quoted(&parent.storage),
-            given(parent, referenced_columns),
-            quoted(&child.storage),
-            given(child, columns)
-        ),
-        of_all: unmatched(child, columns, parent, referenced_columns),
-        raised,
-    };
-    let json = serde_json::to_string(&check).unwrap_or_default().replace('\'', "''");
-    let (relation, columns, prefix) = at;
-    format!(
-        "{CALL}('{json}', {}, {})",
-        quotes(relation, columns, prefix).join(" || ',' || "),
-        column_list(relation, columns, prefix)
-    )
 }
 
 /// Yields one key of the child's, quoted, that the parent does not have.

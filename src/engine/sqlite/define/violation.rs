@@ -23,6 +23,8 @@ pub(super) enum Raised {
     MissingKey(ForeignKey),
     /// A key that rows refer to is going away.
     StillReferenced(ForeignKey),
+    /// MATCH FULL: a row has some of the key's columns NULL.
+    MixedNulls(ForeignKey),
     /// No partition takes the row.
     NoPartition { schema: String, table: String, columns: Vec<String>, types: Vec<u32> },
 }
@@ -37,6 +39,17 @@ pub(super) struct ForeignKey {
     /// Columns whose values follow: the child's for a missing key, the parent's for a referenced one.
     pub(super) columns: Vec<String>,
     pub(super) types: Vec<u32>,
+}
+
+impl Raised {
+    /// The number of columns whose values are shown.
+    pub(super) fn columns(&self) -> usize {
+        match self {
+            Self::MissingKey(key) | Self::StillReferenced(key) => key.columns.len(),
+            Self::MixedNulls(_) => 0,
+            Self::NoPartition { columns, .. } => columns.len(),
+        }
+    }
 }
 
 /// The error for a constraint that a statement on these relations violated. `message` is SQLite's.
@@ -175,6 +188,14 @@ fn raised(text: &str) -> Option<Error> {
                 shown_key(&key.columns, &key.types, &values),
                 key.child
             );
+            foreign_key_error(&key, message, detail)
+        }
+        Raised::MixedNulls(key) => {
+            let message = format!(
+                "insert or update on table \"{}\" violates foreign key constraint \"{}\"",
+                key.child, key.constraint
+            );
+            let detail = "MATCH FULL does not allow mixing of null and nonnull key values.".to_owned();
             foreign_key_error(&key, message, detail)
         }
         Raised::NoPartition { schema, table, columns, types } => {

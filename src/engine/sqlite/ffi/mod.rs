@@ -6,5 +6,7 @@
 
 mod gather;
 pub mod index;
+pub mod memory;
+pub mod rows;
 pub mod vfs;
 pub mod vtab;

@@ -69,6 +69,7 @@ const _: () = assert!(size_of::<File>().is_multiple_of(8));
 /// Registers the VFS with SQLite, once a process. Returns false when SQLite has no "unix-none" VFS or refuses.
 pub fn register() -> bool {
     BASE.get_or_init(|| {
+        super::memory::install();
         // SAFETY: the name is a C string, and SQLite initialises itself on this call.
         let base = unsafe { sqlite3_vfs_find(BASE_NAME.as_ptr()) };
         if base.is_null() {

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::sql::catalog::{
     ConstraintKind, PartitionBound, PartitionStrategy, ReferentialAction, Relation, RelationKind,
 };
-use crate::sql::types::{self, Type, Value, format_type};
+use crate::sql::types::{self, Datum, Type, Value, format_type};
 
 type Made = Result<Vec<Vec<Value>>, Error>;
 
@@ -348,13 +348,22 @@ pub(super) fn pg_constraint(source: &dyn Source) -> Made {
                 ConstraintKind::PrimaryKey { columns } => ("p", columns.as_slice(), None, None),
                 ConstraintKind::Unique { columns } => ("u", columns.as_slice(), None, None),
                 ConstraintKind::Check { expression } => ("c", [].as_slice(), None, Some(expression.clone())),
-                ConstraintKind::ForeignKey { columns, references, referenced_columns, on_delete, on_update } => {
-                    ("f", columns.as_slice(), Some((*references, referenced_columns, *on_update, *on_delete)), None)
+                ConstraintKind::ForeignKey {
+                    columns,
+                    references,
+                    referenced_columns,
+                    on_delete,
+                    on_update,
+                    match_full,
+                    ..
+                } => {
+                    let actions = (*on_update, *on_delete, *match_full);
+                    ("f", columns.as_slice(), Some((*references, referenced_columns, actions)), None)
                 }
             };
             let (parent, update, delete, matching, referenced) = match foreign {
-                Some((parent, columns, update, delete)) => {
-                    (parent, action(update), action(delete), "s", array(columns))
+                Some((parent, columns, (update, delete, full))) => {
+                    (parent, action(update), action(delete), if full { "f" } else { "s" }, array(columns))
                 }
                 None => (0, " ", " ", " ", Value::Null),
             };
@@ -578,7 +587,10 @@ pub(super) fn information_columns(source: &dyn Source) -> Made {
                 text(&relation.name),
                 text(&column.name),
                 int(index as i64 + 1),
-                optional(column.default.clone()),
+                match &column.default {
+                    Some(default) => source.function("pg_get_expr", &[Datum::Text(default)])?,
+                    None => Value::Null,
+                },
                 text(if column.not_null { "NO" } else { "YES" }),
                 text(format_type(column.type_, -1)),
             ]);

@@ -7,7 +7,7 @@ use crate::error::{Condition, Error};
 use crate::sql::catalog::{
     Catalog, Constraint, ConstraintKind, Index, PartitionStrategy, ReferentialAction, Relation, RelationKind,
 };
-use crate::sql::define::fold_name;
+use crate::sql::define::{fold_name, sequences_in};
 use crate::sql::types::{Datum, Type, Value, format_type};
 
 /// Answers `functions::Host::catalog_function`.
@@ -54,7 +54,7 @@ pub fn call(
             if name == "shobj_description" { Ok(Value::Null) } else { text(catalog.comment(oid, attribute)?) }
         }
         "pg_get_expr" => match arguments.first() {
-            Some(Datum::Text(expression)) => text(Some((*expression).to_owned())),
+            Some(Datum::Text(expression)) => text(Some(shown_expression(catalog, expression)?)),
             _ => Ok(Value::Null),
         },
         "pg_get_indexdef" => match index(catalog, oid)? {
@@ -208,14 +208,27 @@ fn constraint_definition(
         ConstraintKind::PrimaryKey { columns: key } => format!("PRIMARY KEY ({})", columns(relation, key)),
         ConstraintKind::Unique { columns: key } => format!("UNIQUE ({})", columns(relation, key)),
         ConstraintKind::Check { expression } => format!("CHECK (({expression}))"),
-        ConstraintKind::ForeignKey { columns: key, references, referenced_columns, on_delete, on_update } => {
+        ConstraintKind::ForeignKey {
+            columns: key,
+            references,
+            referenced_columns,
+            on_delete,
+            on_update,
+            match_full,
+            delete_columns,
+        } => {
             let Some(parent) = catalog.relation_by_oid(*references)? else { return Ok(String::new()) };
             let (own, other) = (columns(relation, key), columns(&parent, referenced_columns));
             let table = regclass_output(catalog, parent.oid)?;
             format!(
-                "FOREIGN KEY ({own}) REFERENCES {table}({other}){}{}",
+                "FOREIGN KEY ({own}) REFERENCES {table}({other}){}{}{}{}",
+                if *match_full { " MATCH FULL" } else { "" },
                 action("UPDATE", *on_update),
-                action("DELETE", *on_delete)
+                action("DELETE", *on_delete),
+                match delete_columns.as_slice() {
+                    [] => String::new(),
+                    set => format!(" ({})", columns(relation, set)),
+                }
             )
         }
     };
@@ -301,6 +314,20 @@ fn named_input(catalog: &StoredCatalog<'_>, cluster: &Snapshot, kind: &str, writ
         None if kind == "to_regtype" => Ok(Value::Null),
         None => Err(Error::new(condition, format!("{what} \"{written}\" does not exist"))),
     }
+}
+
+/// A stored expression, its sequences by the names that the search path finds them by.
+fn shown_expression(catalog: &StoredCatalog<'_>, expression: &str) -> Result<String, Error> {
+    let mut shown = expression.to_owned();
+    for (place, written, _) in sequences_in(expression).into_iter().rev() {
+        if let Value::Int(oid) = regclass_input(catalog, &written, true)?
+            && let Ok(oid) = u32::try_from(oid)
+        {
+            let name = regclass_output(catalog, oid)?.replace('\'', "''");
+            shown.replace_range(place, &format!("'{name}'"));
+        }
+    }
+    Ok(shown)
 }
 
 /// The name of a relation or index, with its schema where the search path does not find it.

@@ -1,6 +1,6 @@
 //! The list of system views: names, OIDs, columns.
 
-use super::{Rows, View, catalog};
+use super::{Rows, View, catalog, depend};
 
 const fn view(schema: &'static str, name: &'static str, oid: u32, columns: &'static str, rows: Rows) -> View {
     View { schema, name, oid, columns, rows }
@@ -154,7 +154,7 @@ pub(super) const VIEWS: &[View] = &[
         "pg_rewrite",
         2618,
         "oid:oid rulename:name ev_class:oid ev_type:char ev_enabled:char is_instead:bool",
-        Rows::Empty,
+        Rows::Made(depend::pg_rewrite),
     ),
     view(
         "pg_catalog",
@@ -183,7 +183,7 @@ pub(super) const VIEWS: &[View] = &[
         "pg_depend",
         2608,
         "classid:oid objid:oid objsubid:int4 refclassid:oid refobjid:oid refobjsubid:int4 deptype:char",
-        Rows::Empty,
+        Rows::Made(depend::pg_depend),
     ),
     view("pg_catalog", "pg_foreign_table", 3118, "ftrelid:oid ftserver:oid ftoptions:text[]", Rows::Empty),
     view("pg_catalog", "pg_foreign_server", 1417, "oid:oid srvname:name srvowner:oid srvfdw:oid", Rows::Empty),
@@ -239,6 +239,13 @@ pub(super) const VIEWS: &[View] = &[
     ),
     view(
         "pg_catalog",
+        "pg_stat_ssl",
+        0,
+        "pid:int4 ssl:bool version:text cipher:text bits:int4 client_dn:text client_serial:numeric issuer_dn:text",
+        Rows::State,
+    ),
+    view(
+        "pg_catalog",
         "pg_locks",
         0,
         "locktype:text database:oid relation:oid page:int4 tuple:int2 virtualxid:text transactionid:xid classid:oid objid:oid objsubid:int2 virtualtransaction:text pid:int4 mode:text granted:bool fastpath:bool waitstart:timestamptz",
@@ -276,7 +283,7 @@ pub(super) const VIEWS: &[View] = &[
         "pgprefork",
         "pool",
         0,
-        "model:text idle:int4 busy:int4 starting:int4 queued:int4 min_spare:int4 max_sessions:int4 forks:int8 recycled:int8 crashed:int8",
+        "model:text idle:int4 busy:int4 starting:int4 queued:int4 parked:int4 displaced:int8 min_spare:int4 max_sessions:int4 forks:int8 recycled:int8 crashed:int8",
         Rows::State,
     ),
     // What each phase measures, and what the kernel does not tell about accept_queue: `shm::SetupPhase`.

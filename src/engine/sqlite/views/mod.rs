@@ -4,6 +4,7 @@
 //! installs for its thread: SQLite's virtual tables carry no borrowed state.
 
 mod catalog;
+mod depend;
 pub mod functions;
 mod list;
 
@@ -133,6 +134,7 @@ fn describe(index: usize, view: &View) -> Relation {
         temporary: false,
         options: Vec::new(),
         on_commit: crate::sql::catalog::OnCommit::PreserveRows,
+        depends: crate::sql::catalog::Dependencies::default(),
     }
 }
 

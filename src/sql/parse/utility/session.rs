@@ -114,9 +114,28 @@ fn time_zone(cursor: &mut Cursor<'_>) -> Result<Option<Vec<String>>, Error> {
         return Ok(None);
     }
     if cursor.word("interval") {
-        return Err(Error::unsupported("SET TIME ZONE INTERVAL"));
+        return interval_zone(cursor).map(|zone| Some(vec![zone]));
     }
     Ok(Some(vec![value(cursor)?]))
+}
+
+/// A distance from Greenwich, under the name of the zone that it means.
+fn interval_zone(cursor: &mut Cursor<'_>) -> Result<String, Error> {
+    let Some(text) = cursor.string()? else { return Err(cursor.unexpected()) };
+    if cursor.word("hour") && cursor.word("to") {
+        cursor.expect_word("minute")?;
+    }
+    let interval = types::interval::Interval::parse(&text)?;
+    let unit = match interval {
+        types::interval::Interval { months: 0, days: 0, time_us } => {
+            return Ok(crate::settings::offset_name(time_us / 1_000_000));
+        }
+        types::interval::Interval { months: 0, .. } => "days",
+        _ => "months",
+    };
+    let message = format!("invalid value for parameter \"TimeZone\": \"INTERVAL '{text}'\"");
+    Err(Error::new(Condition::InvalidParameterValue, message)
+        .detail(format!("Cannot specify {unit} in time zone interval.")))
 }
 
 /// SHOW after its first word.

@@ -49,7 +49,7 @@ fn pgbench_is_parsed_whole() {
         "SELECT n.nspname FROM pg_catalog.pg_class c WHERE c.relname OPERATOR(pg_catalog.~) '^(t)$' \
          COLLATE pg_catalog.default AND c.relkind IN ('r','p','') ORDER BY 1,2",
     ] {
-        assert!(matches!(super::super::parse(text), Ok(Statement::Sql(_))), "{text}: {:?}", super::super::parse(text));
+        assert!(matches!(super::super::parse(text), Ok(Statement::Sql(..))), "{text}: {:?}", super::super::parse(text));
     }
     for text in [
         "drop table if exists pgbench_accounts, pgbench_branches, pgbench_history, pgbench_tellers",

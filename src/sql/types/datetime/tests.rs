@@ -1,6 +1,9 @@
 //! Dates and times as PostgreSQL reads and writes them.
 
+use jiff::tz::TimeZone;
+
 use super::*;
+use crate::error::Error;
 
 fn context(zone: &str) -> TextContext {
     TextContext { time_zone: TimeZone::get(zone).unwrap(), ..TextContext::default() }
@@ -109,4 +112,43 @@ fn rounding_of_seconds() {
     assert_eq!(round_to(1_500_000, 0), 2_000_000);
     assert_eq!(round_to(-1_500_000, 0), -2_000_000);
     assert_eq!(round_to(1_234_567, 3), 1_235_000);
+}
+
+#[test]
+fn a_date_that_does_not_fit_datestyles_order_is_refused() {
+    let with = |text: &str, date_order: DateOrder| {
+        let context = TextContext { date_order, ..TextContext::default() };
+        let mut out = Vec::new();
+        parse_date(text, &context).map(|days| {
+            write_date(days, &TextContext::default(), &mut out);
+            String::from_utf8(out).unwrap()
+        })
+    };
+    assert_eq!(with("13/02/2024", DateOrder::Dmy).unwrap(), "2024-02-13");
+    assert_eq!(with("02/13/2024", DateOrder::Mdy).unwrap(), "2024-02-13");
+    assert_eq!(with("24/02/13", DateOrder::Ymd).unwrap(), "2024-02-13");
+    assert_eq!(with("13 Feb 2024", DateOrder::Ymd).unwrap(), "2024-02-13");
+    for (text, order) in [("13/02/2024", DateOrder::Mdy), ("02/13/2024", DateOrder::Dmy)] {
+        let error = with(text, order).unwrap_err();
+        assert_eq!(error.condition().code(), "22008", "{text}");
+        assert!(format!("{error:?}").contains("different \\\"datestyle\\\" setting"), "{error:?}");
+    }
+    assert_eq!(with("1/2/3", DateOrder::Mdy).unwrap(), "2003-01-02");
+    assert_eq!(with("02/13/13/2024", DateOrder::Mdy).unwrap_err().condition().code(), "22007");
+}
+
+#[test]
+fn abbreviations_whose_offset_changed() {
+    let utc = |text: &str| {
+        let context = TextContext::default();
+        let mut out = Vec::new();
+        let value = parse_timestamp(Type::Timestamptz, text, &context).unwrap();
+        write_timestamp(Type::Timestamptz, value, &context, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(utc("2010-01-01 00:00 MSK"), "2009-12-31 21:00:00+00");
+    assert_eq!(utc("2013-01-01 00:00 MSK"), "2012-12-31 20:00:00+00");
+    assert_eq!(utc("2020-01-01 00:00 MSK"), "2019-12-31 21:00:00+00");
+    let zone = |name: &str| Zone::by_name(name).unwrap().to_utc(0) / HOUR_US;
+    assert_eq!((zone("02:00"), zone("-3"), zone("pdt"), zone("UTC+3")), (2, -3, 7, 3));
 }
