@@ -7,6 +7,8 @@
 //!   the connection, is about to take it out or has just put it back.
 //! * A place of a pool without an owner has its connection in its locker. A place without a pool has none.
 //! * Whoever is handed a place finds out by looking into the locker whether there is a connection to use or one to make.
+//! * Where no place is left, a pool takes one over that another pool has no use for at the moment. What is in its locker
+//!   was made for that one: who takes a connection out has to see whether it is its pool's, and closes it if not.
 //!
 //! So after a kill -9 at any instant the truth is in the locker: either the connection is there, whole, between two
 //! uses, or it went with the process (whose descriptors the kernel closed). [`Segment::reap`] names the places that a
@@ -280,24 +282,42 @@ impl Segment {
         step();
         let mut taken = None;
         if self.count(pool) < words.limit.load(Relaxed) {
-            let empty = |place: &Place| place.pool.load(SeqCst) == 0;
-            for (index, place) in self.places().take(places as usize).filter(|(_, place)| empty(place)) {
-                if place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
-                    continue;
-                }
-                step();
-                if place.pool.load(SeqCst) == 0 {
-                    place.pool.store(pool.0 + 1, SeqCst);
-                    step();
-                    place.begin();
-                    taken = Some(index);
-                    break;
-                }
-                self.give_upstream(me, index);
+            let candidates = || self.places().take(places as usize).filter(|(_, place)| place.owner.load(SeqCst) == 0);
+            let empty = candidates().filter(|(_, place)| place.pool.load(SeqCst) == 0);
+            taken = empty.map(|(index, _)| index).find(|index| self.take_over(me, *index, |of| of == 0, pool));
+            // None is left: the one that another pool has not used for longest.
+            while taken.is_none() {
+                let others = candidates().filter(|(_, place)| place.pool.load(SeqCst) != pool.0 + 1);
+                let Some((index, _)) = others.min_by_key(|(_, place)| place.changed_us.load(Relaxed)) else { break };
+                taken = self.take_over(me, index, |of| of != pool.0 + 1, pool).then_some(index);
             }
         }
         words.creator.store(0, SeqCst);
         taken
+    }
+
+    /// Makes a place without an owner the pool's if it is of the right one (counted from 1; 0: none).
+    fn take_over(
+        &self,
+        me: Owner,
+        index: UpstreamPlaceIndex,
+        is_right: impl Fn(u32) -> bool,
+        pool: UpstreamPoolIndex,
+    ) -> bool {
+        let place = self.place(index);
+        if place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
+            return false;
+        }
+        step();
+        // It may have gone to another pool between the two looks.
+        if !is_right(place.pool.load(SeqCst)) {
+            self.give_upstream(me, index);
+            return false;
+        }
+        place.pool.store(pool.0 + 1, SeqCst);
+        step();
+        place.begin();
+        true
     }
 
     /// Places that a pool has.
@@ -326,7 +346,10 @@ impl Segment {
                     }
                     step();
                     // Who began to wait meanwhile has seen the place free, or is seen here.
-                    let Some(_) = pool.and_then(|pool| self.next_waiter(pool)) else { return };
+                    let Some(_) = pool.and_then(|pool| self.next_waiter(pool)) else {
+                        self.wake_other_pools();
+                        return;
+                    };
                     if place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
                         return;
                     }
@@ -345,10 +368,10 @@ impl Segment {
         step();
         place.owner.store(0, SeqCst);
         step();
-        match pool {
-            Some(pool) => self.wake_next_waiter(pool),
-            None => (),
+        if let Some(pool) = pool {
+            self.wake_next_waiter(pool);
         }
+        self.wake_other_pools();
     }
 
     /// Makes `next` the owner of a place and tells it. False if `next` has given up: the place is `from`'s again.
@@ -390,6 +413,20 @@ impl Segment {
     fn wake_next_waiter(&self, pool: UpstreamPoolIndex) {
         if let Some(next) = self.next_waiter(pool) {
             self.slot(next).latch().set();
+        }
+    }
+
+    /// Has the next in line of each pool that may have more places look for itself: there is one without an owner.
+    fn wake_other_pools(&self) {
+        if self.upstream_waiters().all(|word| word.load(SeqCst) & KIND != WAITING) {
+            return;
+        }
+        for index in 0..UPSTREAM_POOLS {
+            let words = self.upstream_pool_words(index);
+            let pool = UpstreamPoolIndex(index);
+            if words.key.load(Relaxed) != 0 && self.count(pool) < words.limit.load(Relaxed) {
+                self.wake_next_waiter(pool);
+            }
         }
     }
 

@@ -96,8 +96,9 @@ impl Relay {
         if !(1..=shm::UPSTREAM_PLACES).contains(&self.max_server_connections) {
             return Err(format!("relay.max_server_connections must be between 1 and {}", shm::UPSTREAM_PLACES));
         }
-        if !(1..=10_000).contains(&self.max_prepared_statements) {
-            return Err("relay.max_prepared_statements must be between 1 and 10000".to_owned());
+        // Their names travel with a connection, and the room for that is bounded.
+        if !(1..=2000).contains(&self.max_prepared_statements) {
+            return Err("relay.max_prepared_statements must be between 1 and 2000".to_owned());
         }
         for (name, database) in &self.databases {
             if self.pool_size_of(database) == 0 {

@@ -17,6 +17,8 @@ use crate::system::locker::{LOCKER_BYTES, Locker};
 pub struct Pool {
     /// Its number in the segment.
     pub index: UpstreamPoolIndex,
+    /// A strong hash of address, user and database: a connection that was made for another one is not used.
+    pub identity: [[u8; 8]; 2],
     /// Where its connections lead.
     pub address: Address,
     /// As whom.
@@ -53,10 +55,9 @@ impl Lender<'_> {
             let leased = self.segment.lease_upstream(self.me, pool.index, places, Some(deadline), interrupted);
             let place = leased.map_err(|error| match error {
                 LockError::TimedOut => Error::new(Condition::ConnectionFailure, "query_wait_timeout"),
-                LockError::Interrupted => Error::new(
-                    Condition::QueryCanceled,
-                    "canceling statement due to user request while it waited for an upstream connection",
-                ),
+                LockError::Interrupted => {
+                    Error::new(Condition::QueryCanceled, "canceling statement due to user request")
+                }
             })?;
             fault::point("upstream-leased");
             match self.open(pool, place, interrupted) {
@@ -88,11 +89,13 @@ impl Lender<'_> {
             fault::point("upstream-taken");
             let Some(memory) = Memory::decode(room.get(..count).unwrap_or_default()) else { return Ok(None) };
             let upstream = Upstream::resume(socket, pool.address.clone(), memory);
-            let is_usable = !self.is_old(&upstream) && !upstream.is_disturbed();
+            let is_usable =
+                upstream.memory.pool == pool.identity && !self.is_old(&upstream) && !upstream.is_disturbed();
             return Ok(is_usable.then_some(Lent { place, upstream }));
         }
         let deadline = Instant::now() + self.config.server_connect_timeout.duration();
-        let upstream = login::log_in(&pool.address, &pool.credentials, deadline, interrupted)?;
+        let mut upstream = login::log_in(&pool.address, &pool.credentials, deadline, interrupted)?;
+        upstream.memory.pool = pool.identity;
         self.segment.set_upstream_pid(place, upstream.memory.process);
         Ok(Some(Lent { place, upstream }))
     }

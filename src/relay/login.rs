@@ -33,7 +33,7 @@ pub fn log_in(
         let message = format!("could not connect to upstream server {}:{}: {error}", address.host, address.port);
         Error::new(Condition::ConnectionFailure, message)
     };
-    let socket = address.connect(deadline).map_err(|error| unreachable(&error))?;
+    let socket = address.connect(deadline, interrupted).map_err(|error| unreachable(&error))?;
     let memory = Memory { connected_us: shm::clock::monotonic_us(), ..Memory::default() };
     let mut upstream = Upstream::new(socket, address.clone(), memory).map_err(|error| unreachable(&error))?;
     let parameters = [("user", credentials.user.as_str()), ("database", &credentials.database)];

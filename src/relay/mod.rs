@@ -6,12 +6,13 @@
 //!
 //! - `lend`: getting a connection and giving it back; the rules are `shm::upstream`'s.
 //! - `login`: connecting and logging in upstream. `upstream`: one connection, and what travels with it.
-//! - `order`: which reply belongs to which request (pure). `session`: carries the messages.
+//! - `messages`: what a client's messages say. `order`: which reply belongs to which request (pure). `session`: carries the messages.
 //! - `parameters`, `statements`: what follows a client from connection to connection.
 //! - `users`: who may come in, from a file.
 
 mod lend;
 mod login;
+mod messages;
 mod order;
 mod parameters;
 mod session;
@@ -20,9 +21,9 @@ mod upstream;
 mod users;
 
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
+use sha2::{Digest, Sha256};
 use shm::{Owner, Segment};
 
 use self::lend::{Lender, Pool};
@@ -155,19 +156,35 @@ impl Relay {
             let message = format!("database \"{database}\" does not exist");
             return Err(Error::new(Condition::InvalidCatalogName, message));
         };
+        let user = target.user.clone().unwrap_or_else(|| role.to_owned());
+        let password = target.password.as_deref().or_else(|| self.users.password(&user));
         let credentials = Credentials {
-            user: target.user.clone().unwrap_or_else(|| role.to_owned()),
             database: target.dbname.clone().unwrap_or_else(|| database.to_owned()),
-            password: target.password.clone().or_else(|| self.users.password(role).map(str::to_owned)),
+            password: password.map(str::to_owned),
+            user,
         };
         let address = Address { host: target.host.clone(), port: target.port };
-        let mut hash = DefaultHasher::new();
-        (&address.host, address.port, &credentials.user, &credentials.database, database).hash(&mut hash);
+        let identity =
+            identity(&[&address.host, &address.port.to_string(), &credentials.user, &credentials.database, database]);
+        let [key, _] = identity.map(u64::from_ne_bytes);
         let name = format!("{database} {}", credentials.user);
         let index = self
             .segment
-            .open_upstream_pool(hash.finish(), &name, config.relay.pool_size_of(target))
+            .open_upstream_pool(key, &name, config.relay.pool_size_of(target))
             .ok_or_else(|| Error::new(Condition::ConfigurationLimitExceeded, "there are too many pools"))?;
-        Ok(Pool { index, address, credentials })
+        Ok(Pool { index, identity, address, credentials })
     }
+}
+
+/// A strong hash of what makes two pools the same.
+fn identity(parts: &[&str]) -> [[u8; 8]; 2] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let digest = hash.finalize();
+    let mut identity = [[0; 8]; 2];
+    identity.as_flattened_mut().iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
+    identity
 }

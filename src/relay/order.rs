@@ -36,9 +36,9 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Entry {
     /// A request that the server has to answer.
-    Due { request: Request, silent: bool },
+    Due { request: Request, silent: bool, changes: bool },
     /// An answer of our own.
-    Answer(Vec<u8>),
+    Answer { answer: Vec<u8>, changes: bool },
 }
 
 /// What becomes of a reply.
@@ -64,19 +64,16 @@ pub struct Order {
     copying_in: bool,
     /// Of the last ReadyForQuery.
     status: u8,
+    /// Extended requests were sent, and no Sync after them: an implicit transaction may be open.
+    unsynced: bool,
+    /// A Sync came ahead of the data of a COPY. The server ignores it, unless COPY fails before it reads it.
+    sync_ahead: bool,
+    /// COPY failed after such a Sync: one more ReadyForQuery may come than is awaited.
+    doubtful: bool,
     /// An error has come for a silent request.
     silent_failed: bool,
-    /// Parse requests that succeeded, and that failed or were skipped, since last asked.
-    parsed: Parsed,
-}
-
-/// What became of Parse requests, which are answered in the order in which they were sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Parsed {
-    /// So many succeeded,
-    pub succeeded: usize,
-    /// and after them so many did not.
-    pub failed: usize,
+    /// Of the requests that change something, in order: whether each was carried out. Since last asked.
+    settled: Vec<bool>,
 }
 
 impl Default for Order {
@@ -87,8 +84,11 @@ impl Default for Order {
             skipping: false,
             copying_in: false,
             status: b'I',
+            unsynced: false,
+            sync_ahead: false,
+            doubtful: false,
             silent_failed: false,
-            parsed: Parsed::default(),
+            settled: Vec::new(),
         }
     }
 }
@@ -96,22 +96,34 @@ impl Default for Order {
 impl Order {
     /// A request was sent upstream. `silent`: the client did not make it. False if the server will skip it.
     pub fn sent(&mut self, request: Request, silent: bool) -> bool {
+        self.sent_change(request, silent, false)
+    }
+
+    /// The same; `changes`: it is to be told by [`Self::take_settled`] whether it was carried out.
+    pub fn sent_change(&mut self, request: Request, silent: bool, changes: bool) -> bool {
         match request {
             // In COPY the server ignores Sync (and Flush).
-            Request::Sync if self.copying_in && !self.has_copy_end() => return false,
-            Request::Sync => self.skipping = false,
+            Request::Sync if self.copying_in && !self.has_copy_end() => {
+                self.sync_ahead = true;
+                return false;
+            }
+            Request::Sync => (self.skipping, self.unsynced) = (false, false),
             _ if self.skipping => return false,
             Request::CopyEnd if !self.copying_in && self.due.is_empty() => return false,
-            _ => {}
+            Request::CopyEnd => {}
+            // These end an implicit transaction as Sync does.
+            Request::Query | Request::FunctionCall => self.unsynced = false,
+            _ => self.unsynced = true,
         }
-        self.due.push_back(Entry::Due { request, silent });
+        self.due.push_back(Entry::Due { request, silent, changes });
         true
     }
 
-    /// An answer of our own, to be given in its turn: at once, when the server owes nothing before it.
-    pub fn answer(&mut self, answer: Vec<u8>) {
+    /// An answer of our own, to be given in its turn: at once, when the server owes nothing before it. `changes`: as
+    /// with [`Self::sent_change`].
+    pub fn answer(&mut self, answer: Vec<u8>, changes: bool) {
         if !self.skipping {
-            self.due.push_back(Entry::Answer(answer));
+            self.due.push_back(Entry::Answer { answer, changes });
         }
     }
 
@@ -119,11 +131,18 @@ impl Order {
     pub fn take_answers(&mut self, out: &mut Vec<u8>) {
         while let Some(entry) = self.due.front() {
             match entry {
-                Entry::Answer(answer) => out.extend_from_slice(answer),
+                Entry::Answer { answer, .. } => out.extend_from_slice(answer),
                 Entry::Due { request: Request::CopyEnd, .. } => {}
                 Entry::Due { .. } => return,
             }
-            self.due.pop_front();
+            self.pop(true);
+        }
+    }
+
+    /// Takes the first entry off; `done`: it was carried out.
+    fn pop(&mut self, done: bool) {
+        if let Some(Entry::Due { changes: true, .. } | Entry::Answer { changes: true, .. }) = self.due.pop_front() {
+            self.settled.push(done);
         }
     }
 
@@ -131,11 +150,11 @@ impl Order {
     /// before and after.
     pub fn reply(&mut self, kind: u8, status: Option<u8>) -> Result<Fate, OutOfStep> {
         while let Some(Entry::Due { request: Request::CopyEnd, .. }) = self.due.front() {
-            self.due.pop_front();
+            self.pop(true);
         }
         let (request, silent) = match self.due.front() {
-            Some(Entry::Due { request, silent }) => (*request, *silent),
-            Some(Entry::Answer(_)) => return Err(OutOfStep(kind)),
+            Some(Entry::Due { request, silent, .. }) => (*request, *silent),
+            Some(Entry::Answer { .. }) => return Err(OutOfStep(kind)),
             None => return self.unasked(kind, status),
         };
         let fate = if silent { Fate::Swallow } else { Fate::Forward };
@@ -150,6 +169,7 @@ impl Order {
             }
             (Request::Query | Request::Execute, b'G') => {
                 self.begin_copy_in();
+                self.unsynced |= request == Request::Execute;
                 Ok(fate)
             }
             (Request::Query | Request::FunctionCall, b'E') => {
@@ -159,31 +179,28 @@ impl Order {
             }
             (Request::FunctionCall, b'V') => Ok(fate),
             (Request::Query | Request::FunctionCall | Request::Sync, b'Z') => {
-                self.due.pop_front();
+                self.pop(true);
                 self.status = status.unwrap_or(b'E');
                 Ok(fate)
             }
             (Request::Sync, b'E') => Ok(Fate::Forward),
-            (Request::Parse, b'1') => {
-                self.due.pop_front();
-                self.parsed.succeeded += 1;
-                Ok(fate)
-            }
-            (Request::Bind, b'2')
+            (Request::Parse, b'1')
+            | (Request::Bind, b'2')
             | (Request::Close, b'3')
             | (Request::DescribeStatement | Request::DescribePortal, b'T' | b'n') => {
-                self.due.pop_front();
+                self.pop(true);
                 Ok(fate)
             }
             (Request::DescribeStatement, b't') | (Request::Execute, b'D' | b'H' | b'd' | b'c') => Ok(fate),
             (Request::Execute, b'C' | b'I' | b's') => {
-                self.copying_in = false;
-                self.due.pop_front();
+                (self.copying_in, self.sync_ahead) = (false, false);
+                self.pop(true);
                 Ok(fate)
             }
             (_, b'E') => {
                 // The client's request failed, also where a silent one before it did.
-                self.copying_in = false;
+                self.doubtful |= self.copying_in && self.sync_ahead;
+                (self.copying_in, self.sync_ahead) = (false, false);
                 self.skip();
                 Ok(Fate::Forward)
             }
@@ -194,8 +211,9 @@ impl Order {
     fn unasked(&mut self, kind: u8, status: Option<u8>) -> Result<Fate, OutOfStep> {
         match kind {
             b'N' | b'S' | b'A' | b'E' => Ok(Fate::Forward),
-            // A Sync that the server did not ignore: it had left COPY already.
+            // A Sync that the server did not ignore: it had left COPY already, and skips no longer.
             b'Z' => {
+                (self.skipping, self.unsynced, self.doubtful) = (false, false, false);
                 self.status = status.unwrap_or(b'E');
                 Ok(Fate::Forward)
             }
@@ -210,7 +228,10 @@ impl Order {
         while let Some(Entry::Due { request, .. }) = self.due.get(index) {
             match request {
                 Request::CopyEnd => return,
-                Request::Sync => drop(self.due.remove(index)),
+                Request::Sync => {
+                    self.sync_ahead = true;
+                    self.due.remove(index);
+                }
                 _ => index += 1,
             }
         }
@@ -226,15 +247,29 @@ impl Order {
             if matches!(entry, Entry::Due { request: Request::Sync, .. }) {
                 return;
             }
-            self.parsed.failed += usize::from(matches!(entry, Entry::Due { request: Request::Parse, .. }));
-            self.due.pop_front();
+            self.pop(false);
         }
         self.skipping = true;
     }
 
+    /// Whether the server skips whatever is sent now, up to Sync.
+    pub fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
+    /// Requests under way.
+    pub fn count(&self) -> usize {
+        self.due.len()
+    }
+
     /// Whether nothing is under way in either direction.
     pub fn is_idle(&self) -> bool {
-        self.due.is_empty() && !self.skipping && !self.copying_in
+        self.due.is_empty() && !self.skipping && !self.copying_in && !self.unsynced
+    }
+
+    /// Whether something may still come that nobody awaits.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful
     }
 
     /// Whether the server will say something without being sent more first.
@@ -256,9 +291,9 @@ impl Order {
         self.status
     }
 
-    /// What became of Parse requests since this was last asked.
-    pub fn take_parsed(&mut self) -> Parsed {
-        std::mem::take(&mut self.parsed)
+    /// Whether each request that changes something was carried out, in order, since this was last asked.
+    pub fn take_settled(&mut self) -> Vec<bool> {
+        std::mem::take(&mut self.settled)
     }
 
     /// Whether a silent Query has failed since this was last asked.
@@ -343,7 +378,7 @@ mod tests {
         assert!(!order.is_idle());
         order.sent(Request::Bind, false);
         order.sent(Request::Query, false);
-        order.answer(b"x".to_vec());
+        order.answer(b"x".to_vec(), false);
         order.sent(Request::Sync, false);
         assert_eq!(replies_seen(&mut order, "Z"), "Z");
         assert!(order.is_between_transactions());
@@ -353,11 +388,11 @@ mod tests {
     fn own_answers_come_in_their_turn() {
         let mut order = Order::default();
         let mut out = Vec::new();
-        order.answer(b"1".to_vec());
+        order.answer(b"1".to_vec(), false);
         order.take_answers(&mut out);
         assert_eq!(out, b"1");
         order.sent(Request::Bind, false);
-        order.answer(b"3".to_vec());
+        order.answer(b"3".to_vec(), false);
         order.sent(Request::Sync, false);
         out.clear();
         order.take_answers(&mut out);
@@ -387,6 +422,48 @@ mod tests {
         let (_, mut order) = seen("Q", "GEZ");
         order.sent(Request::CopyEnd, false);
         assert!(order.is_between_transactions());
+    }
+
+    #[test]
+    fn a_connection_is_kept_as_long_as_a_sync_is_missing() {
+        // Flush makes the server answer, but the implicit transaction stays open.
+        let (found, mut order) = seen("PBE", "12C");
+        assert_eq!((found.as_str(), order.is_idle()), ("12C", false));
+        order.sent(Request::Sync, false);
+        assert_eq!(replies_seen(&mut order, "Z"), "Z");
+        assert!(order.is_between_transactions());
+        // A Query ends it as well.
+        assert!(seen("PBEQ", "12CCZ").1.is_between_transactions());
+    }
+
+    #[test]
+    fn a_copy_that_fails_before_it_has_read_the_sync_ahead_of_the_data() {
+        let (found, mut order) = seen("PBES", "12GEZ");
+        assert_eq!((found.as_str(), order.is_between_transactions()), ("12GEZ", true));
+        // The client goes on as if nothing had happened: its data are ignored, its Sync is not.
+        order.sent(Request::CopyEnd, false);
+        order.sent(Request::Sync, false);
+        assert_eq!(replies_seen(&mut order, "Z"), "Z");
+        assert!(order.is_between_transactions());
+        // Its Sync was faster than the first ReadyForQuery: there may be a second one.
+        let (_, mut order) = seen("PBES", "12GE");
+        order.sent(Request::Sync, false);
+        assert_eq!(replies_seen(&mut order, "Z"), "Z");
+        assert!(order.is_between_transactions() && order.is_doubtful());
+        assert_eq!(replies_seen(&mut order, "Z"), "Z");
+        assert!(!order.is_doubtful());
+    }
+
+    #[test]
+    fn changes_are_settled_in_order_and_those_skipped_do_not_happen() {
+        let mut order = Order::default();
+        order.sent_change(Request::Parse, false, true);
+        order.sent(Request::Bind, false);
+        order.answer(b"1".to_vec(), true);
+        order.sent(Request::Sync, false);
+        order.answer(b"3".to_vec(), true);
+        assert_eq!(replies_seen(&mut order, "1EZ"), "1EZ3");
+        assert_eq!(order.take_settled(), [true, false, true]);
     }
 
     #[test]

@@ -47,13 +47,25 @@ impl Parameters {
     }
 }
 
-/// `SET name = 'value';`
+/// A statement that sets it for the session.
 pub fn set_statement(name: &str, value: &str) -> String {
-    // A list of names (search_path) is one string when quoted, so that it is given as the server reported it.
-    if name == "search_path" {
-        return format!("SELECT pg_catalog.set_config('search_path', '{}', false);", value.replace('\'', "''"));
+    if is_list(name) {
+        return format!("SELECT pg_catalog.set_config({}, {}, false);", literal(name), literal(value));
     }
-    format!("SET \"{}\" = '{}';", name.replace('"', "\"\""), value.replace('\'', "''"))
+    format!("SET \"{}\" = {};", name.replace('"', "\"\""), literal(value))
+}
+
+/// Lists of names: to SET one string is one name, to set_config it is the list as the server reports it.
+fn is_list(name: &str) -> bool {
+    ["search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"]
+        .iter()
+        .any(|list| list.eq_ignore_ascii_case(name))
+}
+
+/// A string that is read alike whatever standard_conforming_strings is.
+fn literal(value: &str) -> String {
+    let quoted = value.replace('\'', "''");
+    if value.contains('\\') { format!("E'{}'", quoted.replace('\\', r"\\")) } else { format!("'{quoted}'") }
 }
 
 /// The server's spelling of a name that is followed.
@@ -74,6 +86,7 @@ mod tests {
         }
         assert_eq!(wanted.difference(&actual), None);
         wanted.set("TIMEZONE", "it's");
+        assert_eq!(set_statement("a", "b\\'"), "SET \"a\" = E'b\\\\''';");
         wanted.set("server_version", "16");
         wanted.set("search_path", "a, b");
         assert_eq!(wanted.difference(&actual).as_deref(), Some("SET \"TimeZone\" = 'it''s';"));

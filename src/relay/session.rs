@@ -14,13 +14,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::lend::{Lender, Lent, Pool};
 use super::login::condition_of;
+use super::messages::{self, Message};
 use super::order::{Fate, Order, Request};
 use super::parameters::{Parameters, set_statement, tracked};
 use super::statements::{Prepared, StatementId, Statements, remember};
 use crate::config::PoolMode;
 use crate::error::{Condition, Error};
 use crate::protocol::client::{self, Backend, ClientEncoder};
-use crate::protocol::{Encoder, Frame, Message, Next, ReadyStatus, Severity, Target, frame};
+use crate::protocol::{Encoder, Frame, Next, ReadyStatus, Severity, frame};
 use crate::session::{Activity, End, Interrupts, State};
 use crate::worker::transport::{Received, Sent, Transport};
 
@@ -28,6 +29,8 @@ use crate::worker::transport::{Received, Sent, Transport};
 const FLUSH_BYTES: usize = 64 * 1024;
 /// Bytes for a server that does not take them, beyond which its client has to wait.
 const BACKLOG_BYTES: usize = 256 * 1024;
+/// Requests under way, beyond which a client has to wait: far more than a server answers before it sends anything.
+const REQUESTS_MAX: usize = 64 * 1024;
 /// A wait looks at the interrupt flags this often, in case the signal came just before it slept.
 const RECHECK_MS: u16 = 1000;
 /// How long the request to cancel may take.
@@ -54,21 +57,33 @@ struct Relay<'a> {
     /// What the client wants of the parameters that servers report, and what it was told of them.
     wanted: Parameters,
     statements: Statements,
-    /// The unnamed statement that the connection has, where it is known.
-    unnamed: Option<Rc<Prepared>>,
-    /// Parse requests that the server has not answered yet.
-    parsing: VecDeque<Parsing>,
+    /// The unnamed statement that the connection has when what was sent has been carried out.
+    unnamed: Unnamed,
+    /// Changes to statements that were sent and are not settled, in order.
+    changes: VecDeque<Change>,
+    /// Counts Sync and Query: an error has everything up to the next one skipped.
+    unit: u64,
     /// Bytes of a long row that are still to come, and what becomes of them.
     passing: usize,
     passing_fate: Fate,
 }
 
-/// A Parse request on its way.
-struct Parsing {
-    /// The statement, where it is one with a name of ours.
-    id: Option<StatementId>,
-    /// What the client calls it, where it was the client's request.
-    name: Option<String>,
+/// What is known of a connection's unnamed statement.
+#[derive(Debug, PartialEq, Eq)]
+enum Unnamed {
+    /// Nothing: another client may have left one.
+    Unknown,
+    Absent,
+    Is(Rc<Prepared>),
+}
+
+/// What a request does to statements, once it is carried out.
+struct Change {
+    unit: u64,
+    /// What the client calls which statement from then on (or nothing any more).
+    client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
+    /// The connection has this one then.
+    upstream: Option<StatementId>,
 }
 
 /// Serves the client to the end of its session. What the transport has gathered before goes out with the first answer.
@@ -79,8 +94,9 @@ pub fn serve(session: Session<'_>) -> End {
         order: Order::default(),
         wanted: Parameters::default(),
         statements: Statements::default(),
-        unnamed: None,
-        parsing: VecDeque::new(),
+        unnamed: Unnamed::Unknown,
+        changes: VecDeque::new(),
+        unit: 0,
         passing: 0,
         passing_fate: Fate::Forward,
     };
@@ -172,7 +188,8 @@ impl Relay<'_> {
     }
 
     fn is_client_held_up(&self) -> bool {
-        self.lent.as_ref().is_some_and(|lent| lent.upstream.output.len() > BACKLOG_BYTES)
+        self.order.count() > REQUESTS_MAX
+            || self.lent.as_ref().is_some_and(|lent| lent.upstream.output.len() > BACKLOG_BYTES)
     }
 
     /// Carries out the client's messages that are there.
@@ -193,173 +210,249 @@ impl Relay<'_> {
     }
 
     fn client_message(&mut self, frame: Frame<'_>) -> Result<(), End> {
-        let message = match Message::decode(frame) {
+        let message = match messages::read(frame) {
             Ok(message) => message,
             Err(violation) => return Err(self.violation(Error::from(violation))),
         };
+        if self.order.is_skipping() && !matches!(message, Message::Sync | Message::Terminate) {
+            return Ok(());
+        }
         let is_pooling = self.session.mode == PoolMode::Transaction;
         match message {
             Message::Terminate => return Err(End::Terminate),
-            Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) if self.lent.is_none() => {
-                // What is left of a COPY that the server has given up.
+            Message::CopyData | Message::CopyEnd | Message::Flush if self.lent.is_none() => {
+                // What is left of a COPY that the server has given up; nothing is under way.
             }
-            Message::CopyData(_) => self.forward(frame, None)?,
-            Message::CopyDone | Message::CopyFail(_) => self.forward(frame, Some(Request::CopyEnd))?,
+            Message::CopyData | Message::Flush => self.forward(frame, None)?,
+            Message::CopyEnd => self.forward(frame, Some(Request::CopyEnd))?,
             Message::Query(text) => {
-                self.session.activity.state(State::Active, Some(text));
-                self.forward(frame, Some(Request::Query))?;
+                self.session.activity.state(State::Active, Some(&String::from_utf8_lossy(text)));
+                self.connect()?;
+                self.push(frame.kind, &[frame.body]);
+                // It ends the unnamed statement.
+                self.unit += 1;
+                self.unnamed = Unnamed::Absent;
+                self.send_change(Request::Query, false, Some((Vec::new(), None)), None);
             }
-            Message::Parse(parse) if is_pooling => {
-                let types: Vec<u32> = parse.types.iter().collect();
-                self.parse(parse.name, Rc::new(Prepared::new(parse.query, &types)))?;
-            }
-            Message::Parse(parse) => {
-                self.session.activity.state(State::Active, Some(parse.query));
+            Message::Parse { name, text, definition } => {
+                self.session.activity.state(State::Active, Some(&String::from_utf8_lossy(text)));
+                if is_pooling {
+                    let encoding = self.wanted.get("client_encoding").unwrap_or_default();
+                    return self.parse(name, Rc::new(Prepared::new(definition, encoding)));
+                }
                 self.forward(frame, Some(Request::Parse))?;
             }
-            Message::Bind(bind) if is_pooling => {
-                let Some(prepared) = self.statements.find(bind.statement) else {
-                    return self.forward(frame, Some(Request::Bind));
-                };
-                self.session.activity.state(State::Active, Some(&prepared.query));
-                let name = self.provide(bind.statement, &prepared)?;
-                // Portal, statement, and the rest as it was.
-                let rest = frame.body.get(bind.portal.len() + bind.statement.len() + 2..).unwrap_or_default();
-                let body = [bind.portal.as_bytes(), b"\0", name.as_bytes(), b"\0", rest].concat();
-                self.forward(Frame { kind: b'B', body: &body }, Some(Request::Bind))?;
+            Message::Bind { portal, statement, rest } if is_pooling => {
+                let name = self.provide(statement)?;
+                self.push(b'B', &[portal, b"\0", &name, b"\0", rest]);
+                self.order.sent(Request::Bind, false);
             }
-            Message::Bind(_) => self.forward(frame, Some(Request::Bind))?,
-            Message::Describe(Target::Statement(name)) => {
-                let known = if is_pooling { self.statements.find(name) } else { None };
-                match known {
-                    Some(prepared) => {
-                        let name = self.provide(name, &prepared)?;
-                        let body = [b"S", name.as_bytes(), b"\0"].concat();
-                        self.forward(Frame { kind: b'D', body: &body }, Some(Request::DescribeStatement))?;
-                    }
-                    None => self.forward(frame, Some(Request::DescribeStatement))?,
-                }
+            Message::Bind { .. } => self.forward(frame, Some(Request::Bind))?,
+            Message::DescribeStatement(name) if is_pooling => {
+                let name = self.provide(name)?;
+                self.push(b'D', &[b"S", &name, b"\0"]);
+                self.order.sent(Request::DescribeStatement, false);
             }
-            Message::Describe(Target::Portal(_)) => self.forward(frame, Some(Request::DescribePortal))?,
-            Message::Execute { .. } => self.forward(frame, Some(Request::Execute))?,
-            Message::Close(Target::Statement(name)) if is_pooling && !name.is_empty() => {
-                // It stays upstream, for others.
-                self.statements.remove(name);
+            Message::DescribeStatement(_) => self.forward(frame, Some(Request::DescribeStatement))?,
+            Message::DescribePortal => self.forward(frame, Some(Request::DescribePortal))?,
+            Message::Execute => self.forward(frame, Some(Request::Execute))?,
+            // It stays upstream, for others.
+            Message::CloseStatement(name) if is_pooling && !name.is_empty() => {
+                self.order.answer(b"3\0\0\0\x04".to_vec(), true);
+                self.note(Some((name.to_vec(), None)), None);
+            }
+            Message::CloseStatement(_) if is_pooling => {
                 self.connect()?;
-                self.order.answer(b"3\0\0\0\x04".to_vec());
+                self.push(frame.kind, &[frame.body]);
+                self.unnamed = Unnamed::Absent;
+                self.send_change(Request::Close, false, Some((Vec::new(), None)), None);
             }
-            Message::Close(_) => self.forward(frame, Some(Request::Close))?,
+            Message::CloseStatement(_) | Message::ClosePortal => self.forward(frame, Some(Request::Close))?,
             Message::FunctionCall => self.forward(frame, Some(Request::FunctionCall))?,
-            Message::Flush => self.forward(frame, None)?,
-            Message::Sync => self.forward(frame, Some(Request::Sync))?,
+            Message::Sync if self.lent.is_none() => {
+                self.order.answer(b"Z\0\0\0\x05I".to_vec(), false);
+                self.session.activity.state(State::Idle, None);
+            }
+            Message::Sync => {
+                self.unit += 1;
+                self.forward(frame, Some(Request::Sync))?;
+            }
         }
         Ok(())
     }
 
     /// Parse in pool mode "transaction": the statement gets its name of text and types, once a connection.
-    fn parse(&mut self, name: &str, prepared: Rc<Prepared>) -> Result<(), End> {
-        self.session.activity.state(State::Active, Some(&prepared.query));
+    fn parse(&mut self, name: &[u8], prepared: Rc<Prepared>) -> Result<(), End> {
         self.connect()?;
-        let named = Some(name.to_owned());
+        let client = Some((name.to_vec(), Some(Rc::clone(&prepared))));
         if name.is_empty() {
-            self.statements.insert(name, Rc::clone(&prepared));
-            self.unnamed = Some(Rc::clone(&prepared));
-            self.send_parse("", &prepared, Parsing { id: None, name: named }, false);
-        } else if self.statements.find(name).is_some() {
+            self.unnamed = Unnamed::Is(Rc::clone(&prepared));
+            self.send_parse(b"", &prepared, false, client, None);
+        } else if self.find(name).is_some() {
             // The server has it under another name; asked a second time it refuses with the right error.
-            let upstream_name = self.provide(name, &prepared)?;
-            self.send_parse(&upstream_name, &prepared, Parsing { id: None, name: None }, false);
+            let upstream_name = self.provide(name)?;
+            self.send_parse(&upstream_name, &prepared, false, None, None);
         } else if self.has(prepared.id) {
-            self.statements.insert(name, Rc::clone(&prepared));
-            self.order.answer(b"1\0\0\0\x04".to_vec());
+            self.order.answer(b"1\0\0\0\x04".to_vec(), true);
+            self.note(client, None);
         } else {
-            self.statements.insert(name, Rc::clone(&prepared));
-            let parsing = Parsing { id: Some(prepared.id), name: named };
-            self.send_parse(&prepared.id.name(), &prepared, parsing, false);
+            self.forget(prepared.id);
+            self.send_parse(prepared.id.name().as_bytes(), &prepared, false, client, Some(prepared.id));
         }
         Ok(())
     }
 
-    /// Sees to it that the connection has a statement of the client's; its name there.
-    fn provide(&mut self, name: &str, prepared: &Rc<Prepared>) -> Result<String, End> {
-        self.connect()?;
-        if name.is_empty() {
-            if self.unnamed.as_ref() != Some(prepared) {
-                self.unnamed = Some(Rc::clone(prepared));
-                self.send_parse("", prepared, Parsing { id: None, name: Some(String::new()) }, true);
-            }
-            return Ok(String::new());
+    /// What the client calls `name` when what it sent so far has been carried out.
+    fn find(&self, name: &[u8]) -> Option<Rc<Prepared>> {
+        let changed = self.changes.iter().rev().filter_map(|change| change.client.as_ref());
+        match changed.into_iter().find(|(changed, _)| changed == name) {
+            Some((_, prepared)) => prepared.clone(),
+            None => self.statements.find(name).cloned(),
         }
-        let upstream_name = prepared.id.name();
-        if !self.has(prepared.id) {
-            self.send_parse(&upstream_name, prepared, Parsing { id: Some(prepared.id), name: None }, true);
-        } else if let Some(lent) = &mut self.lent
-            && lent.upstream.memory.statements.contains(&prepared.id)
-        {
-            remember(&mut lent.upstream.memory.statements, prepared.id);
-        }
-        Ok(upstream_name)
     }
 
-    /// Whether the connection has the statement, or will have it when what was sent has been carried out.
+    /// Sees to it that the connection has what the client calls `name`, and nothing where the client has nothing of
+    /// that name; what it is called there.
+    fn provide(&mut self, name: &[u8]) -> Result<Vec<u8>, End> {
+        self.connect()?;
+        let found = self.find(name);
+        if let Some(prepared) = &found {
+            let text = prepared.definition.split(|byte| *byte == 0).next().unwrap_or_default();
+            self.session.activity.state(State::Active, Some(&String::from_utf8_lossy(text)));
+        }
+        // An error in a unit before this one may yet have its Parse skipped.
+        let is_certain = self.changes.iter().all(|change| change.unit == self.unit);
+        match found {
+            None if name.is_empty() => {
+                if !is_certain || self.unnamed != Unnamed::Absent {
+                    self.push(b'C', &[b"S\0"]);
+                    self.order.sent(Request::Close, true);
+                    self.unnamed = Unnamed::Absent;
+                }
+                Ok(Vec::new())
+            }
+            // The server says that there is no such statement.
+            None => Ok(name.to_vec()),
+            Some(prepared) if name.is_empty() => {
+                let wanted = Unnamed::Is(Rc::clone(&prepared));
+                if !is_certain || self.unnamed != wanted {
+                    self.unnamed = wanted;
+                    self.send_parse(b"", &prepared, true, None, None);
+                }
+                Ok(Vec::new())
+            }
+            Some(prepared) => {
+                let upstream_name = prepared.id.name().into_bytes();
+                if !self.has(prepared.id) {
+                    self.forget(prepared.id);
+                    self.send_parse(&upstream_name, &prepared, true, None, Some(prepared.id));
+                } else if let Some(lent) = &mut self.lent
+                    && lent.upstream.memory.statements.contains(&prepared.id)
+                {
+                    remember(&mut lent.upstream.memory.statements, prepared.id);
+                }
+                Ok(upstream_name)
+            }
+        }
+    }
+
+    /// Whether the connection has the statement, or will have it unless an error has all skipped that needs it.
     fn has(&self, id: StatementId) -> bool {
         self.lent.as_ref().is_some_and(|lent| lent.upstream.memory.statements.contains(&id))
-            || self.parsing.iter().any(|parsing| parsing.id == Some(id))
+            || self.changes.iter().any(|change| change.upstream == Some(id) && change.unit == self.unit)
     }
 
-    fn send_parse(&mut self, name: &str, prepared: &Prepared, parsing: Parsing, silent: bool) {
-        if let Some(lent) = &mut self.lent {
-            ClientEncoder::new(&mut lent.upstream.output).parse(name, &prepared.query, &prepared.types);
-            if self.order.sent(Request::Parse, silent) {
-                self.parsing.push_back(parsing);
-            }
+    /// Closes a statement which the connection may have got by a Parse that is not settled.
+    fn forget(&mut self, id: StatementId) {
+        if self.changes.iter().any(|change| change.upstream == Some(id)) {
+            self.push(b'C', &[b"S", id.name().as_bytes(), b"\0"]);
+            self.order.sent(Request::Close, true);
         }
     }
 
-    /// Notes which statements the connection has got, and which not.
-    fn settle_parsing(&mut self) {
-        let parsed = self.order.take_parsed();
-        for parsing in self.parsing.drain(..parsed.succeeded.min(self.parsing.len())) {
-            if let (Some(id), Some(lent)) = (parsing.id, &mut self.lent) {
+    fn send_parse(
+        &mut self,
+        name: &[u8],
+        prepared: &Prepared,
+        silent: bool,
+        client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
+        upstream: Option<StatementId>,
+    ) {
+        self.push(b'P', &[name, b"\0", &prepared.definition]);
+        self.send_change(Request::Parse, silent, client, upstream);
+    }
+
+    /// A request that changes statements has been sent.
+    fn send_change(
+        &mut self,
+        request: Request,
+        silent: bool,
+        client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
+        upstream: Option<StatementId>,
+    ) {
+        if self.order.sent_change(request, silent, true) {
+            self.note(client, upstream);
+        }
+    }
+
+    fn note(&mut self, client: Option<(Vec<u8>, Option<Rc<Prepared>>)>, upstream: Option<StatementId>) {
+        self.changes.push_back(Change { unit: self.unit, client, upstream });
+    }
+
+    /// Hands on our own answers whose turn it is, and carries out the changes that are settled.
+    fn settle(&mut self) {
+        self.order.take_answers(self.session.transport.output());
+        for is_done in self.order.take_settled() {
+            let Some(Change { client, upstream, .. }) = self.changes.pop_front() else { return };
+            if !is_done {
+                self.unnamed = Unnamed::Unknown;
+                continue;
+            }
+            if let (Some(id), Some(lent)) = (upstream, &mut self.lent) {
                 remember(&mut lent.upstream.memory.statements, id);
             }
-        }
-        for parsing in self.parsing.drain(..parsed.failed.min(self.parsing.len())) {
-            if parsing.id.is_none() {
-                self.unnamed = None;
-            }
-            if let Some(name) = parsing.name {
-                self.statements.remove(&name);
+            if let Some((name, prepared)) = client {
+                self.statements.set(name, prepared);
             }
         }
     }
 
     /// Closes statements of the connection that were not used for longest, where it has more than it may. Only while
-    /// nobody uses any: closing one closes the portals that were made of it.
+    /// nobody uses any.
     fn evict(&mut self) {
         let most = self.session.lender.config.max_prepared_statements as usize;
         let Some(lent) = &mut self.lent else { return };
         let memory = &mut lent.upstream.memory;
         let excess = memory.statements.len().saturating_sub(most);
+        if excess == 0 {
+            return;
+        }
         for id in memory.statements.drain(..excess) {
             ClientEncoder::new(&mut lent.upstream.output).close_statement(&id.name());
             self.order.sent(Request::Close, true);
         }
+        ClientEncoder::new(&mut lent.upstream.output).sync();
+        self.order.sent(Request::Sync, true);
     }
 
     /// Sends a message of the client's on as it is.
     fn forward(&mut self, frame: Frame<'_>, request: Option<Request>) -> Result<(), End> {
         self.connect()?;
-        if let Some(lent) = &mut self.lent {
-            let length = u32::try_from(frame.body.len() + 4).unwrap_or(u32::MAX);
-            lent.upstream.output.push(frame.kind);
-            lent.upstream.output.extend_from_slice(&length.to_be_bytes());
-            lent.upstream.output.extend_from_slice(frame.body);
-            if let Some(request) = request {
-                self.order.sent(request, false);
-            }
+        self.push(frame.kind, &[frame.body]);
+        if let Some(request) = request {
+            self.order.sent(request, false);
         }
         Ok(())
+    }
+
+    /// Appends a message for the server.
+    fn push(&mut self, kind: u8, parts: &[&[u8]]) {
+        if let Some(lent) = &mut self.lent {
+            let length: usize = parts.iter().map(|part| part.len()).sum();
+            lent.upstream.output.push(kind);
+            lent.upstream.output.extend_from_slice(&u32::try_from(length + 4).unwrap_or(u32::MAX).to_be_bytes());
+            parts.iter().for_each(|part| lent.upstream.output.extend_from_slice(part));
+        }
     }
 
     /// Has a connection lent, unless there is one, and gives it the client's parameters.
@@ -376,7 +469,7 @@ impl Relay<'_> {
         match leased {
             Ok(lent) => {
                 self.lent = Some(lent);
-                self.unnamed = None;
+                self.unnamed = Unnamed::Unknown;
                 self.evict();
                 self.adapt("");
                 Ok(())
@@ -396,6 +489,7 @@ impl Relay<'_> {
         if !statement.is_empty() {
             ClientEncoder::new(&mut lent.upstream.output).query(&statement);
             self.order.sent(Request::Query, true);
+            self.unnamed = Unnamed::Absent;
         }
     }
 
@@ -431,7 +525,7 @@ impl Relay<'_> {
 
     /// Deals with the server's messages that are there.
     fn take_from_server(&mut self) -> Result<(), End> {
-        self.order.take_answers(self.session.transport.output());
+        self.settle();
         loop {
             self.pass()?;
             if self.session.transport.gathered() >= FLUSH_BYTES {
@@ -455,14 +549,13 @@ impl Relay<'_> {
                 Err(_) => return Err(self.lose()),
             };
             let status = if kind == b'Z' { lent.upstream.unread().get(5).copied() } else { None };
-            self.order.take_answers(self.session.transport.output());
+            self.settle();
             let Ok(fate) = self.order.reply(kind, status) else { return Err(self.lose()) };
-            self.settle_parsing();
             self.notice(kind, length, fate)?;
             self.passing = length;
             self.passing_fate = fate;
             self.pass()?;
-            self.order.take_answers(self.session.transport.output());
+            self.settle();
         }
     }
 
@@ -486,48 +579,48 @@ impl Relay<'_> {
         }
         let Some(lent) = &mut self.lent else { return Ok(()) };
         let Some(body) = lent.upstream.unread().get(5..length) else { return Ok(()) };
-        let body = body.to_vec();
-        match Backend::decode(Frame { kind, body: &body }) {
-            Ok(Backend::ParameterStatus(name, value)) => {
+        match kind {
+            b'S' => {
+                let body = body.to_vec();
+                let Ok(Backend::ParameterStatus(name, value)) = Backend::decode(Frame { kind, body: &body }) else {
+                    return Err(self.lose());
+                };
                 lent.upstream.memory.parameters.set(name, value);
                 // In the server's spelling, so that the next connection is not asked again for what it has.
                 self.wanted.set(name, value);
             }
             // The tag tells it exactly, whatever the text was.
-            Ok(Backend::CommandComplete("DISCARD ALL" | "DEALLOCATE ALL")) => {
+            b'C' if matches!(body, b"DISCARD ALL\0" | b"DEALLOCATE ALL\0") => {
                 lent.upstream.memory.statements.clear();
-                self.statements.clear();
-                self.unnamed = None;
+                self.statements.forget_named();
             }
-            Ok(Backend::ReadyForQuery(status)) => {
-                let state = match status {
-                    b'T' => State::IdleInTransaction,
-                    b'E' => State::IdleInFailedTransaction,
+            b'Z' if fate == Fate::Forward => {
+                let state = match body.first() {
+                    Some(b'T') => State::IdleInTransaction,
+                    Some(b'E') => State::IdleInFailedTransaction,
                     _ => State::Idle,
                 };
                 self.session.activity.state(state, None);
             }
-            Ok(Backend::ErrorResponse(fields)) => {
-                let severity = client::field(&fields, b'V').unwrap_or_default();
+            b'E' => {
+                let error =
+                    Error::new(condition_of(&messages::error_field(body, b'C')), messages::error_field(body, b'M'));
+                // Severity as it is never translated (PostgreSQL 9.6 and later).
+                let is_fatal = matches!(messages::error_field(body, b'V').as_str(), "FATAL" | "PANIC");
                 // What the client asked for at the start, and the server refuses: the session cannot be what it wants.
-                let is_refused = fate == Fate::Swallow && self.order.take_silent_failure();
-                if is_refused {
-                    let text = |code| client::field(&fields, code).unwrap_or_default();
-                    let error = Error::new(condition_of(text(b'C')), text(b'M').to_owned());
+                if fate == Fate::Swallow && self.order.take_silent_failure() {
                     self.discard();
                     return Err(self.fail(error));
                 }
-                if matches!(severity, "FATAL" | "PANIC") {
+                if is_fatal {
                     // The client is told in the server's own words.
-                    let whole = lent.upstream.unread().get(..length).unwrap_or_default().to_vec();
-                    self.session.transport.output().extend_from_slice(&whole);
+                    let whole = lent.upstream.unread().get(..length).unwrap_or_default();
+                    self.session.transport.output().extend_from_slice(whole);
                     self.discard();
-                    let message = client::field(&fields, b'M').unwrap_or_default();
-                    return Err(End::Failed(Error::new(Condition::ConnectionFailure, message.to_owned())));
+                    return Err(End::Failed(error));
                 }
             }
-            Ok(_) => {}
-            Err(_) => return Err(self.lose()),
+            _ => {}
         }
         Ok(())
     }
@@ -576,7 +669,16 @@ impl Relay<'_> {
             return;
         }
         if let Some(lent) = self.lent.take_if(|lent| lent.upstream.is_quiet()) {
-            self.session.lender.give(lent);
+            let memory = &lent.upstream.memory;
+            let is_same = |name| memory.parameters.get(name) == memory.defaults.get(name);
+            // Nobody else shall be who this client has made itself (SET SESSION AUTHORIZATION).
+            let is_oneself = is_same("session_authorization") && is_same("is_superuser");
+            if is_oneself && !self.order.is_doubtful() {
+                self.session.lender.give(lent);
+            } else {
+                self.session.lender.discard(lent);
+            }
+            self.order = Order::default();
         }
     }
 
@@ -641,7 +743,8 @@ impl Relay<'_> {
     /// which something is under way is closed.
     fn release_at_end(&mut self) {
         let Some(mut lent) = self.lent.take() else { return };
-        let is_in_step = self.order.is_idle() && self.passing == 0 && lent.upstream.is_quiet();
+        let is_in_step =
+            self.order.is_idle() && !self.order.is_doubtful() && self.passing == 0 && lent.upstream.is_quiet();
         let mut statements = String::new();
         if self.order.status() != b'I' {
             statements += "ROLLBACK;";

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
-/// The first half of SHA-256 over types and text.
+/// The first half of SHA-256 over encoding, text and types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StatementId(pub [u8; 16]);
 
@@ -18,23 +18,21 @@ pub struct StatementId(pub [u8; 16]);
 pub struct Prepared {
     /// Its hash.
     pub id: StatementId,
-    /// Its text.
-    pub query: String,
-    /// The parameter types declared.
-    pub types: Vec<u32>,
+    /// Text and parameter types, as they follow the name in a Parse message.
+    pub definition: Vec<u8>,
 }
 
 impl Prepared {
-    /// A statement of that text and those types.
-    pub fn new(query: &str, types: &[u32]) -> Self {
+    /// A statement of that text and those types. The same bytes are another text in another encoding.
+    pub fn new(definition: &[u8], client_encoding: &str) -> Self {
         let mut hash = Sha256::new();
-        hash.update((types.len() as u64).to_be_bytes());
-        types.iter().for_each(|oid| hash.update(oid.to_be_bytes()));
-        hash.update(query.as_bytes());
+        hash.update((client_encoding.len() as u64).to_be_bytes());
+        hash.update(client_encoding.as_bytes());
+        hash.update(definition);
         let digest = hash.finalize();
         let mut id = [0; 16];
         id.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
-        Self { id: StatementId(id), query: query.to_owned(), types: types.to_vec() }
+        Self { id: StatementId(id), definition: definition.to_vec() }
     }
 }
 
@@ -52,27 +50,25 @@ impl StatementId {
 
 /// The statements of one client, by the names it gave them. The unnamed one is among them.
 #[derive(Debug, Default)]
-pub struct Statements(HashMap<String, Rc<Prepared>>);
+pub struct Statements(HashMap<Vec<u8>, Rc<Prepared>>);
 
 impl Statements {
     /// What the client calls `name`.
-    pub fn find(&self, name: &str) -> Option<Rc<Prepared>> {
-        self.0.get(name).cloned()
+    pub fn find(&self, name: &[u8]) -> Option<&Rc<Prepared>> {
+        self.0.get(name)
     }
 
-    /// From now on the client calls it so.
-    pub fn insert(&mut self, name: &str, prepared: Rc<Prepared>) {
-        self.0.insert(name.to_owned(), prepared);
+    /// From now on the client calls `prepared` so, or nothing any more.
+    pub fn set(&mut self, name: Vec<u8>, prepared: Option<Rc<Prepared>>) {
+        match prepared {
+            Some(prepared) => self.0.insert(name, prepared),
+            None => self.0.remove(&name),
+        };
     }
 
-    /// The client has closed it.
-    pub fn remove(&mut self, name: &str) {
-        self.0.remove(name);
-    }
-
-    /// DEALLOCATE ALL, DISCARD ALL.
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// DEALLOCATE ALL, DISCARD ALL: all that have a name.
+    pub fn forget_named(&mut self) {
+        self.0.retain(|name, _| name.is_empty());
     }
 }
 
@@ -88,10 +84,15 @@ mod tests {
 
     #[test]
     fn text_and_types_make_the_name() {
-        let [a, b, c] = [("select $1", &[23][..]), ("select $1", &[25]), ("select $1 ", &[23])]
-            .map(|(query, types)| Prepared::new(query, types).id);
-        assert!(a != b && b != c && a != c);
-        assert_eq!(a, Prepared::new("select $1", &[23]).id);
+        let cases = [
+            ("select $1\0\0\x01\0\0\0\x17", "UTF8"),
+            ("select $1\0\0\0", "UTF8"),
+            ("select $2\0\0\0", "UTF8"),
+            ("select $1\0\0\0", "LATIN1"),
+        ];
+        let [a, b, c, d] = cases.map(|(definition, encoding)| Prepared::new(definition.as_bytes(), encoding).id);
+        assert!(a != b && b != c && a != c && b != d);
+        assert_eq!(b, Prepared::new(b"select $1\0\0\0", "UTF8").id);
         assert!(a.name().len() < 64, "a name is not cut short upstream");
     }
 

@@ -2,14 +2,17 @@
 //! the session at its other end, which travels with it from process to process.
 
 use std::io::{self, Read};
-use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, connect, getsockopt, recv,
+    send, setsockopt, socket, sockopt,
+};
 use nix::sys::time::TimeVal;
 use std::os::fd::AsRawFd;
 
@@ -23,6 +26,9 @@ const RECEIVE_BYTES: usize = 16 * 1024;
 /// A wait for an upstream server looks at the interrupt flags this often, in case the signal came just before it slept.
 const RECHECK: TimeVal = TimeVal::new(1, 0);
 
+/// How often a Unix socket whose queue is full is tried.
+const CONNECT_PAUSE: Duration = Duration::from_millis(10);
+
 /// Where an upstream server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
@@ -33,19 +39,19 @@ pub struct Address {
 }
 
 impl Address {
-    /// Connects, within the time.
-    pub fn connect(&self, deadline: Instant) -> io::Result<OwnedFd> {
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    /// Connects, within the time. Finding a host's addresses is the system's business and takes as long as it takes.
+    pub fn connect(&self, deadline: Instant, interrupted: &mut dyn FnMut() -> bool) -> io::Result<OwnedFd> {
         if self.host.starts_with('/') {
             let path = Path::new(&self.host).join(format!(".s.PGSQL.{}", self.port));
-            return Ok(UnixStream::connect(path)?.into());
+            return connect_to(AddressFamily::Unix, &UnixAddr::new(&path)?, deadline, interrupted);
         }
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in std::net::ToSocketAddrs::to_socket_addrs(&(self.host.as_str(), self.port))? {
-            match TcpStream::connect_timeout(&address, left) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    return Ok(stream.into());
+            let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+            match connect_to(family, &SockaddrStorage::from(address), deadline, interrupted) {
+                Ok(socket) => {
+                    setsockopt(&socket, sockopt::TcpNoDelay, &true)?;
+                    return Ok(socket);
                 }
                 Err(error) => last = error,
             }
@@ -54,9 +60,55 @@ impl Address {
     }
 }
 
+/// Connects to one address; the socket blocks.
+fn connect_to(
+    family: AddressFamily,
+    address: &dyn SockaddrLike,
+    deadline: Instant,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(family, SockType::Stream, flags, None)?;
+    let check = |interrupted: &mut dyn FnMut() -> bool| {
+        if interrupted() {
+            return Err(io::Error::other("the session is to end"));
+        }
+        if Instant::now() >= deadline { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    };
+    loop {
+        match connect(fd.as_raw_fd(), address) {
+            Ok(()) | Err(Errno::EISCONN) => break,
+            // The queue of a Unix socket is full (connect(2)): there is nothing to wait on.
+            Err(Errno::EAGAIN) => {
+                check(interrupted)?;
+                std::thread::sleep(CONNECT_PAUSE);
+            }
+            Err(Errno::EINPROGRESS | Errno::EALREADY | Errno::EINTR) => {
+                check(interrupted)?;
+                let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
+                let millis = u16::try_from(left.as_millis()).unwrap_or(1000).max(1);
+                match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)], PollTimeout::from(millis)) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+                let failure = getsockopt(&fd, sockopt::SocketError)?;
+                if failure != 0 {
+                    return Err(io::Error::from_raw_os_error(failure));
+                }
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    let flags = OFlag::from_bits_truncate(fcntl(&fd, FcntlArg::F_GETFL)?);
+    fcntl(&fd, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    Ok(fd)
+}
+
 /// What is known of the server's session, and goes with the connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
+    /// The pool that it was made for.
+    pub pool: [[u8; 8]; 2],
     /// Of BackendKeyData.
     pub process: u32,
     /// Of BackendKeyData.
@@ -168,7 +220,7 @@ impl Upstream {
     pub fn cancel(&self, deadline: Instant) -> io::Result<()> {
         let mut request = Vec::new();
         ClientEncoder::new(&mut request).cancel_request(self.memory.process, &self.memory.key);
-        let socket = self.address.connect(deadline)?;
+        let socket = self.address.connect(deadline, &mut || false)?;
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let micros = i64::try_from(left.as_micros()).unwrap_or(i64::MAX);
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(micros / 1_000_000, micros % 1_000_000))?;
@@ -195,6 +247,7 @@ impl Memory {
     /// As bytes, for the way.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
+        out.extend_from_slice(self.pool.as_flattened());
         out.extend_from_slice(&self.process.to_ne_bytes());
         out.extend_from_slice(&self.connected_us.to_ne_bytes());
         put(&mut out, &self.key);
@@ -212,6 +265,7 @@ impl Memory {
     /// From the bytes of [`Self::encode`].
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
+        let pool = [take(&mut rest)?, take(&mut rest)?];
         let process = u32::from_ne_bytes(take(&mut rest)?);
         let connected_us = u64::from_ne_bytes(take(&mut rest)?);
         let key = text(&mut rest)?.to_vec();
@@ -225,6 +279,7 @@ impl Memory {
         }
         let (statements, left) = rest.as_chunks();
         left.is_empty().then(|| Self {
+            pool,
             process,
             key,
             connected_us,
@@ -259,7 +314,8 @@ mod tests {
 
     #[test]
     fn what_is_known_survives_the_way() {
-        let mut memory = Memory { process: 7, key: vec![1; 32], connected_us: 9, ..Memory::default() };
+        let mut memory =
+            Memory { pool: [[5; 8]; 2], process: 7, key: vec![1; 32], connected_us: 9, ..Memory::default() };
         memory.parameters.set("TimeZone", "Europe/Berlin");
         memory.parameters.set("DateStyle", "ISO, MDY");
         memory.statements = vec![StatementId([3; 16]), StatementId([4; 16])];

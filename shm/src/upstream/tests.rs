@@ -271,3 +271,33 @@ fn pools_keep_apart_and_share_the_places() {
     let names: Vec<_> = setting.segment.upstream_pools().into_iter().map(|(_, facts)| facts.name).collect();
     assert_eq!(names, ["shop ann", "shop bob"]);
 }
+
+#[test]
+fn a_pool_takes_over_a_place_that_another_has_no_use_for_and_waits_for_one_where_there_is_none() {
+    let setting = Arc::new(setting(4, 2));
+    let [a, b, c, _] = setting.owners[..] else { unreachable!() };
+    let other = setting.segment.open_upstream_pool(8, "shop bob", 2).unwrap();
+    // There are two places in all, and the first pool has both.
+    let lease = |me, pool| {
+        let soon = Instant::now() + Duration::from_secs(20);
+        setting.segment.lease_upstream(me, pool, 2, Some(soon), &mut || false)
+    };
+    let (first, second) = (lease(a, setting.pool).unwrap(), lease(b, setting.pool).unwrap());
+    let copy = Arc::clone(&setting);
+    let waiter = std::thread::spawn(move || {
+        let later = Instant::now() + Duration::from_secs(20);
+        copy.segment.lease_upstream(c, other, 2, Some(later), &mut || false)
+    });
+    while setting.segment.upstream_pools()[1].1.waiting == 0 {
+        std::thread::yield_now();
+    }
+    setting.close(a, first, 1);
+    assert_eq!(waiter.join().unwrap(), Ok(first));
+    // What is in the locker is the first pool's; the second closes it.
+    assert_eq!(setting.open(first), 1);
+    let pools = setting.segment.upstream_pools();
+    assert_eq!((pools[0].1.lent, pools[1].1.lent), (1, 1));
+    setting.close(c, first, 2);
+    setting.close(b, second, 3);
+    assert_eq!((setting.facts().idle, setting.segment.upstream_pools()[1].1.idle), (1, 1));
+}
