@@ -77,6 +77,12 @@ pub enum WaitEvent {
     BackgroundLoop,
     /// In `pg_sleep`.
     Sleep,
+    /// For an upstream connection that others have.
+    Upstream,
+    /// For an upstream server's answer.
+    UpstreamRead,
+    /// For room in an upstream server's socket.
+    UpstreamWrite,
 }
 
 impl WaitEvent {
@@ -90,6 +96,9 @@ impl WaitEvent {
             6 => WaitEvent::WalSync,
             7 => WaitEvent::BackgroundLoop,
             8 => WaitEvent::Sleep,
+            9 => WaitEvent::Upstream,
+            10 => WaitEvent::UpstreamRead,
+            11 => WaitEvent::UpstreamWrite,
             _ => WaitEvent::None,
         }
     }
@@ -106,6 +115,9 @@ impl WaitEvent {
             WaitEvent::WalSync => Some(("IO", "WALSync")),
             WaitEvent::BackgroundLoop => Some(("Activity", "BackgroundMain")),
             WaitEvent::Sleep => Some(("Timeout", "PgSleep")),
+            WaitEvent::Upstream => Some(("Upstream", "Connection")),
+            WaitEvent::UpstreamRead => Some(("Upstream", "UpstreamRead")),
+            WaitEvent::UpstreamWrite => Some(("Upstream", "UpstreamWrite")),
         }
     }
 }

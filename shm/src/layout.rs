@@ -6,6 +6,9 @@
 //!        canary slots    Slot × slots
 //!        canary keys     CancelKey × slots
 //!        canary stats    one Statistics
+//!        canary places   Place × UPSTREAM_PLACES
+//!        canary pools    PoolWords × UPSTREAM_POOLS
+//!        canary waiters  one word × slots
 //!        canary dbs      DatabaseRegion × databases
 //!        canary sets     for each database: sets of slots (writer's waiters, commit's waiters, 8 WAL-index locks)
 //!        canary index    (page-aligned) wal_index_bytes × databases, sparse
@@ -25,12 +28,13 @@ use crate::pool::Pool;
 use crate::slot::Slot;
 use crate::statistics::Statistics;
 use crate::tickets::TicketKeys;
+use crate::upstream::{Place, PoolWords, UPSTREAM_PLACES, UPSTREAM_POOLS};
 use crate::walindex::{WAL_INDEX_LOCKS, WAL_INDEX_PAGE_BYTES};
 
 /// "pgprefor" as a little-endian word.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"pgprefor");
 /// Raised whenever the meaning of any byte changes.
-pub(crate) const LAYOUT_VERSION: u32 = 4;
+pub(crate) const LAYOUT_VERSION: u32 = 5;
 pub(crate) const CANARY_BYTES: usize = 64;
 pub(crate) const PAGE_BYTES: usize = 4096;
 /// Regions are aligned to this: two cache lines, because processors fetch lines in pairs.
@@ -100,6 +104,9 @@ pub struct Layout {
     pub(crate) slots: Region,
     pub(crate) keys: Region,
     pub(crate) statistics: Region,
+    pub(crate) upstream_places: Region,
+    pub(crate) upstream_pools: Region,
+    pub(crate) upstream_waiters: Region,
     pub(crate) databases: Region,
     pub(crate) sets: Region,
     pub(crate) wal_index: Region,
@@ -140,6 +147,11 @@ impl Layout {
         let slots_region = place("slots", slots as usize * size_of::<Slot>(), ALIGNMENT);
         let keys = place("cancel keys", slots as usize * size_of::<CancelKey>(), ALIGNMENT);
         let statistics = place("statistics", size_of::<Statistics>(), ALIGNMENT);
+        let places_bytes = UPSTREAM_PLACES as usize * size_of::<Place>();
+        let upstream_places = place("upstream places", places_bytes, ALIGNMENT);
+        let pools_bytes = UPSTREAM_POOLS as usize * size_of::<PoolWords>();
+        let upstream_pools = place("upstream pools", pools_bytes, ALIGNMENT);
+        let upstream_waiters = place("upstream waiters", slots as usize * 8, ALIGNMENT);
         let region_bytes = databases as usize * size_of::<DatabaseRegion>();
         let databases_region = place("databases", region_bytes, ALIGNMENT);
         let sets = place("lock sets", databases as usize * SETS_PER_DATABASE * set_words * 8, ALIGNMENT);
@@ -152,6 +164,9 @@ impl Layout {
             slots: slots_region,
             keys,
             statistics,
+            upstream_places,
+            upstream_pools,
+            upstream_waiters,
             databases: databases_region,
             sets,
             wal_index,
@@ -167,12 +182,15 @@ impl Layout {
     }
 
     /// All regions in order; each has its canary in front of it.
-    pub fn regions(&self) -> [Region; 9] {
+    pub fn regions(&self) -> [Region; 12] {
         [
             self.pool,
             self.slots,
             self.keys,
             self.statistics,
+            self.upstream_places,
+            self.upstream_pools,
+            self.upstream_waiters,
             self.databases,
             self.sets,
             self.wal_index,

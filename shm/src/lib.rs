@@ -15,6 +15,7 @@
 //!   [`writer`] (the writer lock), [`commit`] (durable positions), [`walindex`] (SQLite's WAL-index locks and pages).
 //! - [`hook`]: where a test may stop a process that writes its slot.
 //! - [`statistics`]: counters and log-linear histograms.
+//! - [`upstream`]: upstream connections that workers lend one another.
 //! - [`reap`]: giving back all that a dead process held.
 //!
 //! Rules of the segment: zero is every word's initial value; there are atomics only, no pointers and no plain data;
@@ -40,6 +41,7 @@ pub mod slot;
 pub mod statistics;
 mod step;
 pub mod tickets;
+pub mod upstream;
 pub mod walindex;
 pub mod writer;
 
@@ -57,5 +59,6 @@ pub use slot::{
 };
 pub use statistics::{Histogram, HistogramSnapshot, RecyclePhase, SetupPhase, StatementKind, Statistics};
 pub use tickets::{TicketKey, TicketKeys};
+pub use upstream::{UPSTREAM_PLACES, UPSTREAM_POOLS, UpstreamPlaceIndex, UpstreamPoolFacts, UpstreamPoolIndex};
 pub use walindex::{WAL_INDEX_LOCKS, WAL_INDEX_PAGE_BYTES, WalLocksHeld};
 pub use writer::LockError;

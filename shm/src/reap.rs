@@ -4,6 +4,7 @@
 use crate::database::DatabaseIndex;
 use crate::segment::Segment;
 use crate::slot::{Owner, SlotState};
+use crate::upstream::UpstreamPlaceIndex;
 use crate::walindex::WalLocksHeld;
 
 /// What a dead process had held.
@@ -17,6 +18,9 @@ pub struct ReapReport {
     pub led_syncs: Vec<DatabaseIndex>,
     /// WAL-index locks that it had.
     pub wal_locks: Vec<(DatabaseIndex, WalLocksHeld)>,
+    /// Places for upstream connections that it had: look into each one's locker, and call
+    /// [`Segment::settle_upstream`].
+    pub upstream_places: Vec<UpstreamPlaceIndex>,
     /// It had told a client a cancel key.
     pub cancel_key: bool,
     /// It died while it wrote its session's description.
@@ -55,6 +59,7 @@ impl Segment {
             }
         }
         self.ticket_keys().reap(dead);
+        report.upstream_places = self.reap_upstream(dead);
         report.cancel_key = self.reap_cancel_key(dead);
         report.torn_activity = slot.activity().repair();
         report.state = self.free_slot(dead);

@@ -24,6 +24,7 @@ use crate::pool::Pool;
 use crate::slot::{Generation, Interrupt, Slot, SlotIndex, SlotKind, SlotState};
 use crate::statistics::Statistics;
 use crate::tickets::TicketKeys;
+use crate::upstream::{Place, PoolWords, UPSTREAM_PLACES, UPSTREAM_POOLS};
 use crate::walindex::WAL_INDEX_PAGE_BYTES;
 
 /// A handle on the segment.
@@ -203,6 +204,26 @@ impl Segment {
     pub(crate) fn cancel_key(&self, index: SlotIndex) -> &'static CancelKey {
         assert!(index.0 < self.geometry().slots, "no slot {}", index.0);
         self.at(self.mapping.layout.keys.offset, index.0 as usize)
+    }
+
+    pub(crate) fn upstream_place(&self, index: u32) -> &'static Place {
+        assert!(index < UPSTREAM_PLACES, "no upstream place {index}");
+        self.at(self.mapping.layout.upstream_places.offset, index as usize)
+    }
+
+    pub(crate) fn upstream_pool_words(&self, index: u32) -> &'static PoolWords {
+        assert!(index < UPSTREAM_POOLS, "no upstream pool {index}");
+        self.at(self.mapping.layout.upstream_pools.offset, index as usize)
+    }
+
+    pub(crate) fn upstream_waiter(&self, index: SlotIndex) -> &'static AtomicU64 {
+        assert!(index.0 < self.geometry().slots, "no slot {}", index.0);
+        self.at(self.mapping.layout.upstream_waiters.offset, index.0 as usize)
+    }
+
+    pub(crate) fn upstream_waiters(&self) -> impl Iterator<Item = &'static AtomicU64> + use<> {
+        let segment = *self;
+        (0..self.geometry().slots).map(move |index| segment.upstream_waiter(SlotIndex(index)))
     }
 
     /// A database's region by its index.

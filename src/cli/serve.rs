@@ -13,12 +13,13 @@ use shm::{Geometry, Segment, WAL_INDEX_PAGE_BYTES};
 
 use super::{ModelArgument, Outcome, ServeArguments};
 use crate::auth::{Maps, Method, Rules, Source};
-use crate::config::{Config, Sources};
+use crate::config::{Config, EngineKind, Sources};
 use crate::engine::cluster::{self, Cluster, InitOptions};
 use crate::engine::sqlite::engine::make_durable;
 use crate::postmaster::lockfile::{Content, DirectoryLock, SocketLock, Status};
 use crate::postmaster::{self, Server, listen};
 use crate::system::daemon::{self, Report};
+use crate::system::locker::Locker;
 use crate::system::notify::{self, Manager};
 use crate::system::wake::Wake;
 use crate::system::{descriptor, parent, pass, privileges, signal, text};
@@ -119,6 +120,9 @@ fn prepare(config: Config, content: &Content, passed: Vec<OwnedFd>) -> Result<Pr
     let metrics = listen::metrics(&config).map_err(|error| error.to_string())?;
     let greeting = greeting(&config, &listen::places(&listeners), trusting);
     let postmaster = parent::own_pid();
+    let lockers = lockers(&config).map_err(|error| format!("could not make lockers: {error}"))?;
+    let mut mock_secret = [0; 32];
+    getrandom::fill(&mut mock_secret).map_err(|error| format!("no random bytes: {error}"))?;
     let context = Context {
         config,
         rules,
@@ -131,10 +135,18 @@ fn prepare(config: Config, content: &Content, passed: Vec<OwnedFd>) -> Result<Pr
         doorman,
         look,
         queue,
+        mock_secret,
+        lockers,
         parking,
         postmaster,
     };
     Ok(Prepared { context, socket_locks, greeting })
+}
+
+/// A locker for each upstream connection that there may be.
+fn lockers(config: &Config) -> io::Result<Vec<Locker>> {
+    let count = if config.engine.kind == EngineKind::Relay { config.relay.max_server_connections } else { 0 };
+    (0..count).map(|_| Locker::new()).collect()
 }
 
 /// The first start creates the cluster; every start checks that this program can read it.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::relay::{Relay, RelayPartial};
 use super::section::section;
 use super::units::{ByteSize, Span, Threshold};
 
@@ -25,6 +26,8 @@ pub struct Config {
     pub tls: Tls,
     /// What answers SQL.
     pub engine: Engine,
+    /// Upstream servers, where the engine is a relay to them.
+    pub relay: Relay,
     /// Defaults of settings that a session can change.
     pub session: Session,
     /// The log.
@@ -41,6 +44,7 @@ pub(super) struct ConfigPartial {
     auth: AuthPartial,
     tls: TlsPartial,
     engine: EnginePartial,
+    relay: RelayPartial,
     session: BTreeMap<String, SessionDefault>,
     log: LogPartial,
     metrics: MetricsPartial,
@@ -53,6 +57,7 @@ impl ConfigPartial {
         self.auth.merge(later.auth);
         self.tls.merge(later.tls);
         self.engine.merge(later.engine);
+        self.relay.merge(later.relay);
         self.session.extend(later.session);
         self.log.merge(later.log);
         self.metrics.merge(later.metrics);
@@ -66,6 +71,7 @@ impl ConfigPartial {
             auth: self.auth.finish(),
             tls: self.tls.finish(),
             engine: self.engine.finish(),
+            relay: self.relay.finish(),
             session: Session(self.session),
             log: self.log.finish(),
             metrics: self.metrics.finish(),
@@ -214,6 +220,8 @@ pub enum EngineKind {
     Sqlite,
     /// Canned rows: the cost of the front door alone.
     Null,
+    /// Upstream servers that speak PostgreSQL's protocol.
+    Relay,
 }
 
 /// `[engine]`
@@ -386,6 +394,9 @@ impl Config {
             && listen.parse::<std::net::SocketAddr>().is_err()
         {
             return Err(format!("metrics.listen must be an address and a port, as 127.0.0.1:9187: {listen:?}"));
+        }
+        if self.engine.kind == EngineKind::Relay {
+            self.relay.validate()?;
         }
         self.validate_tls()
     }

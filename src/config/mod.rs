@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 mod keys;
+mod relay;
 mod section;
 mod units;
 
@@ -15,6 +16,7 @@ pub use keys::{
     Auth, Config, Engine, EngineKind, Listen, Log, LogFormat, LogLevel, Metrics, Model, OnMemoryFault, Pool, Session,
     SessionDefault, Sqlite, Tls, TlsVersion,
 };
+pub use relay::{PoolMode, Relay, RelayDatabase};
 pub use units::{ByteSize, Span, Threshold};
 
 /// The file in the data directory.

@@ -116,7 +116,13 @@ impl Postmaster {
         let reason = slot.exit_reason();
         let since_us = slot.state_since_us();
         self.log_end(pid, child, ending, state, reason);
-        segment.reap(child.owner);
+        let report = segment.reap(child.owner);
+        for place in report.upstream_places {
+            // Whole and unused in its locker, or gone with the process that had it.
+            let locker = self.server.context.lockers.get(place.0 as usize);
+            let has_connection = locker.is_some_and(|locker| locker.is_full().unwrap_or(false));
+            segment.settle_upstream(child.owner, place, has_connection);
+        }
         if child.kind == SlotKind::Worker && state == SlotState::Leaving {
             let took_us = shm::clock::monotonic_us().saturating_sub(since_us);
             segment.statistics().recycle(RecyclePhase::Exit).record(took_us);

@@ -175,10 +175,11 @@ fn become_child(server: &Server, body: &Body) -> io::Result<()> {
     let mut keep: Vec<RawFd> = server.context.descriptors();
     keep.push(server.lock.descriptor());
     let listeners = server.context.listeners.iter().map(|listener| listener.as_raw_fd());
+    let lockers = server.context.lockers.iter().map(AsRawFd::as_raw_fd);
     match body {
         Body::Worker => {
             let (queue, parking) = (&server.context.queue, &server.context.parking);
-            keep.extend(listeners.chain([queue.1.as_raw_fd(), parking.0.as_raw_fd()]));
+            keep.extend(listeners.chain(lockers).chain([queue.1.as_raw_fd(), parking.0.as_raw_fd()]));
         }
         Body::Doorman => {
             let queue = &server.context.queue;
@@ -191,7 +192,7 @@ fn become_child(server: &Server, body: &Body) -> io::Result<()> {
             let (queue, parking) = (&server.context.queue, &server.context.parking);
             keep.extend(listeners.chain([queue.1.as_raw_fd(), parking.0.as_raw_fd(), orders.as_raw_fd()]));
         }
-        Body::Session(accepted) => keep.push(accepted.client.as_raw_fd()),
+        Body::Session(accepted) => keep.extend(lockers.chain([accepted.client.as_raw_fd()])),
     }
     descriptor::close_all_except(&keep)?;
     signal::reset_handlers()?;

@@ -11,6 +11,7 @@ pub mod epoll;
 pub mod fault;
 pub mod fork;
 pub mod listener;
+pub mod locker;
 pub mod memory;
 pub mod notify;
 pub mod parent;

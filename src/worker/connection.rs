@@ -114,7 +114,7 @@ impl<'a> Connection<'a> {
         let served = match self.set_up() {
             Ok(Some(settings)) => {
                 let log_from = self.context.config.log.min_duration.duration();
-                let end = self.engine.serve(&mut self.transport, settings, &self.presence, log_from);
+                let end = self.engine.serve(self.context, &mut self.transport, settings, &self.presence, log_from);
                 self.log_end(&end);
                 match self.engine.end_session() {
                     Ok(()) => Served::Session,
@@ -186,7 +186,7 @@ impl<'a> Connection<'a> {
             let unknown: Vec<&str> = request.unknown_options.iter().map(String::as_str).collect();
             Encoder::new(self.transport.output()).negotiate_protocol_version(request.version, &unknown);
         }
-        let directory = self.engine.directory()?;
+        let directory = self.engine.directory(&self.context.config)?;
         let park_at = self.park_at(self.phase_began).filter(|_| !asked);
         let mut patience = Patience { asked, park_at, deadline };
         let identity = loop {
@@ -285,7 +285,7 @@ impl<'a> Connection<'a> {
         database: &Database,
     ) -> Result<crate::settings::Shared, Failure> {
         let settings = Arc::new(Mutex::new(self.settings(request, role)?));
-        self.engine.begin_session(role, database, &settings)?;
+        self.engine.begin_session(role, database, &settings, &request.settings)?;
         let engine_us = self.engine_us.saturating_add(elapsed_us(self.phase_began));
         self.context.segment.statistics().setup(SetupPhase::Engine).record(engine_us);
         self.phase_began = Instant::now();
@@ -339,6 +339,9 @@ impl<'a> Connection<'a> {
 
     fn settings(&self, request: &Request, role: &Role) -> Result<Settings, Error> {
         let mut settings = Settings::new();
+        if self.engine.is_relay() {
+            return Ok(settings);
+        }
         for (name, value) in self.context.config.session.iter() {
             settings.set_default(name, &value.to_string(), Source::Config)?;
         }

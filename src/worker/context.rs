@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::system::Pid;
 use crate::system::backlog;
 use crate::system::listener::{Listener, Peer};
+use crate::system::locker::Locker;
 use crate::system::wake::Wake;
 
 /// See the module's description.
@@ -41,6 +42,10 @@ pub struct Context {
     /// Clients on their way from a worker to the doorman, because they have not said enough to be served: where workers
     /// send them, and where the doorman takes them.
     pub parking: (OwnedFd, OwnedFd),
+    /// What keeps unknown users from being told apart, where no cluster has such a secret.
+    pub mock_secret: [u8; 32],
+    /// Where upstream connections lie that nobody uses, one for each place in the segment; none without a relay.
+    pub lockers: Vec<Locker>,
     /// The postmaster.
     pub postmaster: Pid,
 }

@@ -11,7 +11,7 @@ use super::directory::{Directory, Everyone};
 use super::presence::Presence;
 use super::transport::Transport;
 use crate::auth::{Database, Role, Roles};
-use crate::config::{EngineKind, Model};
+use crate::config::{Config, EngineKind, Model};
 use crate::engine::Engine;
 use crate::engine::cluster::{POSTGRES_DATABASE_OID, Snapshot};
 use crate::engine::null::Null;
@@ -20,6 +20,7 @@ use crate::engine::sqlite::engine::{Configuration, Sqlite};
 use crate::engine::sqlite::session::Identity;
 use crate::engine::sqlite::state::PoolFacts;
 use crate::error::Error;
+use crate::relay::Relay;
 use crate::session::{self, End};
 use crate::settings::Shared;
 
@@ -32,6 +33,8 @@ pub enum WarmEngine {
     Null(Null),
     /// The embedded engine.
     Sqlite(Box<Sqlite>),
+    /// Upstream servers.
+    Relay(Box<Relay>),
 }
 
 /// Opens the engine that the configuration names. Called once in each worker, before it accepts.
@@ -39,6 +42,8 @@ pub fn open(context: &Context, owner: Owner) -> Result<WarmEngine, String> {
     match context.config.engine.kind {
         EngineKind::Null => Ok(WarmEngine::Null(Null::new())),
         EngineKind::Sqlite => open_sqlite(context, owner),
+        EngineKind::Relay => Relay::open(context.segment, owner, &context.config, context.mock_secret)
+            .map(|relay| WarmEngine::Relay(Box::new(relay))),
     }
 }
 
@@ -136,7 +141,7 @@ impl WarmEngine {
     /// What a session leaves for processes forked later; see [`Self::learn`].
     pub fn take_hints(&mut self) -> Vec<Vec<u8>> {
         match self {
-            Self::Null(_) => Vec::new(),
+            Self::Null(_) | Self::Relay(_) => Vec::new(),
             Self::Sqlite(engine) => engine.take_hints(),
         }
     }
@@ -149,19 +154,35 @@ impl WarmEngine {
     }
 
     /// The roles and databases that clients are let in by, read anew where they have changed.
-    pub fn directory(&mut self) -> Result<Rc<dyn Directory>, Error> {
+    pub fn directory(&mut self, config: &Config) -> Result<Rc<dyn Directory>, Error> {
         match self {
             Self::Null(_) => Ok(Rc::new(Everyone)),
+            Self::Relay(relay) => Ok(relay.directory(config)),
             Self::Sqlite(engine) => {
                 Ok(Rc::new(Catalogued { snapshot: engine.cluster()?, mock_secret: engine.mock_secret()? }))
             }
         }
     }
 
+    /// Whether settings are the business of a server behind this one.
+    pub fn is_relay(&self) -> bool {
+        matches!(self, Self::Relay(_))
+    }
+
     /// Makes the engine ready for a session of that role in that database.
-    pub fn begin_session(&mut self, role: &Role, database: &Database, settings: &Shared) -> Result<(), Error> {
+    pub fn begin_session(
+        &mut self,
+        role: &Role,
+        database: &Database,
+        settings: &Shared,
+        startup: &[(String, String)],
+    ) -> Result<(), Error> {
         match self {
             Self::Null(_) => Ok(()),
+            Self::Relay(relay) => {
+                relay.begin_session(&role.name, &database.name, startup);
+                Ok(())
+            }
             Self::Sqlite(engine) => {
                 let identity = Identity {
                     database_oid: database.oid,
@@ -178,6 +199,7 @@ impl WarmEngine {
     /// Serves a session to its end. `log_from`: as [`session::serve`] takes it.
     pub fn serve(
         &mut self,
+        context: &Context,
         transport: &mut Transport,
         settings: Shared,
         presence: &Presence,
@@ -186,6 +208,9 @@ impl WarmEngine {
         let (mut interrupts, mut activity) = (*presence, *presence);
         match self {
             Self::Null(engine) => session::serve(transport, engine, settings, &mut interrupts, &mut activity, log_from),
+            Self::Relay(relay) => {
+                relay.serve(&context.config, &context.lockers, transport, &mut interrupts, &mut activity)
+            }
             Self::Sqlite(engine) => {
                 session::serve(transport, &mut **engine, settings, &mut interrupts, &mut activity, log_from)
             }
@@ -196,6 +221,7 @@ impl WarmEngine {
     pub fn end_session(&mut self) -> Result<(), Error> {
         match self {
             Self::Null(engine) => engine.reset(),
+            Self::Relay(_) => Ok(()),
             Self::Sqlite(engine) => engine.reset(),
         }
     }

@@ -1,0 +1,303 @@
+//! Places change hands exactly, in order, within the limit, and whoever dies at any step loses only what it held.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::step::{dies_at, without_dying};
+use crate::{Geometry, SlotKind};
+
+/// What the lockers hold: a connection's number each.
+type Lockers = Arc<Vec<Mutex<Option<u32>>>>;
+
+struct Setting {
+    segment: Segment,
+    pool: UpstreamPoolIndex,
+    owners: Vec<Owner>,
+    lockers: Lockers,
+    made: Arc<AtomicU32>,
+}
+
+fn setting(slots: u32, limit: u32) -> Setting {
+    let segment = Segment::on_heap(&Geometry { slots, databases: 1, wal_index_bytes: 32768 }).unwrap();
+    let owners = (0..slots).map(|_| segment.claim_slot(SlotKind::Worker).unwrap()).collect();
+    let pool = segment.open_upstream_pool(7, "shop ann", limit).unwrap();
+    let lockers = Arc::new((0..UPSTREAM_PLACES).map(|_| Mutex::new(None)).collect());
+    Setting { segment, pool, owners, lockers, made: Arc::default() }
+}
+
+impl Setting {
+    fn lease(&self, me: Owner) -> UpstreamPlaceIndex {
+        self.segment.lease_upstream(me, self.pool, UPSTREAM_PLACES, None, &mut || false).unwrap()
+    }
+
+    fn locker(&self, place: UpstreamPlaceIndex) -> std::sync::MutexGuard<'_, Option<u32>> {
+        self.lockers[place.0 as usize].lock().unwrap()
+    }
+
+    /// Takes the connection out of the locker, or makes one.
+    fn open(&self, place: UpstreamPlaceIndex) -> u32 {
+        let taken = self.locker(place).take();
+        step();
+        taken.unwrap_or_else(|| self.made.fetch_add(1, SeqCst))
+    }
+
+    /// Puts it back and lets the place go.
+    fn close(&self, me: Owner, place: UpstreamPlaceIndex, connection: u32) {
+        assert!(self.locker(place).replace(connection).is_none(), "two had the same locker");
+        step();
+        self.segment.give_upstream(me, place);
+    }
+
+    /// What the postmaster does after a death.
+    fn bury(&self, dead: Owner) {
+        for place in self.segment.reap(dead).upstream_places {
+            let has_connection = self.locker(place).is_some();
+            self.segment.settle_upstream(dead, place, has_connection);
+        }
+    }
+
+    fn facts(&self) -> UpstreamPoolFacts {
+        self.segment.upstream_pools().remove(0).1
+    }
+}
+
+#[test]
+fn the_connection_used_last_is_lent_first_and_the_limit_holds() {
+    let setting = setting(4, 2);
+    let [a, b, c, _] = setting.owners[..] else { unreachable!() };
+    let (first, second) = (setting.lease(a), setting.lease(b));
+    assert_ne!(first, second);
+    let soon = Instant::now() + Duration::from_millis(2);
+    assert_eq!(
+        setting.segment.lease_upstream(c, setting.pool, UPSTREAM_PLACES, Some(soon), &mut || false),
+        Err(LockError::TimedOut)
+    );
+    assert_eq!(
+        setting.segment.lease_upstream(c, setting.pool, UPSTREAM_PLACES, None, &mut || true),
+        Err(LockError::Interrupted)
+    );
+    setting.close(a, first, 1);
+    std::thread::sleep(Duration::from_millis(1));
+    setting.close(b, second, 2);
+    assert_eq!(setting.lease(c), second);
+    let facts = setting.facts();
+    assert_eq!((facts.name.as_str(), facts.lent, facts.idle, facts.waiting, facts.limit), ("shop ann", 1, 1, 0, 2));
+    setting.segment.discard_upstream(c, second);
+    assert_eq!((setting.facts().lent, setting.facts().idle), (0, 1));
+}
+
+#[test]
+fn who_waits_longest_is_served_first() {
+    let setting = Arc::new(setting(6, 1));
+    let place = setting.lease(setting.owners[0]);
+    let served = Arc::new(Mutex::new(Vec::new()));
+    let mut threads = Vec::new();
+    for number in 1..6 {
+        let (copy, order) = (Arc::clone(&setting), Arc::clone(&served));
+        threads.push(std::thread::spawn(move || {
+            let me = copy.owners[number];
+            let place = copy.lease(me);
+            let connection = copy.open(place);
+            order.lock().unwrap().push(number);
+            copy.close(me, place, connection);
+        }));
+        while setting.facts().waiting < number as u32 {
+            std::thread::yield_now();
+        }
+    }
+    setting.close(setting.owners[0], place, 0);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(*served.lock().unwrap(), [1, 2, 3, 4, 5]);
+    assert_eq!((setting.facts().idle, setting.facts().lent), (1, 0));
+}
+
+#[test]
+fn many_who_lend_wait_and_give_up_lose_nothing() {
+    let setting = Arc::new(setting(8, 3));
+    let in_use: Arc<Vec<AtomicBool>> = Arc::new((0..10_000).map(|_| AtomicBool::new(false)).collect());
+    let threads: Vec<_> = (0..8)
+        .map(|number| {
+            let (setting, in_use) = (Arc::clone(&setting), Arc::clone(&in_use));
+            std::thread::spawn(move || {
+                let me = setting.owners[number];
+                for round in 0..3000 {
+                    let deadline = (round % 7 == number).then(|| Instant::now() + Duration::from_micros(20));
+                    let Ok(place) =
+                        setting.segment.lease_upstream(me, setting.pool, UPSTREAM_PLACES, deadline, &mut || false)
+                    else {
+                        continue;
+                    };
+                    let connection = setting.open(place);
+                    assert!(!in_use[connection as usize].swap(true, SeqCst), "one connection, two users");
+                    std::hint::spin_loop();
+                    in_use[connection as usize].store(false, SeqCst);
+                    if round % 31 == 0 {
+                        setting.segment.discard_upstream(me, place);
+                    } else {
+                        setting.close(me, place, connection);
+                    }
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let facts = setting.facts();
+    assert_eq!((facts.lent, facts.waiting), (0, 0));
+    assert!(facts.idle <= 3, "{facts:?}");
+    let filled = (0..UPSTREAM_PLACES).filter(|place| setting.locker(UpstreamPlaceIndex(*place)).is_some());
+    // A locker of a place that was discarded is empty; all others hold theirs.
+    assert_eq!(u32::try_from(filled.count()).unwrap(), facts.idle);
+}
+
+/// Runs `act` once for every step at which it can die, and checks after each death that the others get all places.
+fn at_every_step(limit: u32, act: impl Fn(&Setting, Owner)) {
+    for steps in 0..1000 {
+        let setting = setting(4, limit);
+        let dead = setting.owners[0];
+        let died = dies_at(steps, || act(&setting, dead));
+        // Somebody may wait already when the death is noticed.
+        setting.bury(dead);
+        for place in setting.segment.places().map(|(index, _)| index) {
+            assert_ne!(setting.place_owner(place), Some(dead), "step {steps}");
+        }
+        // The living hold what they had; all the rest can be had.
+        let held = setting.facts().lent;
+        let soon = || Some(Instant::now() + Duration::from_millis(50));
+        let [.., free] = setting.owners[..] else { unreachable!() };
+        for _ in held..limit {
+            let place = setting.segment.lease_upstream(free, setting.pool, UPSTREAM_PLACES, soon(), &mut || false);
+            setting.open(place.unwrap_or_else(|error| panic!("step {steps}: {error}")));
+        }
+        assert_eq!((setting.facts().lent, setting.facts().idle), (limit, 0), "step {steps}");
+        if !died {
+            return;
+        }
+    }
+    panic!("the protocol has no end");
+}
+
+impl Setting {
+    fn place_owner(&self, place: UpstreamPlaceIndex) -> Option<Owner> {
+        Owner::unpack(self.segment.upstream_place(place.0).owner.load(SeqCst))
+    }
+}
+
+#[test]
+fn a_borrower_killed_at_any_step_costs_at_most_its_own_connection() {
+    at_every_step(2, |setting, me| {
+        for _ in 0..2 {
+            let place = setting.lease(me);
+            let connection = setting.open(place);
+            setting.close(me, place, connection);
+        }
+        let place = setting.lease(me);
+        setting.open(place);
+        setting.segment.discard_upstream(me, place);
+    });
+}
+
+#[test]
+fn a_waiter_killed_at_any_step_leaves_the_queue() {
+    at_every_step(1, |setting, me| {
+        let holder = setting.owners[1];
+        if setting.place_owner(UpstreamPlaceIndex(0)) != Some(holder) {
+            // The one who has it lives on, and has done so in one step as far as this test goes.
+            without_dying(|| setting.lease(holder));
+        }
+        let soon = Instant::now() + Duration::from_millis(1);
+        let _ = setting.segment.lease_upstream(me, setting.pool, UPSTREAM_PLACES, Some(soon), &mut || false);
+    });
+}
+
+#[test]
+fn a_waiter_that_is_served_and_killed_at_any_step_costs_at_most_its_own_connection() {
+    at_every_step(1, |setting, me| {
+        let holder = setting.owners[1];
+        let place = without_dying(|| setting.lease(holder));
+        let mut is_asked = false;
+        // Given back while it waits: it is asked before it sleeps.
+        let leased = setting.segment.lease_upstream(me, setting.pool, UPSTREAM_PLACES, None, &mut || {
+            if !std::mem::replace(&mut is_asked, true) {
+                without_dying(|| setting.close(holder, place, 1));
+            }
+            false
+        });
+        let place = leased.unwrap();
+        let connection = setting.open(place);
+        setting.close(me, place, connection);
+    });
+}
+
+#[test]
+fn a_giver_killed_at_any_step_does_not_keep_the_next_in_line_waiting() {
+    for steps in 0..1000 {
+        let setting = Arc::new(setting(4, 1));
+        let (giver, waiter) = (setting.owners[0], setting.owners[1]);
+        let place = setting.lease(giver);
+        let connection = setting.open(place);
+        let copy = Arc::clone(&setting);
+        let thread = std::thread::spawn(move || {
+            let place = copy.lease(waiter);
+            let connection = copy.open(place);
+            copy.close(waiter, place, connection);
+        });
+        while setting.facts().waiting == 0 {
+            std::thread::yield_now();
+        }
+        let died = dies_at(steps, || setting.close(giver, place, connection));
+        setting.bury(giver);
+        thread.join().unwrap();
+        assert_eq!((setting.facts().lent, setting.facts().idle), (0, 1), "step {steps}");
+        if !died {
+            return;
+        }
+    }
+    panic!("the protocol has no end");
+}
+
+#[test]
+fn pools_keep_apart_and_share_the_places() {
+    let setting = setting(2, 1);
+    let other = setting.segment.open_upstream_pool(8, "shop bob", 1).unwrap();
+    assert_eq!(setting.segment.open_upstream_pool(7, "shop ann", 1), Some(setting.pool));
+    let me = setting.owners[0];
+    let place = setting.lease(me);
+    setting.close(me, place, 1);
+    let second = setting.segment.lease_upstream(me, other, UPSTREAM_PLACES, None, &mut || false).unwrap();
+    assert_ne!(place, second);
+    setting.segment.discard_upstream(me, second);
+    let names: Vec<_> = setting.segment.upstream_pools().into_iter().map(|(_, facts)| facts.name).collect();
+    assert_eq!(names, ["shop ann", "shop bob"]);
+}
+
+#[test]
+fn a_pool_takes_over_a_place_that_another_has_no_use_for_and_waits_for_one_where_there_is_none() {
+    let setting = Arc::new(setting(4, 2));
+    let [a, b, c, _] = setting.owners[..] else { unreachable!() };
+    let other = setting.segment.open_upstream_pool(8, "shop bob", 2).unwrap();
+    // There are two places in all, and the first pool has both.
+    let lease = |me, pool| {
+        let soon = Instant::now() + Duration::from_secs(20);
+        setting.segment.lease_upstream(me, pool, 2, Some(soon), &mut || false)
+    };
+    let (first, second) = (lease(a, setting.pool).unwrap(), lease(b, setting.pool).unwrap());
+    let copy = Arc::clone(&setting);
+    let waiter = std::thread::spawn(move || {
+        let later = Instant::now() + Duration::from_secs(20);
+        copy.segment.lease_upstream(c, other, 2, Some(later), &mut || false)
+    });
+    while setting.segment.upstream_pools()[1].1.waiting == 0 {
+        std::thread::yield_now();
+    }
+    setting.close(a, first, 1);
+    assert_eq!(waiter.join().unwrap(), Ok(first));
+    // What is in the locker is the first pool's; the second closes it.
+    assert_eq!(setting.open(first), 1);
+    let pools = setting.segment.upstream_pools();
+    assert_eq!((pools[0].1.lent, pools[1].1.lent), (1, 1));
+    setting.close(c, first, 2);
+    setting.close(b, second, 3);
+    assert_eq!((setting.facts().idle, setting.segment.upstream_pools()[1].1.idle), (1, 1));
+}

@@ -1,0 +1,113 @@
+//! `[relay]`: the upstream servers and the pools of connections to them. Names of settings are PgBouncer's where it has
+//! them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::section::section;
+use super::units::Span;
+
+/// When a session gives its upstream connection back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PoolMode {
+    /// At its end.
+    Session,
+    /// After each transaction.
+    Transaction,
+}
+
+/// `[relay.databases.NAME]`: where the sessions of a database go. The name `*` stands for all that are not listed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelayDatabase {
+    /// A host name, an address, or the directory of a Unix socket.
+    pub host: String,
+    /// Its port.
+    #[serde(default = "default_port")]
+    pub port: u16,
+    /// The database's name there; not set: the same.
+    pub dbname: Option<String>,
+    /// The role there; not set: the session's own.
+    pub user: Option<String>,
+    /// The password of `user`.
+    pub password: Option<String>,
+    /// Overrides `relay.pool_mode`.
+    pub pool_mode: Option<PoolMode>,
+    /// Overrides `relay.default_pool_size`.
+    pub pool_size: Option<u32>,
+}
+
+fn default_port() -> u16 {
+    5432
+}
+
+section! {
+    /// `[relay]`
+    Relay / RelayPartial {
+        /// When a session gives its upstream connection back.
+        pool_mode: PoolMode = PoolMode::Session,
+        /// Upstream connections of one pool, which is a database and a role.
+        default_pool_size: u32 = 20,
+        /// Upstream connections of all pools together.
+        max_server_connections: u32 = 100,
+        /// How long a session may wait for an upstream connection.
+        query_wait_timeout: Span = Span::from_secs(120),
+        /// How long connecting and logging in upstream may take.
+        server_connect_timeout: Span = Span::from_secs(15),
+        /// Upstream connections older than this are not lent again; 0 is never.
+        server_lifetime: Span = Span::from_secs(3600),
+        /// What makes an upstream connection as new after a session of pool mode "session".
+        server_reset_query: String = "DISCARD ALL".to_owned(),
+        /// Start-up parameters that are accepted and not passed on, in pool mode "transaction".
+        ignore_startup_parameters: Vec<String> = Vec::new(),
+        /// Prepared statements that an upstream connection keeps in pool mode "transaction".
+        max_prepared_statements: u32 = 200,
+        /// Users and their passwords, as PgBouncer's userlist.txt.
+        auth_file: Option<PathBuf> = None,
+        /// Where the sessions of each database go.
+        databases: BTreeMap<String, RelayDatabase> = BTreeMap::new(),
+    }
+}
+
+impl Relay {
+    /// The database of that name, as clients call it.
+    pub fn database(&self, name: &str) -> Option<&RelayDatabase> {
+        self.databases.get(name).or_else(|| self.databases.get("*"))
+    }
+
+    /// When a session in that database gives its connection back.
+    pub fn pool_mode_of(&self, database: &RelayDatabase) -> PoolMode {
+        database.pool_mode.unwrap_or(self.pool_mode)
+    }
+
+    /// Upstream connections of one pool in that database.
+    pub fn pool_size_of(&self, database: &RelayDatabase) -> u32 {
+        database.pool_size.unwrap_or(self.default_pool_size)
+    }
+
+    /// Ranges, and what must be true between settings.
+    pub(super) fn validate(&self) -> Result<(), String> {
+        if self.databases.is_empty() {
+            return Err("engine.kind = \"relay\" needs a [relay.databases.NAME] with a host".to_owned());
+        }
+        if !(1..=shm::UPSTREAM_PLACES).contains(&self.max_server_connections) {
+            return Err(format!("relay.max_server_connections must be between 1 and {}", shm::UPSTREAM_PLACES));
+        }
+        // Their names travel with a connection, and the room for that is bounded.
+        if !(1..=2000).contains(&self.max_prepared_statements) {
+            return Err("relay.max_prepared_statements must be between 1 and 2000".to_owned());
+        }
+        for (name, database) in &self.databases {
+            if self.pool_size_of(database) == 0 {
+                return Err(format!("the pool size of relay database \"{name}\" must be at least 1"));
+            }
+            if database.password.is_some() && database.user.is_none() {
+                return Err(format!("relay database \"{name}\" has a password and no user"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! Getting an upstream connection for a session and giving it back: out of a locker, newly made, or closed.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use shm::{LockError, Owner, Segment, UpstreamPlaceIndex, UpstreamPoolIndex};
+
+use super::login::{self, Credentials};
+use super::upstream::{Address, Memory, Upstream};
+use crate::config::Relay;
+use crate::error::{Condition, Error};
+use crate::system::fault;
+use crate::system::locker::{LOCKER_BYTES, Locker};
+
+/// One pool, as a session uses it.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// Its number in the segment.
+    pub index: UpstreamPoolIndex,
+    /// A strong hash of address, user and database: a connection that was made for another one is not used.
+    pub identity: [[u8; 8]; 2],
+    /// Where its connections lead.
+    pub address: Address,
+    /// As whom.
+    pub credentials: Credentials,
+}
+
+/// A connection that this process has, and the place that stands for it.
+#[derive(Debug)]
+pub struct Lent {
+    place: UpstreamPlaceIndex,
+    /// The connection.
+    pub upstream: Upstream,
+}
+
+/// Lends and takes back; one a process.
+#[derive(Debug, Clone, Copy)]
+pub struct Lender<'a> {
+    /// Where the places are.
+    pub segment: Segment,
+    /// Who this process is.
+    pub me: Owner,
+    /// One locker a place.
+    pub lockers: &'a [Locker],
+    /// Settings.
+    pub config: &'a Relay,
+}
+
+impl Lender<'_> {
+    /// A connection of the pool that is as new, or as the last transaction left it: idle, in no transaction.
+    pub fn lease(&self, pool: &Pool, interrupted: &mut dyn FnMut() -> bool) -> Result<Lent, Error> {
+        let deadline = Instant::now() + self.config.query_wait_timeout.duration();
+        let places = u32::try_from(self.lockers.len()).unwrap_or(u32::MAX);
+        loop {
+            let leased = self.segment.lease_upstream(self.me, pool.index, places, Some(deadline), interrupted);
+            let place = leased.map_err(|error| match error {
+                LockError::TimedOut => Error::new(Condition::ConnectionFailure, "query_wait_timeout"),
+                LockError::Interrupted => {
+                    Error::new(Condition::QueryCanceled, "canceling statement due to user request")
+                }
+            })?;
+            fault::point("upstream-leased");
+            match self.open(pool, place, interrupted) {
+                Ok(Some(lent)) => return Ok(lent),
+                // It was too old, or the server has closed it: another one.
+                Ok(None) => self.segment.discard_upstream(self.me, place),
+                Err(error) => {
+                    self.segment.discard_upstream(self.me, place);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        pool: &Pool,
+        place: UpstreamPlaceIndex,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Lent>, Error> {
+        let Some(locker) = self.lockers.get(place.0 as usize) else {
+            return Err(Error::internal("a place without a locker"));
+        };
+        let mut room = vec![0; LOCKER_BYTES];
+        let taken = locker
+            .take(&mut room)
+            .map_err(|error| Error::internal(format!("taking an upstream connection over: {error}")))?;
+        if let Some((socket, count)) = taken {
+            fault::point("upstream-taken");
+            let Some(memory) = Memory::decode(room.get(..count).unwrap_or_default()) else { return Ok(None) };
+            let upstream = Upstream::resume(socket, pool.address.clone(), memory);
+            let is_usable =
+                upstream.memory.pool == pool.identity && !self.is_old(&upstream) && !upstream.is_disturbed();
+            return Ok(is_usable.then_some(Lent { place, upstream }));
+        }
+        let deadline = Instant::now() + self.config.server_connect_timeout.duration();
+        let mut upstream = login::log_in(&pool.address, &pool.credentials, deadline, interrupted)?;
+        upstream.memory.pool = pool.identity;
+        self.segment.set_upstream_pid(place, upstream.memory.process);
+        Ok(Some(Lent { place, upstream }))
+    }
+
+    fn is_old(&self, upstream: &Upstream) -> bool {
+        let age_us = shm::clock::monotonic_us().saturating_sub(upstream.memory.connected_us);
+        self.config.server_lifetime.nonzero().is_some_and(|life| Duration::from_micros(age_us) > life)
+    }
+
+    /// Gives a connection back on which nothing is under way and no transaction is open.
+    pub fn give(&self, lent: Lent) {
+        debug_assert!(lent.upstream.is_quiet());
+        let bytes = lent.upstream.memory.encode();
+        let locker = self.lockers.get(lent.place.0 as usize);
+        let is_put = bytes.len() <= LOCKER_BYTES
+            && locker.is_some_and(|locker| locker.put(lent.upstream.as_fd(), &bytes).is_ok());
+        fault::point("upstream-put");
+        if is_put {
+            // Closed here before the next one takes it out: it belongs to one process at a time.
+            let place = lent.place;
+            drop(lent);
+            self.segment.give_upstream(self.me, place);
+        } else {
+            self.discard(lent);
+        }
+    }
+
+    /// Closes a connection that nobody shall use any more.
+    pub fn discard(&self, lent: Lent) {
+        let place = lent.place;
+        drop(lent);
+        self.segment.discard_upstream(self.me, place);
+    }
+}
