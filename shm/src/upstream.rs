@@ -521,7 +521,6 @@ impl Place {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "14 bits")]
 fn pool_of(word: u64) -> u32 {
     ((word & !KIND) >> POOL_SHIFT) as u32
 }
