@@ -73,9 +73,14 @@ fn assert_all_have_figures(json: &Value, titles: &[&str]) {
 #[test]
 fn storms_on_every_kind_of_server() {
     let (json, csv) = models(&["--only", "closed loop of 8"]);
-    assert_all_have_figures(&json, &["storm, closed loop of 8"]);
+    let titles = [
+        "storm, closed loop of 8",
+        "storm over TLS, whole handshakes, closed loop of 8",
+        "storm over TLS, resumed, closed loop of 8",
+    ];
+    assert_all_have_figures(&json, &titles);
     assert!(json["setting"]["peers"]["pgbouncer"].as_str().is_some_and(|text| text.contains("PgBouncer")), "{json:#}");
-    assert_eq!(csv.lines().count(), 1 + PEERS.len(), "{csv}");
+    assert_eq!(csv.lines().count(), 1 + titles.len() * PEERS.len(), "{csv}");
 }
 
 #[test]
@@ -89,7 +94,7 @@ fn costs_of_every_kind_of_server() {
 fn ctrl_c_ends_the_servers_and_prints_what_there_is() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut child = Command::new(env!("CARGO_BIN_EXE_pgprefork"))
-        .args(["bench", "models", "--rounds", "1000", "--seconds", "1", "--only", "closed loop of 8"])
+        .args(["bench", "models", "--rounds", "1000", "--seconds", "1", "--only", "storm, closed loop of 8"])
         .env("TMPDIR", directory.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

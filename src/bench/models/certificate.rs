@@ -18,12 +18,13 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Makes a pair (ECDSA, P-256) in a new folder, for the user that servers run as.
+    /// Makes a pair (ECDSA, P-256) in a folder, for the user that servers run as. A pair that an earlier start of the
+    /// same server left there is replaced.
     pub fn create(folder: &Path) -> Result<Self, Error> {
         let failed = |error| Error::Io(folder.display().to_string(), error);
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])
             .map_err(|error| Error::Failed("a certificate".into(), error.to_string()))?;
-        fs::create_dir(folder).map_err(failed)?;
+        fs::create_dir_all(folder).map_err(failed)?;
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(failed)?;
         let user = if geteuid().is_root() { User::from_name("postgres").ok().flatten() } else { None };
         let write = |name: &str, text: String| {
