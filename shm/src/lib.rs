@@ -47,7 +47,7 @@ pub mod writer;
 
 pub use activity::{Activity, ClientAddress, SessionIdentity, SessionState, TlsIdentity, WaitEvent};
 pub use commit::{AwaitError, Commit};
-pub use database::{Database, DatabaseIndex};
+pub use database::{Database, DatabaseIndex, Vacating};
 pub use error::Error;
 pub use latch::{Latch, WaitResult};
 pub use layout::Geometry;

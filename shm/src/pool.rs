@@ -341,6 +341,11 @@ impl Pool {
         self.recent_database.load(Relaxed)
     }
 
+    /// It was dropped.
+    pub(crate) fn forget_recent_database(&self, oid: u32) {
+        let _ = self.recent_database.compare_exchange(oid, 0, Relaxed, Relaxed);
+    }
+
     /// See [`Pool::recent_database`].
     pub fn set_recent_database(&self, oid: u32) {
         if self.recent_database.load(Relaxed) != oid {

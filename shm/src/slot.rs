@@ -288,6 +288,7 @@ pub struct Slot {
     started_us: AtomicU64,
     sessions_served: AtomicU64,
     configuration_generation: AtomicU32,
+    open_database: AtomicU32,
     /// The commit position that it waits for, in the database whose waiters it is among.
     pub(crate) awaited_commit: AtomicU64,
     latch: Latch,
@@ -402,6 +403,17 @@ impl Slot {
     /// What its session does, for the views.
     pub fn activity(&self) -> &Activity {
         &self.activity
+    }
+
+    /// The database that its process has open, by oid, or is about to open; 0 if none. Of databases that can be
+    /// dropped a process has one open at a time.
+    pub fn open_database(&self) -> u32 {
+        self.open_database.load(SeqCst)
+    }
+
+    /// By its process: before [`Segment::open_database`], and with 0 after it has let go of the region.
+    pub fn set_open_database(&self, oid: u32) {
+        self.open_database.store(oid, SeqCst);
     }
 
     /// Asks something of the process and sets its latch. For those that mean a session there are
@@ -550,7 +562,7 @@ impl Slot {
         self.cancel_target.store(0, SeqCst);
         self.terminate_target.store(0, SeqCst);
         self.stopped.store(0, SeqCst);
-        for word in [&self.phase, &self.wait_event, &self.exit_reason] {
+        for word in [&self.phase, &self.wait_event, &self.exit_reason, &self.open_database] {
             word.store(0, Relaxed);
         }
         for word in [&self.heartbeat_us, &self.sessions_served, &self.awaited_commit] {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use shm::{Interrupt, Owner, Phase, Segment, WaitEvent};
+use shm::{Interrupt, Owner, Phase, Segment, Vacating, WaitEvent};
 
 use crate::engine::sqlite::attachment::Attachment;
 use crate::engine::sqlite::commit;
@@ -32,6 +32,9 @@ const FINISH_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Until when the checkpoint being finished may wait, on the monotonic clock.
 static FINISH_UNTIL_US: AtomicU64 = AtomicU64::new(0);
+
+/// Between two looks at who has a dropped database open.
+const VACATING_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long the writer lock is waited for before a checkpoint is finished another time.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -81,14 +84,21 @@ pub fn run(cluster: &Cluster<'_>, settings: &Settings) {
     let slot = cluster.segment.slot(cluster.me.slot);
     slot.set_phase(Phase::Checkpointing);
     let mut databases = Vec::new();
+    let mut vacating = Vacating::default();
     loop {
         // Before the conditions: what comes after it makes the wait return.
         let seen = slot.latch().value();
         let reload = slot.take(Interrupt::Reload);
         let is_watched = |oid: u32| databases.iter().any(|database: &Watched| database.oid == oid);
-        if reload || databases.is_empty() || !cluster.segment.databases().all(|database| is_watched(database.oid())) {
+        let mut known = cluster.segment.databases().filter(|database| !database.is_doomed());
+        if reload || databases.is_empty() || !known.all(|database| is_watched(database.oid())) {
             refresh(cluster, settings, &mut databases);
         }
+        databases.retain(|database| !database.attachment.database().is_doomed());
+        let all_freed = vacating.free(cluster.segment).unwrap_or_else(|error| {
+            log::error!("the place of a dropped database could not be freed: {error}");
+            false
+        });
         if cluster.segment.pool().panic_errno().is_some() {
             // A sync has failed. The postmaster sees this process end, and does what is to be done.
             return;
@@ -98,7 +108,7 @@ pub fn run(cluster: &Cluster<'_>, settings: &Settings) {
             return;
         }
         let now = Instant::now();
-        let mut next: Option<Instant> = None;
+        let mut next = (!all_freed).then_some(now + VACATING_PAUSE);
         let asked = slot.take(Interrupt::Checkpoint);
         for database in &mut databases {
             database.asked |= asked;

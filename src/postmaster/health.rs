@@ -45,6 +45,21 @@ impl Postmaster {
         }
     }
 
+    /// Has idle workers go that have a dropped database open: its place in the segment is free only without them. Busy
+    /// ones open another one, or end with their session.
+    pub(super) fn retire_from_dropped_databases(&mut self) {
+        let segment = self.server.context.segment;
+        for dropped in segment.doomed_databases() {
+            for (pid, child) in self.workers_in(SlotState::Idle) {
+                let slot = segment.slot(child.owner.slot);
+                if slot.open_database() == dropped.oid() && !slot.is_raised(Interrupt::Retire) && !slot.is_stopped() {
+                    slot.raise(Interrupt::Retire);
+                    tell(*pid, Signal::SIGUSR2);
+                }
+            }
+        }
+    }
+
     /// A signal stopped a child. An idle worker is none while it is stopped, and a client's wake-up may have gone to it.
     pub(super) fn child_stopped(&mut self, pid: Pid, signal: Signal) {
         let Some(child) = self.children.get_mut(&pid) else { return };

@@ -225,6 +225,7 @@ impl Postmaster {
                     }
                     self.adjust_workers(census, agreed);
                     self.retire_the_old();
+                    self.retire_from_dropped_databases();
                     self.kill_the_hung();
                     self.kill_the_deaf();
                     self.kill_the_silent_template();

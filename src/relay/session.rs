@@ -1,6 +1,5 @@
 //! One client's session on upstream connections: carries messages both ways, knows at each moment what is owed, and
 //! gives the connection back at the end of the session or of each transaction.
-//!
 //! Waits in one place, for whichever side has to speak next. A client that does not read holds up its own server only.
 
 use std::collections::VecDeque;

@@ -9,6 +9,7 @@ use pgprefork::system::Pid;
 use crate::server::{Raw, Server, eventually, is_alive};
 
 pub const TESTS: &[(&str, fn())] = &[
+    ("databases_come_and_go_without_end", databases_come_and_go_without_end),
     ("workers_are_forked_from_a_template_and_are_children_of_the_postmaster", workers_are_the_postmasters),
     ("what_a_template_had_cached_is_never_an_answer", what_a_template_had_cached_is_never_an_answer),
     ("workers_of_one_template_draw_different_random_numbers", workers_draw_different_random_numbers),
@@ -252,6 +253,42 @@ fn plans_are_no_other_sessions_answers() {
                 "schema"
             );
             assert_eq!(ask("", "select a from t"), "shared");
+        }
+    }
+}
+
+/// The segment has room for 64 databases at a time. Idle workers and the template open beforehand the one that was used
+/// last, so dropped ones are open in many processes.
+fn databases_come_and_go_without_end() {
+    for sessions_per_worker in ["pool.sessions_per_worker=1", "pool.sessions_per_worker=0"] {
+        let server =
+            Server::start(&["engine.kind=sqlite", sessions_per_worker, "pool.min_spare=4", "pool.max_spare=8"]);
+        let mut admin = Raw::connect(&server);
+        for round in 0..150 {
+            let name = format!("d{round}");
+            eventually("there is room for a database", || {
+                match admin.query(&format!("create database {name}")).unwrap() {
+                    None => true,
+                    Some(code) => {
+                        assert_eq!(code, "54000");
+                        false
+                    }
+                }
+            });
+            for _ in 0..2 {
+                let mut client = Raw::connect_as(&server, "postgres", &name);
+                assert_eq!(
+                    client.query("create table t (a int); insert into t values (1); drop table t").unwrap(),
+                    None
+                );
+            }
+            eventually("nobody is in it any more", || match admin.query(&format!("drop database {name}")).unwrap() {
+                None => true,
+                Some(code) => {
+                    assert_eq!(code, "55006");
+                    false
+                }
+            });
         }
     }
 }

@@ -140,8 +140,31 @@ impl Sqlite {
         }
         // One at a time: the connection's file is found by its attachment.
         self.database = None;
+        let slot = self.segment.slot(self.owner.slot);
+        // Noted first: a database is freed once it was dropped and nobody has noted it.
+        slot.set_open_database(oid);
         let path = database_path(&self.configuration.data_directory, oid);
-        let attachment = Attachment::new(self.segment, self.owner, oid, &path, self.configuration.checkpoint_bytes)
+        let opened = self.open_noted(oid, &path);
+        self.database = match opened {
+            Ok(database) => Some(database),
+            Err(_) if !path.exists() => {
+                // The region may be a new one, if that of the dropped database was free already.
+                self.segment.doom_database(oid);
+                slot.set_open_database(0);
+                let message = format!("database {oid} does not exist");
+                let detail = "It seems to have just been dropped or renamed.";
+                return Err(Error::new(Condition::InvalidCatalogName, message).detail(detail));
+            }
+            Err(error) => {
+                slot.set_open_database(0);
+                return Err(error);
+            }
+        };
+        Ok(())
+    }
+
+    fn open_noted(&mut self, oid: u32, path: &Path) -> Result<Database, Error> {
+        let attachment = Attachment::new(self.segment, self.owner, oid, path, self.configuration.checkpoint_bytes)
             .ok_or_else(|| Error::internal("the segment has no room for another database"))?;
         let attachment = Arc::new(attachment);
         if !vfs::attach(Arc::clone(&attachment)) {
@@ -151,8 +174,7 @@ impl Sqlite {
         if opened.is_err() {
             vfs::detach(&attachment);
         }
-        self.database = Some(opened?);
-        Ok(())
+        opened
     }
 
     fn open_attached(&mut self, oid: u32, attachment: Arc<Attachment>) -> Result<Database, Error> {
@@ -191,6 +213,7 @@ impl Sqlite {
         self.owner = owner;
         self.session.inherit(owner);
         if let Some(database) = &self.database {
+            self.segment.slot(owner.slot).set_open_database(database.oid);
             database.attachment.inherit(owner);
         }
         if let Some(global) = &self.global {

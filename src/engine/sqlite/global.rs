@@ -115,7 +115,7 @@ impl Global {
             // The region must be there before anybody can find the database.
             self.files.push(files);
             return Err(Error::new(Condition::ProgramLimitExceeded, "too many databases")
-                .detail("Regions of dropped databases are free again after a restart."));
+                .detail("A dropped database's place is free again once no process has it open."));
         }
         self.files.push(files);
         Ok(notices)
@@ -146,6 +146,7 @@ impl Global {
                 _ => continue,
             };
             // What stays is removed at the next start, as no database is listed for it.
+            self.store.attachment().segment().doom_database(gone);
             if let Err(error) = database::remove(&super::engine::database_path(data_directory, gone)) {
                 log::warn!("{error}");
             }
