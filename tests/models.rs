@@ -63,9 +63,12 @@ fn assert_all_have_figures(json: &Value, titles: &[&str]) {
         assert_eq!(names, PEERS, "{section:#}");
         for peer in peers {
             assert!(peer["median"].as_f64().is_some_and(f64::is_finite), "{section:#}");
-            // A load generator that was too busy is no error of a server.
-            let mut notes = peer["notes"].as_object().expect("notes").keys();
-            assert!(notes.all(|note| note.starts_with("load generator")), "{section:#}");
+            // A load generator that was too busy is no error of a server. The others do not resume sessions of TLS.
+            let other = ["postgres", "pgbouncer", "pgpool"].iter().any(|name| peer["peer"] == *name);
+            let is_known =
+                |note: &str| note.starts_with("load generator") || other && note == "handshake that was not resumed";
+            let notes = peer["notes"].as_object().expect("notes");
+            assert!(notes.keys().all(|note| is_known(note)), "{section:#}");
         }
     }
 }
@@ -80,7 +83,9 @@ fn storms_on_every_kind_of_server() {
     ];
     assert_all_have_figures(&json, &titles);
     assert!(json["setting"]["peers"]["pgbouncer"].as_str().is_some_and(|text| text.contains("PgBouncer")), "{json:#}");
-    assert_eq!(csv.lines().count(), 1 + titles.len() * PEERS.len(), "{csv}");
+    // A line for each figure, and one for each note.
+    let figures = csv.lines().filter(|line| line.ends_with(','));
+    assert_eq!(figures.count(), titles.len() * PEERS.len(), "{csv}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use super::client::{Client, Outcome};
-use super::core::Core;
+use super::core::{Core, in_transaction_block};
 use super::rows::{Notices, Rows, describe, send_notice};
 use super::run::{Ran, Task};
 use super::statement::{Prepared, Statements};
@@ -156,8 +156,7 @@ impl<E: Engine> Core<'_, E> {
     fn discard(&mut self, what: Discard) -> Result<(), Error> {
         if what == Discard::All {
             if self.in_transaction() {
-                let message = "DISCARD ALL cannot run inside a transaction block";
-                return Err(Error::new(Condition::ActiveSqlTransaction, message));
+                return Err(in_transaction_block("DISCARD ALL"));
             }
             self.portals.clear();
             self.statements.clear();

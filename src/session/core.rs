@@ -66,6 +66,11 @@ impl<'a, E: Engine> Core<'a, E> {
         if self.implicit { TransactionStatus::Idle } else { self.engine.transaction_status() }
     }
 
+    /// Whether statements of this message or series have been run that make one transaction outside of a block.
+    pub fn is_implicit(&self) -> bool {
+        self.implicit
+    }
+
     /// Whether a transaction is open that outlasts the statement.
     pub fn in_transaction(&self) -> bool {
         self.implicit || self.engine.transaction_status() != TransactionStatus::Idle
@@ -279,6 +284,11 @@ impl<'a, E: Engine> Core<'a, E> {
         self.durations.sent(sending);
         Ok(())
     }
+}
+
+/// 25001 for a statement that cannot be part of a transaction block.
+pub fn in_transaction_block(name: &str) -> Error {
+    Error::new(Condition::ActiveSqlTransaction, format!("{name} cannot run inside a transaction block"))
 }
 
 fn block_failed() -> Error {

@@ -187,7 +187,14 @@ impl<E: Engine> Core<'_, E> {
         let plan = self.engine.plan(&prepared.statement);
         self.check_allowed(plan)?;
         self.start_clock();
-        if !last {
+        if self.is_implicit()
+            && let Some(name) = plan.action.refused_in_transaction()
+        {
+            let message = format!("{name} cannot be executed within a pipeline");
+            return Err(Error::new(Condition::ActiveSqlTransaction, message).into());
+        }
+        // A statement that stands alone commits by itself.
+        if !last && plan.action.refused_in_transaction().is_none() {
             self.begin_implicit();
         }
         // A negative limit is none, as in PostgreSQL.

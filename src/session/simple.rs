@@ -3,7 +3,7 @@
 //! Protocol: "Message Flow", "Simple Query" and "Multiple Statements in a Simple Query".
 
 use super::client::{Client, Outcome, Stop};
-use super::core::Core;
+use super::core::{Core, in_transaction_block};
 use super::rows::Formats;
 use super::run::{Complete, Task};
 use crate::engine::Engine;
@@ -31,7 +31,7 @@ impl<E: Engine> Core<'_, E> {
             let start = range.start;
             let statement_text = text.get(range).unwrap_or_default();
             self.start_clock();
-            self.simple_statement(client, statement_text, raw).map_err(|stop| shifted(stop, text, start))?;
+            self.simple_statement(client, statement_text, raw, several).map_err(|stop| shifted(stop, text, start))?;
             self.stop_clock();
         }
         self.commit_implicit()?;
@@ -39,11 +39,15 @@ impl<E: Engine> Core<'_, E> {
         Ok(())
     }
 
-    fn simple_statement(&mut self, client: &mut Client<'_>, text: &str, raw: E::Raw) -> Outcome<()> {
+    /// Runs one. `several`: it is not the message's only one, so that they make one transaction.
+    fn simple_statement(&mut self, client: &mut Client<'_>, text: &str, raw: E::Raw, several: bool) -> Outcome<()> {
         let statement = self.prepare(text, raw, &[])?;
         let plan = self.engine.plan(&statement);
         if !plan.parameters.is_empty() {
             return Err(Error::new(Condition::UndefinedParameter, "there is no parameter $1").into());
+        }
+        if several && let Some(name) = plan.action.refused_in_transaction() {
+            return Err(in_transaction_block(name).into());
         }
         let task = Task { statement: &statement, parameters: &[], formats: &Formats::TEXT, limit: 0, describe: true };
         let ran = self.run(client, &task)?;

@@ -740,7 +740,6 @@ impl Emitter {
         self.push(" UNION ALL SELECT v + s, e, s FROM g WHERE ");
         self.push(match step {
             None => "v < e",
-            // A step of zero ends at once; that it is an error is for the binder to say.
             Some(_) => "CASE WHEN s < 0 THEN v - e >= -s WHEN s > 0 THEN e - v >= s END",
         });
         self.push(") SELECT v AS c1 FROM g)");

@@ -65,6 +65,17 @@ pub enum Action {
     Explain(Rc<Plan>),
 }
 
+impl Action {
+    /// The name of a statement that cannot be part of a transaction with others.
+    pub fn refused_in_transaction(&self) -> Option<&'static str> {
+        match self {
+            Self::Define(definition) => definition.refused_in_transaction(),
+            Self::Session(SessionCommand::Discard(Discard::All)) => Some("DISCARD ALL"),
+            _ => None,
+        }
+    }
+}
+
 /// A statement of the engine's own dialect.
 #[derive(Debug, Clone, Default)]
 pub struct Query {

@@ -242,5 +242,28 @@ fn what_postgresql_finds_ambiguous_or_out_of_place_is_refused() {
         ("update t x set b = x.a + 4;; select * from t", "1,5"),
         ("select a as x, b as x from t order by x", "42702: ORDER BY \"x\" is ambiguous"),
         ("select a as x, a as x from t order by x", "1,1"),
+        ("select 1 order by -1", "42P10: ORDER BY position -1 is not in select list"),
+        ("select x, y from (values (1, 2), (2, 1)) as v(x, y) order by (2)", "2,1|1,2"),
+        ("select -x as x from (values (1), (2)) as v(x) order by (x)", "-2|-1"),
+        ("select 1 as a union select 2 order by b", "42703: column \"b\" does not exist"),
+        ("values (1), (2) order by a", "42703: column \"a\" does not exist"),
+        (
+            "select 'a' collate \"C\" < ('b' collate \"POSIX\")",
+            "42P21: collation mismatch between explicit collations \"C\" and \"POSIX\"",
+        ),
+        ("select case 'a' when 1 then 2 end", "42883: operator does not exist: text = integer"),
+        ("select * from generate_series(1, 5, 0)", "22023: step size cannot equal zero"),
+        ("select * from generate_series(5, 1, 0)", "22023: step size cannot equal zero"),
+        (
+            "with recursive r(n) as (select 1 union all select r.n + 1 from (values (1)) as v left join r on true) select * from r",
+            "42P19: recursive reference to query \"r\" must not appear within an outer join",
+        ),
+        (
+            "with recursive r(n) as (select 1 union all select r.n + 1 from r left join (values (1)) as v on true where n < 3) select * from r",
+            "1|2|3",
+        ),
+        ("select 1; vacuum", "25001: VACUUM cannot run inside a transaction block"),
+        ("vacuum; select 1", "25001: VACUUM cannot run inside a transaction block"),
+        ("select 1; discard all", "25001: DISCARD ALL cannot run inside a transaction block"),
     ]);
 }

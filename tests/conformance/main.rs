@@ -58,6 +58,8 @@ struct Score {
     alike: usize,
     refused: usize,
     listed: usize,
+    /// What came after a refusal that it depends on.
+    uncounted: usize,
     /// Those that nobody tells of.
     different: Vec<String>,
 }
@@ -82,10 +84,11 @@ fn main() -> ExitCode {
         statements += count;
         let verdict = if score.different.is_empty() { "ok" } else { "FAILED" };
         println!(
-            "test {name} ... {verdict} ({count} statements: {} alike, {} refused, {} listed, {} different; {:.1} s)",
+            "test {name} ... {verdict} ({count} statements: {} alike, {} refused, {} listed, {} after a refusal, {} different; {:.1} s)",
             score.alike,
             score.refused,
             score.listed,
+            score.uncounted,
             score.different.len(),
             begun.elapsed().as_secs_f64()
         );
@@ -110,6 +113,8 @@ fn compare(scripts: &[Script], postgresql: &PostgreSql, server: &Server, listed:
                 // What is not there has no further differences.
                 let is_setup = ["create table", "insert into o "].iter().any(|start| statement.starts_with(start));
                 is_counted = is_alike || !(script.is_cumulative || is_setup);
+            } else {
+                score.uncounted += 1;
             }
             if expected.is_gone || found.is_gone {
                 // A new session each, so that the rest has its comparison.

@@ -262,6 +262,12 @@ impl Binder<'_> {
                 return Err(self.error_at(Error::unsupported(format!("operator {op}")), start(left)));
             };
             let byte = self.operator_byte(left);
+            if let (Some(one), Some(other)) = (explicit_collation(left), explicit_collation(right))
+                && one != other
+            {
+                let message = format!("collation mismatch between explicit collations \"{one}\" and \"{other}\"");
+                return Err(self.error_at(Error::new(Condition::CollationMismatch, message), start(right)));
+            }
             let right = self.expression(right)?;
             bound = self.compare_or_operate(&name, bound, right, byte)?;
         }
@@ -580,6 +586,7 @@ impl Binder<'_> {
             let condition = match operand {
                 Some(operand) => {
                     let (left, right) = (self.expression(operand)?, self.expression(&when.condition)?);
+                    let left = self.known(left)?;
                     self.operator("=", Some(left), right, start(&when.condition))?
                 }
                 None => {
@@ -767,4 +774,13 @@ pub(super) fn operator_name(op: &BinaryOperator) -> Option<String> {
         _ => return None,
     };
     Some(name.to_owned())
+}
+
+/// The collation that COLLATE gives an operand.
+fn explicit_collation(expression: &Expr) -> Option<String> {
+    match expression {
+        Expr::Nested(inner) => explicit_collation(inner),
+        Expr::Collate { collation, .. } => Some(super::last_name(collation)),
+        _ => None,
+    }
 }

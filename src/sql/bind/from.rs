@@ -329,6 +329,7 @@ impl Binder<'_> {
             coerced.push(self.coerce(argument, type_)?);
         }
         let step = if coerced.len() == 3 { coerced.pop() } else { None };
+        let step = step.map(|step| Scalar::call(Emit::Call(guards::STEP), vec![step], type_));
         let stop = coerced.pop().unwrap_or_else(|| Scalar::null(type_));
         let start = coerced.pop().unwrap_or_else(|| Scalar::null(type_));
         let table = self.next_table();

@@ -27,6 +27,7 @@ impl Binder<'_> {
     /// A table and what is joined to it. `None`: nothing is left of it but columns (an inlined subquery).
     pub(super) fn joined(&mut self, table: &ast::TableWithJoins, scope: &mut Scope) -> Result<Option<From>, Error> {
         let (left_source, left_column) = (scope.sources.len(), scope.columns.len());
+        let left_recursion = self.recursive_references();
         let mut left = self.factor(&table.relation, scope)?;
         for join in &table.joins {
             if join.global {
@@ -46,7 +47,13 @@ impl Binder<'_> {
                 left_column,
                 right_column: scope.columns.len(),
             };
+            let right_recursion = self.recursive_references();
             let right = self.factor(&join.relation, scope)?;
+            if matches!(kind, JoinKind::Right | JoinKind::Full) && right_recursion != left_recursion
+                || matches!(kind, JoinKind::Left | JoinKind::Full) && self.recursive_references() != right_recursion
+            {
+                return Err(self.recursion_within("an outer join"));
+            }
             if matches!(kind, JoinKind::Right | JoinKind::Full) {
                 let sources = &mut scope.sources[left_source..sides.right_source];
                 sources.iter_mut().for_each(|source| may_be_null(&mut source.columns));

@@ -10,6 +10,7 @@ mod from;
 mod function;
 mod join;
 mod list;
+mod order;
 mod quantified;
 mod query;
 mod scope;
@@ -371,6 +372,8 @@ struct CteEntry {
     columns: Vec<OutputColumn>,
     /// How often it has been named.
     references: usize,
+    /// It is the recursive query whose own text is being bound.
+    is_open: bool,
 }
 
 /// One statement being bound.

@@ -1,4 +1,4 @@
-//! Queries: WITH, SELECT, VALUES, set operations, ORDER BY, LIMIT, FOR UPDATE.
+//! Queries: WITH, SELECT, VALUES, set operations, LIMIT, FOR UPDATE.
 
 use sqlparser::ast::{self, Expr, SelectItem, SetExpr};
 
@@ -7,7 +7,7 @@ use super::scope::{Scope, Visible};
 use super::{Binder, walk};
 use crate::error::{Condition, Error};
 use crate::sql::functions::{Emit, guards};
-use crate::sql::ir::{Aggregate, Body, From, Node, Order, OrderKey, OutputColumn, Query, Scalar, Select};
+use crate::sql::ir::{Aggregate, Body, From, Node, OrderKey, OutputColumn, Query, Scalar, Select};
 use crate::sql::parse;
 use crate::sql::types::{self, Type, Value};
 
@@ -385,114 +385,6 @@ impl Binder<'_> {
         Ok(group)
     }
 
-    /// The output that an integer of ORDER BY or GROUP BY means.
-    fn position(&mut self, key: &Expr, outputs: usize, clause: &str) -> Result<Option<usize>, Error> {
-        let Expr::Value(ast::ValueWithSpan { value, span }) = key else {
-            return Ok(None);
-        };
-        let byte = parse::byte_of(span.start);
-        let digits = match value {
-            ast::Value::Number(digits, _) => digits,
-            ast::Value::Placeholder(_) => return Ok(None),
-            _ => {
-                let message = format!("non-integer constant in {clause}");
-                return Err(self.error_at(Error::new(Condition::SyntaxError, message), byte));
-            }
-        };
-        if let Some(index) = byte.and_then(|byte| self.literals.as_ref().and_then(|literals| literals.at(byte))) {
-            self.fix(index);
-        }
-        match digits.parse::<usize>() {
-            Ok(at) if (1..=outputs).contains(&at) => Ok(Some(at - 1)),
-            Ok(at) => {
-                let message = format!("{clause} position {at} is not in select list");
-                Err(self.error_at(Error::new(Condition::InvalidColumnReference, message), byte))
-            }
-            Err(_) => {
-                let message = format!("non-integer constant in {clause}");
-                Err(self.error_at(Error::new(Condition::SyntaxError, message), byte))
-            }
-        }
-    }
-
-    fn order_by(
-        &mut self,
-        keys: &[ast::OrderByExpr],
-        outputs: &mut [Scalar],
-        columns: &mut [OutputColumn],
-        distinct: bool,
-    ) -> Result<Vec<Order>, Error> {
-        let mut order = Vec::with_capacity(keys.len());
-        for key in keys {
-            let (descending, nulls_first) = self.direction(key)?;
-            let output = match self.position(&key.expr, outputs.len(), "ORDER BY")? {
-                Some(at) => Some(at),
-                None => self.output_named(&key.expr, columns, |one, other| {
-                    matches!((outputs.get(one), outputs.get(other)), (Some(one), Some(other)) if self.is_same(one, other))
-                })?,
-            };
-            let key = match output {
-                Some(index) => OrderKey::Output(index),
-                None => {
-                    let bound = self.expression(&key.expr)?;
-                    let scalar = self.known(bound)?;
-                    match outputs.iter().position(|output| *output == scalar) {
-                        Some(index) => OrderKey::Output(index),
-                        None if distinct => {
-                            let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
-                            let error = Error::new(Condition::InvalidColumnReference, message);
-                            return Err(self.error_at(error, start(&key.expr)));
-                        }
-                        None => OrderKey::Expression(scalar),
-                    }
-                }
-            };
-            order.push(Order { key, descending, nulls_first });
-        }
-        Ok(order)
-    }
-
-    /// The output that a bare name of ORDER BY means. Several may go by it where they are the same.
-    fn output_named(
-        &self,
-        key: &Expr,
-        columns: &[OutputColumn],
-        same: impl Fn(usize, usize) -> bool,
-    ) -> Result<Option<usize>, Error> {
-        let Expr::Identifier(name) = key else { return Ok(None) };
-        let named = columns.iter().enumerate().filter(|(_, column)| column.name == name.value);
-        let mut found = named.map(|(index, _)| index);
-        let first = found.next();
-        if let Some(first) = first
-            && found.any(|other| !same(first, other))
-        {
-            let message = format!("ORDER BY \"{}\" is ambiguous", name.value);
-            return Err(self.error_at(Error::new(Condition::AmbiguousColumn, message), start(key)));
-        }
-        Ok(first)
-    }
-
-    /// ORDER BY of VALUES and set operations: outputs by name or number only.
-    fn order_of_outputs(&mut self, keys: &[ast::OrderByExpr], columns: &[OutputColumn]) -> Result<Vec<Order>, Error> {
-        let mut order = Vec::with_capacity(keys.len());
-        for key in keys {
-            let (descending, nulls_first) = self.direction(key)?;
-            let output = match self.position(&key.expr, columns.len(), "ORDER BY")? {
-                Some(at) => Some(at),
-                None => self.output_named(&key.expr, columns, |_, _| false)?,
-            };
-            let Some(index) = output else {
-                let error =
-                    Error::new(Condition::FeatureNotSupported, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
-                        .detail("Only result column names can be used, not expressions or functions.")
-                        .hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.");
-                return Err(self.error_at(error, start(&key.expr)));
-            };
-            order.push(Order { key: OrderKey::Output(index), descending, nulls_first });
-        }
-        Ok(order)
-    }
-
     /// 42803 for a column of this query that is neither grouped nor inside an aggregate.
     fn check_grouped(&self, scalar: &Scalar, group: &[Scalar], own: &std::ops::Range<usize>) -> Result<(), Error> {
         if group.iter().any(|key| self.is_same(key, scalar)) {
@@ -520,7 +412,7 @@ impl Binder<'_> {
     }
 
     /// Whether two expressions are the same but for where their constants stand: `k + 1` and `k + 1`.
-    fn is_same(&self, a: &Scalar, b: &Scalar) -> bool {
+    pub(super) fn is_same(&self, a: &Scalar, b: &Scalar) -> bool {
         if a == b {
             return true;
         }

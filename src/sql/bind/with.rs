@@ -39,7 +39,7 @@ impl Binder<'_> {
                 return Err(self.error_at(Error::new(Condition::InvalidColumnReference, message), byte));
             }
             let columns = renamed(&query.columns, &names);
-            self.ctes.push(CteEntry { name, number, columns, references: 0 });
+            self.ctes.push(CteEntry { name, number, columns, references: 0, is_open: false });
             ctes.push(Cte { number, recursive: with.recursive, materialized, query });
         }
         Ok(ctes)
@@ -54,7 +54,7 @@ impl Binder<'_> {
         let seed = self.body_with_order(left, None)?;
         self.tables = tables;
         let columns = renamed(&seed.columns, names);
-        self.ctes.push(CteEntry { name: name.to_owned(), number, columns, references: 0 });
+        self.ctes.push(CteEntry { name: name.to_owned(), number, columns, references: 0, is_open: true });
         let bound = self.subquery(query);
         let refers_to_itself = self.ctes.pop().is_some_and(|entry| entry.references > 0);
         let bound = bound?;
@@ -62,6 +62,18 @@ impl Binder<'_> {
             self.check_recursive(name, query, &seed, &bound)?;
         }
         Ok(bound)
+    }
+
+    /// How often recursive queries have been named in their own text so far.
+    pub(super) fn recursive_references(&self) -> usize {
+        self.ctes.iter().filter(|entry| entry.is_open).map(|entry| entry.references).sum()
+    }
+
+    /// 42P19 for the innermost recursive query, which names itself where it must not.
+    pub(super) fn recursion_within(&self, place: &str) -> Error {
+        let name = self.ctes.iter().rfind(|entry| entry.is_open).map_or("", |entry| entry.name.as_str());
+        let message = format!("recursive reference to query \"{name}\" must not appear within {place}");
+        Error::new(Condition::InvalidRecursion, message)
     }
 
     /// What a query that refers to itself may not have.

@@ -32,6 +32,9 @@ pub const LIMIT: &str = "pg_limit";
 /// `pg_offset(n)`: n, 0 for NULL, or 2201X for a negative one.
 pub const OFFSET: &str = "pg_offset";
 
+/// `pg_step(n)`: n, or 22023 for zero.
+pub const STEP: &str = "pg_step";
+
 /// `pg_first_change(row)`: true, or 21000 if the statement has inserted or updated that row already.
 pub const FIRST_CHANGE: &str = "pg_first_change";
 
@@ -59,6 +62,7 @@ pub fn registration(call: &str) -> Option<Registration> {
         IN_PARTITION => in_partition,
         LIMIT => limit,
         OFFSET => offset,
+        STEP => step,
         FIRST_CHANGE => first_change,
         FRAME_OFFSET => frame::offset,
         FRAME_KEY => frame::key,
@@ -109,6 +113,13 @@ fn one_row(_: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
             let message = "more than one row returned by a subquery used as an expression";
             Err(Error::new(Condition::CardinalityViolation, message))
         }
+    }
+}
+
+fn step(_: &dyn Host, arguments: &[Datum<'_>]) -> Result<Value, Error> {
+    match first(arguments) {
+        Value::Int(0) => Err(Error::new(Condition::InvalidParameterValue, "step size cannot equal zero")),
+        value => Ok(value),
     }
 }
 
