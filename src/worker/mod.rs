@@ -30,6 +30,7 @@ use self::presence::Presence;
 use crate::system::fork::exit_now;
 use crate::system::{fault, memory, parent, pass, signal};
 
+pub mod aside;
 mod authentication;
 pub mod budget;
 pub mod cancel;
@@ -227,7 +228,8 @@ impl<'a> Worker<'a> {
         if pool.configuration_generation() != self.presence.slot().configuration_generation() {
             return Some(ExitReason::Reload);
         }
-        if served && self.sessions_left == Some(0) {
+        // What a library of authentication has left in the process, the next client must not meet.
+        if served && self.sessions_left == Some(0) || aside::was_used() {
             return Some(ExitReason::Recycled);
         }
         let config = &self.context.config.pool;
