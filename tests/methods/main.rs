@@ -1,0 +1,127 @@
+//! Methods of authentication whose judge is somebody else, each against the real thing: slapd, PAM, an MIT KDC.
+//!
+//! Every test starts what it needs on a folder and ports of its own. The PAM service files lie in /etc/pam.d, where PAM
+//! looks for them, under names of the test's own.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod kerberos;
+mod ldap;
+mod pam;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::Signal;
+use support::{PATIENCE, Server, postgres_program, wait_until};
+
+/// A daemon that a test has started; ended when dropped.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(command: &mut Command) -> Daemon {
+        Daemon(command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs a program to its end; what it printed if it succeeded, else a panic.
+fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success(), "{command:?}: {text}");
+    text
+}
+
+/// A server with the null engine's opposite: real roles, and rules of the test's own after a first one that lets the
+/// superuser in.
+fn server(rules: &str, arguments: &[&str], environment: &[(&str, &str)]) -> (Server, tempfile::TempDir) {
+    let directory = folder();
+    let data = directory.path().join("data");
+    run(Command::new(env!("CARGO_BIN_EXE_pgprefork")).arg("init").arg("--data").arg(&data).args(["--auth", "trust"]));
+    write_rules(&data, rules);
+    let server = Server::start_on(&data, arguments, environment);
+    server.query("create role ann login");
+    server.query("create role bob login");
+    (server, directory)
+}
+
+fn write_rules(data: &Path, rules: &str) {
+    let text = format!("host all postgres 127.0.0.1/32 trust\nlocal all postgres trust\n{rules}\n");
+    std::fs::write(data.join("pg_hba.conf"), text).expect("pg_hba.conf");
+}
+
+/// Other rules, and a reload that is waited for.
+fn reload(server: &Server, rules: &str) {
+    write_rules(&server.data, rules);
+    let before = server.log().matches("configuration reloaded").count();
+    server.signal(Signal::SIGHUP);
+    wait_until("the rules are reloaded", || server.log().matches("configuration reloaded").count() > before);
+}
+
+/// A folder that every user may pass through.
+fn folder() -> tempfile::TempDir {
+    let directory = tempfile::Builder::new().prefix("pgprefork-methods-").tempdir().expect("a temporary directory");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open).expect("permissions");
+    directory
+}
+
+/// Logs in with psql: who it is then, or what it was told.
+fn log_in(server: &Server, connection: &str, environment: &[(&str, &str)]) -> Result<String, String> {
+    let output = Command::new(postgres_program("psql"))
+        .args(["-X", "-At", "-w", "-c", "select current_user", "-d"])
+        .arg(format!("host=127.0.0.1 port={} dbname=postgres {connection}", server.port))
+        .env_remove("PGOPTIONS")
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .expect("psql");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// The client is refused with this, and the log says that.
+#[track_caller]
+fn assert_refused(server: &Server, connection: &str, told: &str, logged: &str) {
+    let before = server.log().len();
+    let error = log_in(server, connection, &[]).expect_err("it must be refused");
+    assert!(error.contains(told), "{error}");
+    wait_until(logged, || server.log().get(before..).is_some_and(|log| log.contains(logged)));
+}
+
+/// While the clients of one rule hang, everybody else is served, and those that hang are told in time.
+fn assert_hanging_ones_hold_up_nobody(server: &Server, connection: &str) {
+    let hanging: Vec<Child> = (0..20)
+        .map(|_| {
+            Command::new(postgres_program("psql"))
+                .args(["-X", "-At", "-w", "-c", "select 1", "-d"])
+                .arg(format!("host=127.0.0.1 port={} dbname=postgres {connection}", server.port))
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("psql")
+        })
+        .collect();
+    wait_until("all of them hold a worker", || {
+        let sql = "select connecting >= 20 from pgprefork.pool";
+        server.psql("postgres", sql).is_ok_and(|row| row == "t")
+    });
+    for _ in 0..20 {
+        assert_eq!(server.query("select 1"), "1");
+    }
+    for child in hanging {
+        let output = child.wait_with_output().expect("its end");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("canceling authentication due to timeout"), "{text}");
+    }
+    assert!(PATIENCE.as_secs() > 5);
+}
