@@ -16,6 +16,7 @@ pub mod engine;
 pub mod error;
 pub mod postmaster;
 pub mod protocol;
+pub mod regex;
 pub mod relay;
 pub mod session;
 pub mod settings;

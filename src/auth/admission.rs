@@ -102,7 +102,14 @@ mod tests {
             password: None,
             memberships: Vec::new(),
         };
-        Identity { user: "ann".into(), role: Some(role), method: Method::Trust, authenticated_as: None, line: 1 }
+        Identity {
+            user: "ann".into(),
+            role: Some(role),
+            method: Method::Trust,
+            authenticated_as: None,
+            file: "f".into(),
+            line: 1,
+        }
     }
 
     fn shop() -> Database {

@@ -1,20 +1,24 @@
 //! Lines, fields and tokens of pg_hba.conf and pg_ident.conf.
 //!
-//! Owns quoting, comments, continuation lines and `@file` inclusion as PostgreSQL's hba.c does them; what the
-//! fields mean is for `hba` and `ident`.
+//! Owns quoting, comments, continuation lines and the inclusion of files as PostgreSQL's hba.c does them; what the fields
+//! mean is for `hba` and `ident`. What is wrong with one line hides nothing of the others.
 
 use std::fmt;
+use std::path::Path;
+use std::rc::Rc;
+
+use super::files::{Files, resolve};
 
 /// Longest token, in bytes.
 const MAX_TOKEN: usize = 10_240;
-/// How deep `@file` may include further files.
+/// How deep files may include further files.
 const MAX_DEPTH: usize = 10;
 
 /// What is wrong with a configuration file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file's name.
-    pub file: String,
+    pub file: Rc<str>,
     /// Line, from 1.
     pub line: usize,
     /// Column of the offending word, from 1 (characters); past the end of the line where something is missing.
@@ -34,28 +38,11 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// A configuration file, and how to read the files that it names.
-pub struct Source<'a> {
-    /// The file's name, for messages.
-    pub name: &'a str,
-    /// Its content.
-    pub text: &'a str,
-    /// Reads a file that an `@name` word includes; relative names are relative to this file.
-    pub include: &'a dyn Fn(&str) -> Result<String, String>,
-}
-
-impl<'a> Source<'a> {
-    /// A file that cannot include others.
-    pub fn alone(name: &'a str, text: &'a str) -> Self {
-        Self { name, text, include: &|_| Err("included files are not read here".into()) }
-    }
-}
-
 /// One word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     pub text: String,
-    /// Whether any part was quoted, which takes keywords their meaning.
+    /// Whether it began with a quote, which takes keywords their meaning.
     pub quoted: bool,
     pub column: usize,
 }
@@ -70,96 +57,164 @@ impl Token {
 /// A field: words with commas between them. Never empty, unless it included an empty file.
 pub(super) type Field = Vec<Token>;
 
-/// A line that has fields.
+/// A line that has fields, or something that is wrong with it.
 #[derive(Debug)]
 pub(super) struct Line {
+    /// The file that it is in.
+    pub file: Rc<str>,
     /// Its number; of the first one where lines are continued.
     pub number: usize,
-    pub fields: Vec<Field>,
+    pub fields: Result<Vec<Field>, Box<Problem>>,
     /// Its text, for the log.
     pub text: String,
     /// Column after its last character.
     pub end: usize,
 }
 
-/// All lines that are neither empty nor comments.
-pub(super) fn lines(source: &Source<'_>) -> Result<Vec<Line>, Vec<Problem>> {
+impl Line {
+    pub fn problem(&self, column: usize, message: String) -> Box<Problem> {
+        Box::new(Problem { file: Rc::clone(&self.file), line: self.number, column, message, hint: None })
+    }
+}
+
+/// All lines of a file and of those that it includes, in order, that are neither empty nor comments. The error says why the
+/// file cannot be read.
+pub(super) fn lines(path: &Path, files: &dyn Files) -> Result<Vec<Line>, String> {
+    let text = read(path, files)?;
     let mut lines = Vec::new();
-    let mut problems = Vec::new();
-    let mut rest = source.text.lines().enumerate().map(|(index, text)| (index + 1, text));
-    while let Some((number, first)) = rest.next() {
-        let mut text = first.to_owned();
-        // A backslash right before the line's end joins the next line to it.
-        while text.ends_with('\\') {
-            text.pop();
-            match rest.next() {
-                Some((_, more)) => text.push_str(more),
-                None => break,
-            }
-        }
-        match fields(source, &text, number, 0) {
-            Ok(fields) if fields.is_empty() => (),
-            Ok(fields) => lines.push(Line { number, fields, end: text.chars().count() + 1, text }),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    if problems.is_empty() { Ok(lines) } else { Err(problems) }
+    Reader { files, depth: 0 }.lines(path, &text, &mut lines);
+    Ok(lines)
 }
 
-fn fields(source: &Source<'_>, text: &str, line: usize, depth: usize) -> Result<Vec<Field>, Problem> {
-    let mut scanner = Scanner { chars: text.chars().peekable(), column: 1 };
-    let mut fields = Vec::new();
-    loop {
-        let mut field = Vec::new();
-        let mut found = false;
-        while let Some((token, initial_quote, comma)) = scanner.token() {
-            found = true;
-            if token.text.len() > MAX_TOKEN {
-                return Err(problem(source, line, token.column, "authentication file token too long".into()));
-            }
-            match token.text.strip_prefix('@') {
-                Some(name) if !name.is_empty() && !initial_quote => {
-                    include(source, name, line, token.column, depth, &mut field)?;
-                }
-                _ => field.push(token),
-            }
-            if !comma {
-                break;
-            }
-        }
-        if !found {
-            return Ok(fields);
-        }
-        fields.push(field);
-    }
+fn read(path: &Path, files: &dyn Files) -> Result<String, String> {
+    let text = files.read(path).and_then(|text| text.ok_or_else(|| "No such file or directory".to_owned()));
+    text.map_err(|error| format!("could not open file \"{}\": {error}", path.display()))
 }
 
-/// Adds every word of an included file to the field.
-fn include(
-    source: &Source<'_>,
-    name: &str,
-    line: usize,
-    column: usize,
+struct Reader<'a> {
+    files: &'a dyn Files,
+    /// Files that are being read around this one.
     depth: usize,
-    field: &mut Field,
-) -> Result<(), Problem> {
-    if depth >= MAX_DEPTH {
-        let message = format!("could not open file \"{name}\": maximum nesting depth exceeded");
-        return Err(problem(source, line, column, message));
-    }
-    let text = (source.include)(name).map_err(|error| {
-        let message = format!("could not open secondary authentication file \"@{name}\": {error}");
-        problem(source, line, column, message)
-    })?;
-    for included in text.lines() {
-        let words = fields(source, included, line, depth + 1)?;
-        field.extend(words.into_iter().flatten().map(|token| Token { column, ..token }));
-    }
-    Ok(())
 }
 
-fn problem(source: &Source<'_>, line: usize, column: usize, message: String) -> Problem {
-    Problem { file: source.name.to_owned(), line, column, message, hint: None }
+impl Reader<'_> {
+    fn lines(&self, path: &Path, text: &str, lines: &mut Vec<Line>) {
+        let file: Rc<str> = path.display().to_string().into();
+        let mut rest = text.lines().enumerate().map(|(index, text)| (index + 1, text));
+        while let Some((number, first)) = rest.next() {
+            let mut text = first.to_owned();
+            // A backslash right before the line's end joins the next line to it.
+            while text.ends_with('\\') {
+                text.pop();
+                match rest.next() {
+                    Some((_, more)) => text.push_str(more),
+                    None => break,
+                }
+            }
+            let end = text.chars().count() + 1;
+            let mut line = Line { file: Rc::clone(&file), number, fields: Ok(Vec::new()), text, end };
+            line.fields = self.fields(path, &line);
+            match line.fields.as_deref() {
+                Ok([]) => {}
+                Ok([directive, target]) if self.is_directive(directive, target) => {
+                    let included = self.include(path, &directive[0].text, &target[0], &line, lines);
+                    if let Err(problem) = included {
+                        lines.push(Line { fields: Err(problem), ..line });
+                    }
+                }
+                _ => lines.push(line),
+            }
+        }
+    }
+
+    fn is_directive(&self, directive: &[Token], target: &[Token]) -> bool {
+        matches!((directive, target), ([directive], [_])
+            if matches!(directive.text.as_str(), "include" | "include_if_exists" | "include_dir"))
+    }
+
+    /// Carries out a directive: the lines of other files in the place of this one.
+    fn include(
+        &self,
+        path: &Path,
+        directive: &str,
+        target: &Token,
+        line: &Line,
+        lines: &mut Vec<Line>,
+    ) -> Result<(), Box<Problem>> {
+        let wrong = |message: String| line.problem(target.column, message);
+        let target = resolve(&target.text, path);
+        let mut chosen = Vec::new();
+        if directive == "include_dir" {
+            let names = self.files.list(&target);
+            let names =
+                names.map_err(|error| wrong(format!("could not open directory \"{}\": {error}", target.display())))?;
+            chosen.extend(names.into_iter().filter(|name| name.ends_with(".conf") && !name.starts_with('.')));
+            chosen.sort_unstable();
+        }
+        let chosen: Vec<_> = match directive {
+            "include_dir" => chosen.iter().map(|name| target.join(name)).collect(),
+            _ => vec![target],
+        };
+        for path in chosen {
+            let inner = self.deeper(&path).map_err(&wrong)?;
+            if directive == "include_if_exists" && matches!(self.files.read(&path), Ok(None)) {
+                continue;
+            }
+            let text = read(&path, self.files).map_err(&wrong)?;
+            inner.lines(&path, &text, lines);
+        }
+        Ok(())
+    }
+
+    fn deeper(&self, path: &Path) -> Result<Self, String> {
+        if self.depth >= MAX_DEPTH {
+            return Err(format!("could not open file \"{}\": maximum nesting depth exceeded", path.display()));
+        }
+        Ok(Self { files: self.files, depth: self.depth + 1 })
+    }
+
+    fn fields(&self, path: &Path, line: &Line) -> Result<Vec<Field>, Box<Problem>> {
+        let mut scanner = Scanner { chars: line.text.chars().peekable(), column: 1 };
+        let mut fields = Vec::new();
+        loop {
+            let mut field = Vec::new();
+            let mut found = false;
+            while let Some((token, comma)) = scanner.token() {
+                found = true;
+                if token.text.len() > MAX_TOKEN {
+                    return Err(line.problem(token.column, "authentication file token too long".into()));
+                }
+                match token.text.strip_prefix('@') {
+                    Some(name) if !name.is_empty() && !token.quoted => {
+                        let words = self.words(&resolve(name, path));
+                        let words = words.map_err(|message| line.problem(token.column, message))?;
+                        field.extend(words.into_iter().map(|word| Token { column: token.column, ..word }));
+                    }
+                    _ => field.push(token),
+                }
+                if !comma {
+                    break;
+                }
+            }
+            if !found {
+                return Ok(fields);
+            }
+            fields.push(field);
+        }
+    }
+
+    /// Every word of a file, for the field that names it with `@`.
+    fn words(&self, path: &Path) -> Result<Vec<Token>, String> {
+        let inner = self.deeper(path)?;
+        let text = read(path, self.files)?;
+        let mut lines = Vec::new();
+        inner.lines(path, &text, &mut lines);
+        let mut words = Vec::new();
+        for line in lines {
+            words.extend(line.fields.map_err(|problem| problem.to_string())?.into_iter().flatten());
+        }
+        Ok(words)
+    }
 }
 
 struct Scanner<'a> {
@@ -168,14 +223,14 @@ struct Scanner<'a> {
 }
 
 impl Scanner<'_> {
-    /// The next word, whether it began with a quote, and whether a comma ended it. Follows hba.c's `next_token`.
-    fn token(&mut self) -> Option<(Token, bool, bool)> {
+    /// The next word, and whether a comma ended it. Follows hba.c's `next_token`.
+    fn token(&mut self) -> Option<(Token, bool)> {
         while self.chars.next_if(|&c| is_blank(c) || c == ',').is_some() {
             self.column += 1;
         }
         let column = self.column;
         let mut text = String::new();
-        let (mut in_quote, mut was_quote, mut quoted, mut initial_quote) = (false, false, false, false);
+        let (mut in_quote, mut was_quote, mut any_quote, mut quoted) = (false, false, false, false);
         let mut comma = false;
         while let Some(c) = self.chars.next_if(|&c| in_quote || !is_blank(c)) {
             self.column += 1;
@@ -194,12 +249,12 @@ impl Scanner<'_> {
             was_quote = in_quote && c == '"' && !was_quote;
             if c == '"' {
                 in_quote = !in_quote;
-                quoted = true;
-                initial_quote |= text.is_empty();
+                any_quote = true;
+                quoted |= text.is_empty();
             }
         }
-        let something = quoted || !text.is_empty();
-        something.then_some((Token { text, quoted, column }, initial_quote, comma))
+        let something = any_quote || !text.is_empty();
+        something.then_some((Token { text, quoted, column }, comma))
     }
 }
 
@@ -208,50 +263,119 @@ fn is_blank(c: char) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use std::collections::HashMap;
 
-    fn words(text: &str) -> Vec<Vec<String>> {
-        let lines = lines(&Source::alone("f", text)).unwrap();
-        lines
-            .into_iter()
-            .flat_map(|line| line.fields)
-            .map(|field| field.into_iter().map(|token| token.text).collect())
-            .collect()
+    /// Files that a test makes up.
+    pub struct Made(pub HashMap<&'static str, String>);
+
+    /// Files with these names and texts.
+    pub fn made<const N: usize>(files: [(&'static str, &str); N]) -> Made {
+        Made(files.into_iter().map(|(name, text)| (name, text.to_owned())).collect())
+    }
+
+    impl Files for Made {
+        fn read(&self, path: &Path) -> Result<Option<String>, String> {
+            Ok(path.to_str().and_then(|path| self.0.get(path)).cloned())
+        }
+
+        fn list(&self, folder: &Path) -> Result<Vec<String>, String> {
+            let names = self.0.keys().filter(|name| Path::new(name).parent() == Some(folder));
+            let names: Vec<_> =
+                names.filter_map(|name| Some(Path::new(name).file_name()?.to_str()?.to_owned())).collect();
+            if names.is_empty() { Err("No such file or directory".to_owned()) } else { Ok(names) }
+        }
+    }
+
+    /// One file called `f`.
+    pub fn alone(text: &str) -> Made {
+        made([("f", text)])
+    }
+
+    fn lines_of(files: &Made) -> Vec<Line> {
+        lines(Path::new("f"), files).unwrap()
+    }
+
+    fn shown(files: &Made) -> Vec<String> {
+        let word = |token: &Token| token.text.clone();
+        let field = |field: &Field| field.iter().map(word).collect::<Vec<_>>().join(",");
+        let line = |line: &Line| match &line.fields {
+            Ok(fields) => {
+                format!("{}:{} {}", line.file, line.number, fields.iter().map(field).collect::<Vec<_>>().join("|"))
+            }
+            Err(problem) => problem.to_string(),
+        };
+        lines_of(files).iter().map(line).collect()
     }
 
     #[test]
     fn blanks_commas_quotes_and_comments() {
-        assert_eq!(words("a b,c, d\t\"e f\" # g"), [vec!["a"], vec!["b", "c", "d"], vec!["e f"]]);
-        assert_eq!(words("\"a\"\"b\" \"\" x#y"), [vec!["a\"b"], vec![""], vec!["x"]]);
-        assert_eq!(words("# nothing\n\n   \n"), Vec::<Vec<String>>::new());
+        assert_eq!(shown(&alone("a b,c, d\t\"e f\" # g")), ["f:1 a|b,c,d|e f"]);
+        assert_eq!(shown(&alone("\"a\"\"b\" \"\" x#y")), ["f:1 a\"b||x"]);
+        assert_eq!(shown(&alone("# nothing\n\n   \n")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn only_a_quote_at_the_beginning_takes_a_keyword_its_meaning() {
+        let files = alone("all \"all\" a\"ll\" \"\"all");
+        let quoted: Vec<_> = lines_of(&files)[0].fields.as_ref().unwrap().iter().map(|field| field[0].quoted).collect();
+        assert_eq!(quoted, [false, true, false, true]);
     }
 
     #[test]
     fn a_backslash_continues_the_line() {
-        let lines = lines(&Source::alone("f", "one \\\ntwo\nthree \\")).unwrap();
-        assert_eq!(lines.iter().map(|line| (line.number, line.fields.len())).collect::<Vec<_>>(), [(1, 2), (3, 1)]);
+        assert_eq!(shown(&alone("one \\\ntwo\nthree \\")), ["f:1 one|two", "f:3 three"]);
     }
 
     #[test]
     fn included_words_join_the_field() {
-        let source = Source {
-            name: "f",
-            text: "local @names,last \"@kept\"",
-            include: &|name| {
-                assert_eq!(name, "names");
-                Ok("a, b\n# comment\nc".into())
-            },
-        };
-        let lines = lines(&source).unwrap();
-        let field: Vec<_> = lines[0].fields[1].iter().map(|token| token.text.as_str()).collect();
-        assert_eq!(field, ["a", "b", "c", "last"]);
-        assert_eq!(lines[0].fields[2][0].text, "@kept");
+        let files = made([
+            ("f", "local @sub/names,last \"@kept\""),
+            ("sub/names", "a, b\n# comment\nc \\\nd @more"),
+            ("sub/more", "e"),
+        ]);
+        assert_eq!(shown(&files), ["f:1 local|a,b,c,d,e,last|@kept"]);
     }
 
     #[test]
-    fn inclusion_without_end_is_refused() {
-        let source = Source { name: "f", text: "a @f", include: &|_| Ok("@f".into()) };
-        assert!(lines(&source).unwrap_err()[0].message.contains("nesting depth"));
+    fn lines_of_other_files_take_the_place_of_a_directive() {
+        let files = made([
+            ("f", "one\ninclude sub/a\ninclude_if_exists none\ninclude_dir sub/d\nlast\ninclude a b"),
+            ("sub/a", "two\ninclude b"),
+            ("sub/b", "three"),
+            ("sub/d/2.conf", "five"),
+            ("sub/d/1.conf", "four"),
+            ("sub/d/.3.conf", "hidden"),
+            ("sub/d/4.txt", "other"),
+        ]);
+        let expected = [
+            "f:1 one",
+            "sub/a:1 two",
+            "sub/b:1 three",
+            "sub/d/1.conf:1 four",
+            "sub/d/2.conf:1 five",
+            "f:5 last",
+            "f:6 include|a|b",
+        ];
+        assert_eq!(shown(&files), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_included_is_named_and_hides_nothing() {
+        let files = made([("f", "a @none\ninclude none\ninclude_dir none\nb"), ("g", "")]);
+        assert_eq!(
+            shown(&files),
+            [
+                "f:1:3: could not open file \"none\": No such file or directory",
+                "f:2:9: could not open file \"none\": No such file or directory",
+                "f:3:13: could not open directory \"none\": No such file or directory",
+                "f:4 b"
+            ]
+        );
+        for endless in ["a @f", "include f"] {
+            let shown = shown(&alone(endless));
+            assert!(shown.iter().any(|line| line.contains("maximum nesting depth exceeded")), "{shown:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Who may connect, and how they prove who they are.
 //!
 //! Owns the access rules (pg_hba.conf), user name maps (pg_ident.conf), stored passwords, the SCRAM exchange, and
-//! the checks that follow it. It does no I/O on connections: [`Exchange`] is stepped by whoever reads and writes,
+//! the checks that follow it. It does no I/O but for reading the rule files: [`Exchange`] is stepped by whoever reads and writes,
 //! who also keeps the deadline. Roles and databases come in through [`Roles`].
 //!
 //! Nothing here tells a client whether a role exists before it has proved to be that role.
@@ -10,17 +10,19 @@ use std::fmt;
 
 mod admission;
 mod exchange;
+pub mod files;
 pub mod hba;
 pub mod ident;
 mod lexicon;
 pub mod password;
+mod pattern;
 pub mod scram;
 
 pub use admission::{Census, Database, admit};
-pub use exchange::{Environment, Exchange, Identity, Refusal, Step};
+pub use exchange::{CertificateNames, Environment, Exchange, Identity, Pending, Refusal, Step, received_password};
 pub use hba::{Connection, Decision, Method, Rule, Rules};
 pub use ident::Maps;
-pub use lexicon::{Problem, Source};
+pub use lexicon::Problem;
 
 /// A role, as far as it matters to whether it may connect.
 #[derive(Clone, PartialEq, Eq)]

@@ -8,10 +8,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::bench;
 use crate::engine::sqlite::ffi;
 
+mod check;
 mod control;
 mod init;
 mod log;
 mod pool;
+mod rules;
 mod self_signed;
 mod serve;
 
@@ -32,6 +34,8 @@ enum Command {
     Status(StatusArguments),
     /// Have a running server read its configuration and access rules again
     Reload(DataArgument),
+    /// Say what is wrong with the configuration and the access rules, before a start or a reload does
+    Check(CheckArguments),
     /// Stop a running server and wait until it has ended
     Stop(StopArguments),
     /// Compare the connection models
@@ -68,6 +72,18 @@ struct ServeArguments {
     /// Go on in the background once the server is ready
     #[arg(long)]
     detach: bool,
+    /// Settings beside those in the data directory
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting (can be given often)
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArguments {
+    #[command(flatten)]
+    data: DataArgument,
     /// Settings beside those in the data directory
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -144,6 +160,7 @@ pub fn main() -> ExitCode {
         Command::Init(arguments) => init::run(&arguments),
         Command::Status(arguments) => control::status(&arguments),
         Command::Reload(data) => control::reload(&data),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Stop(arguments) => control::stop(&arguments),
         Command::Bench { command } => bench::run(command).map_err(|error| error.to_string()),
     };

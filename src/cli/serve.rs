@@ -11,8 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use shm::{Geometry, Segment, WAL_INDEX_PAGE_BYTES};
 
-use super::{ModelArgument, Outcome, ServeArguments};
-use crate::auth::{Maps, Method, Rules, Source};
+use super::{ModelArgument, Outcome, ServeArguments, rules};
+use crate::auth::{Maps, Method, Rules};
 use crate::config::{Config, EngineKind, Sources};
 use crate::engine::cluster::{self, Cluster, InitOptions};
 use crate::engine::sqlite::engine::make_durable;
@@ -101,7 +101,7 @@ struct Prepared {
 
 /// Access rules, listeners, shared memory. The directory is locked.
 fn prepare(config: Config, content: &Content, passed: Vec<OwnedFd>) -> Result<Prepared, String> {
-    let (rules, maps) = read_rules(&config)?;
+    let (rules, maps) = rules::read(&config)?;
     let trusting = rules.iter().any(|rule| rule.method == Method::Trust);
     let geometry = Geometry {
         slots: config.worker_slots() + AUXILIARY_SLOTS,
@@ -216,36 +216,9 @@ fn content(config: &Config, data: &Path) -> Content {
     }
 }
 
-fn read_rules(config: &Config) -> Result<(Rules, Maps), String> {
-    let hba = config.path(&config.auth.hba_file);
-    let text = fs::read_to_string(&hba).map_err(|error| format!("{}: {error}", hba.display()))?;
-    let rules = with_includes(&hba, &text, Rules::parse)?;
-    let ident = config.path(&config.auth.ident_file);
-    let maps = match fs::read_to_string(&ident) {
-        Ok(text) => with_includes(&ident, &text, Maps::parse)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Maps::default(),
-        Err(error) => return Err(format!("{}: {error}", ident.display())),
-    };
-    Ok((rules, maps))
-}
-
-fn with_includes<T>(
-    path: &Path,
-    text: &str,
-    parse: impl FnOnce(&Source<'_>) -> Result<T, Vec<crate::auth::Problem>>,
-) -> Result<T, String> {
-    let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-    let include = |name: &str| fs::read_to_string(directory.join(name)).map_err(|error| error.to_string());
-    let source = Source { name: &path.display().to_string(), text, include: &include };
-    parse(&source).map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        problems.join("; ")
-    })
-}
-
 fn reread(data: &Path, sources: &Sources) -> Result<(Config, Rules, Maps), String> {
     let config = Config::load(data, sources).map_err(|error| error.to_string())?;
-    let (rules, maps) = read_rules(&config)?;
+    let (rules, maps) = rules::read(&config)?;
     Ok((config, rules, maps))
 }
 

@@ -163,6 +163,8 @@ section! {
         hba_file: PathBuf = PathBuf::from("pg_hba.conf"),
         /// Maps of user names.
         ident_file: PathBuf = PathBuf::from("pg_ident.conf"),
+        /// The keys of this server for Kerberos; not set: the system's keytab.
+        krb_server_keyfile: Option<PathBuf> = None,
         /// A client that has not said enough to be served so long after it was accepted waits with the doorman instead
         /// of with a worker; 0 is never.
         park_after: Span = Span::from_millis(250),

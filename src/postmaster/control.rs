@@ -260,7 +260,11 @@ impl Postmaster {
         self.server.manager.reloading();
         match (self.server.reread)() {
             Ok((config, rules, maps)) => self.take_configuration(config, rules, maps),
-            Err(error) => log::error!("configuration not reloaded: {error}"),
+            Err(error) => {
+                // A line for each problem.
+                error.lines().for_each(|problem| log::error!("{problem}"));
+                log::error!("configuration not reloaded");
+            }
         }
         self.server.manager.ready();
     }

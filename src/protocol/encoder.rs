@@ -127,6 +127,19 @@ impl<'a> Encoder<'a> {
         });
     }
 
+    /// AuthenticationGSS.
+    pub fn authentication_gss(&mut self) {
+        self.int32_message(b'R', 7);
+    }
+
+    /// AuthenticationGSSContinue, with a token.
+    pub fn authentication_gss_continue(&mut self, token: &[u8]) {
+        self.message(b'R', |out| {
+            put_i32(out, 8);
+            out.extend_from_slice(token);
+        });
+    }
+
     /// AuthenticationSASL: the mechanisms on offer, the preferred one first.
     pub fn authentication_sasl(&mut self, mechanisms: &[&str]) {
         self.message(b'R', |out| {

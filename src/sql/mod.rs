@@ -17,5 +17,4 @@ pub mod literals;
 pub mod parse;
 pub mod plan;
 pub mod planner;
-pub mod regex;
 pub mod types;

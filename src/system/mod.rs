@@ -16,6 +16,7 @@ pub mod library;
 pub mod listener;
 pub mod locker;
 pub mod memory;
+pub mod names;
 pub mod notify;
 pub mod pam;
 pub mod parent;

@@ -519,7 +519,8 @@ fn delay_after(delay: Duration, failures: u32) -> Duration {
     delay.saturating_mul(1 << failures.saturating_sub(1).min(4))
 }
 
-fn shown(peer: Peer) -> String {
+/// A peer for the log.
+pub fn shown(peer: Peer) -> String {
     match peer {
         Peer::Unix => "a Unix socket".to_owned(),
         Peer::Tcp(address) => address.to_string(),

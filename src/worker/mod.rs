@@ -39,6 +39,7 @@ pub mod context;
 pub mod directory;
 mod engine;
 mod idle;
+mod judges;
 pub mod names;
 pub mod preface;
 mod presence;

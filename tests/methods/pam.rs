@@ -38,7 +38,8 @@ fn script(folder: &tempfile::TempDir, text: &str) -> String {
 #[test]
 fn services_decide_who_is_let_in() {
     let folder = folder();
-    let check = script(&folder, "[ \"$(tr -d '\\0')\" = secret ] && [ \"$PAM_USER\" = ann ] && [ \"$PAM_RHOST\" = 127.0.0.1 ]");
+    let check =
+        script(&folder, "[ \"$(tr -d '\\0')\" = secret ] && [ \"$PAM_USER\" = ann ] && [ \"$PAM_RHOST\" = 127.0.0.1 ]");
     let asks = format!("auth required pam_exec.so quiet expose_authtok {check}\naccount required pam_permit.so\n");
     let asks = Service::new("asks", &asks);
     let rule = |service: &str| format!("host all all 127.0.0.1/32 pam pamservice={service}");
@@ -64,9 +65,17 @@ fn services_decide_who_is_let_in() {
 fn a_module_that_sleeps_holds_up_its_own_clients_only() {
     let folder = folder();
     let sleeps = script(&folder, "exec sleep 30");
-    let service = Service::new("sleeps", &format!("auth required pam_exec.so quiet {sleeps}\naccount required pam_permit.so\n"));
+    let service =
+        Service::new("sleeps", &format!("auth required pam_exec.so quiet {sleeps}\naccount required pam_permit.so\n"));
     let rule = format!("host all all 127.0.0.1/32 pam pamservice={}", service.name);
-    let settings = ["--set", "auth.timeout=5s", "--set", "pool.max_sessions=60", "--set", "auth.max_unauthenticated=50"];
+    let settings = [
+        "--set",
+        "auth.authentication_timeout=5s",
+        "--set",
+        "pool.max_sessions=60",
+        "--set",
+        "auth.max_unauthenticated=50",
+    ];
     let (server, _folder) = server(&rule, &settings, &[]);
     assert_hanging_ones_hold_up_nobody(&server, "user=ann password=secret");
 }

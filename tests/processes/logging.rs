@@ -172,7 +172,8 @@ fn lines_of_json_name_user_and_database() {
         lines().into_iter().filter(|line| line["message"].as_str().unwrap().starts_with(message)).collect()
     };
     let mut client = Raw::connect(&server);
-    assert_eq!(client.query("create role ann login; create database other").unwrap(), None);
+    assert_eq!(client.query("create role ann login").unwrap(), None);
+    assert_eq!(client.query("create database other").unwrap(), None);
     let pid = client.pid;
     client.send(|client| client.terminate());
     eventually("it ends", || of("session ended").len() == 1);

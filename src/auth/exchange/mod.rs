@@ -5,16 +5,21 @@
 //!
 //! ```text
 //! start ─→ Wait(exchange) ─ send `out`, read one response ─→ exchange.step ─→ Wait | Done
-//!     └──→ Done(identity)                                   └─→ Refusal: send it as FATAL and close
+//!     ├──→ Done(identity)                                   └─→ Refusal: send it as FATAL and close
+//!     └──→ Judge(pending) ─ ask the judge ─→ pending.judged ─→ Done | Refusal
 //! ```
+//!
+//! A judge is somebody else who decides: a directory, PAM, a KDC's tickets, an ident server. Asking one may take long
+//! and is the driver's business.
 //!
 //! AuthenticationOk is not written here: it travels in one send with what follows it.
 
 use std::fmt;
+use std::rc::Rc;
 
 use subtle::ConstantTimeEq;
 
-use super::hba::{Connection, Decision, Method, Rule, Rules};
+use super::hba::{Applicant, ClientCertificate, ClientName, Connection, Decision, Method, Options, Rule, Rules};
 use super::ident::Maps;
 use super::password::{Stored, md5_response};
 use super::scram::{Outcome, Scram, Verifier};
@@ -38,6 +43,21 @@ pub struct Environment<'a> {
     pub server_end_point: Option<&'a [u8]>,
     /// The operating system's name of the user at the other end of a Unix socket. Asked only by `peer`.
     pub peer_user: &'a dyn Fn() -> Result<String, String>,
+    /// The name of the client's host, if that name leads back to its address. Asked only by rules with host names.
+    pub host_name: &'a dyn Fn() -> Option<String>,
+    /// The names of the client's certificate, which was verified; `None`: it has shown none.
+    pub certificate: Option<CertificateNames<'a>>,
+    /// Whether clients' certificates can be verified at all.
+    pub verifies_certificates: bool,
+}
+
+/// Who a client's certificate says that it is.
+#[derive(Debug, Clone, Copy)]
+pub struct CertificateNames<'a> {
+    /// The common name, if it has one.
+    pub common: Option<&'a str>,
+    /// The distinguished name, as RFC 2253 writes it.
+    pub distinguished: &'a str,
 }
 
 /// What comes next.
@@ -45,8 +65,50 @@ pub struct Environment<'a> {
 pub enum Step {
     /// Send what has been written, then read one message (see [`Exchange::expects`]) and step on.
     Wait(Exchange),
+    /// Have the judge that the method names decide, then go on with [`Pending::judged`].
+    Judge(Pending),
     /// The client is who it says it is.
     Done(Identity),
+}
+
+/// An authentication that somebody else decides.
+#[derive(Debug)]
+pub struct Pending {
+    identity: Identity,
+    rule: Rule,
+}
+
+impl Pending {
+    /// Which judge: `Ident`, `Ldap`, `Pam` or `Gss`.
+    pub fn method(&self) -> Method {
+        self.rule.method
+    }
+
+    /// What the rule says of it.
+    pub fn options(&self) -> &Options {
+        &self.rule.options
+    }
+
+    /// The role that the client wants to be.
+    pub fn user(&self) -> &str {
+        &self.identity.user
+    }
+
+    /// Takes the verdict: who the client is, in the judge's terms, or for the log why it is not let in.
+    pub fn judged(self, environment: &Environment<'_>, verdict: Result<String, String>) -> Result<Step, Refusal> {
+        let Self { mut identity, rule } = self;
+        let verdict = match (rule.method, verdict) {
+            (Method::Ident | Method::Gss, Ok(name)) => mapped(environment, &rule, &identity, &name).map(|()| name),
+            (_, verdict) => verdict,
+        };
+        match verdict {
+            Ok(name) => {
+                identity.authenticated_as = Some(name);
+                done(environment, &rule, identity)
+            }
+            Err(reason) => Err(failed(&rule, &identity.user, reason)),
+        }
+    }
 }
 
 /// A client that has proved itself. Whether the role exists and may connect is for [`super::admit`].
@@ -60,7 +122,9 @@ pub struct Identity {
     pub method: Method,
     /// Who the client was authenticated as: the role, or for `peer` the system user. `None` for `trust`.
     pub authenticated_as: Option<String>,
-    /// The rule's line in pg_hba.conf, for the log.
+    /// The rule's file, for the log.
+    pub file: Rc<str>,
+    /// Its line there.
     pub line: usize,
 }
 
@@ -98,7 +162,9 @@ impl From<Violation> for Refusal {
 #[derive(Debug)]
 pub struct Exchange {
     identity: Identity,
-    rule_text: String,
+    rule: Rule,
+    /// Names of the client's certificate, where the rule wants them to be the role's.
+    certificate: Result<(), String>,
     state: State,
 }
 
@@ -131,19 +197,20 @@ impl Exchange {
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
         let role = environment.roles.role(user);
-        let is_member =
-            |name: &str| role.as_ref().is_some_and(|role| role.memberships.iter().any(|member| member == name));
-        let rule = match environment.rules.find(connection, database, user, &is_member) {
+        let host_name = environment.host_name;
+        let is_member = |name: &str| is_member(role.as_ref(), name);
+        let applicant = Applicant { connection, database, user, is_member: &is_member, host_name };
+        let rule = match environment.rules.find(&applicant) {
             Decision::Authenticate(rule) => rule,
-            Decision::Refuse(error, rule) => {
-                return Err(Refusal { error, log_detail: rule.map(|rule| matched(rule.line, &rule.text)) });
-            }
+            Decision::Refuse(error, rule) => return Err(Refusal { error, log_detail: rule.map(matched) }),
         };
+        require_certificate(environment, rule)?;
         let identity = Identity {
             user: user.to_owned(),
             role,
             method: rule.method,
             authenticated_as: (rule.method != Method::Trust).then(|| user.to_owned()),
+            file: Rc::clone(&rule.file),
             line: rule.line,
         };
         begin(environment, rule, identity, out)
@@ -169,7 +236,7 @@ impl Exchange {
             State::Cleartext { ref stored } => {
                 let password = received_password(frame)?;
                 match stored {
-                    Ok(stored) if stored.verify(&self.identity.user, password) => Ok(Step::Done(self.identity)),
+                    Ok(stored) if stored.verify(&self.identity.user, password) => self.proved(),
                     Ok(_) => Err(self.wrong_password(self.mismatch())),
                     Err(reason) => {
                         // Takes the time that a stored password would take, so that the answer's delay tells nothing.
@@ -182,9 +249,7 @@ impl Exchange {
             State::Md5 { ref stored, salt } => {
                 let response = received_password(frame)?;
                 match stored {
-                    Ok(stored) if md5_response(stored, salt).as_bytes().ct_eq(response).into() => {
-                        Ok(Step::Done(self.identity))
-                    }
+                    Ok(stored) if md5_response(stored, salt).as_bytes().ct_eq(response).into() => self.proved(),
                     Ok(_) => Err(self.wrong_password(self.mismatch())),
                     Err(reason) => Err(self.wrong_password(reason.clone())),
                 }
@@ -220,7 +285,7 @@ impl Exchange {
             }
             Outcome::Final(signature) => {
                 Encoder::new(out).authentication_sasl_final(&signature);
-                Ok(Step::Done(self.identity))
+                self.proved()
             }
             Outcome::Fail => {
                 let reason = std::mem::take(reason);
@@ -229,16 +294,20 @@ impl Exchange {
         }
     }
 
+    /// The client has proved that it knows the password.
+    fn proved(self) -> Result<Step, Refusal> {
+        match self.certificate {
+            Ok(()) => Ok(Step::Done(self.identity)),
+            Err(reason) => Err(failed(&self.rule, &self.identity.user, reason)),
+        }
+    }
+
     fn mismatch(&self) -> String {
         format!("Password does not match for user \"{}\".", self.identity.user)
     }
 
     fn wrong_password(&self, reason: String) -> Refusal {
-        let message = format!("password authentication failed for user \"{}\"", self.identity.user);
-        Refusal {
-            error: Error::new(Condition::InvalidPassword, message),
-            log_detail: Some(format!("{reason}\n{}", matched(self.identity.line, &self.rule_text))),
-        }
+        failed(&self.rule, &self.identity.user, reason)
     }
 }
 
@@ -250,10 +319,17 @@ fn begin(
 ) -> Result<Step, Refusal> {
     let stored = stored_password(&identity, environment.now_us);
     let state = match (rule.method, stored) {
-        (Method::Trust, _) => return Ok(Step::Done(identity)),
+        (Method::Trust, _) => return done(environment, rule, identity),
         (Method::Peer, _) => {
-            identity.authenticated_as = Some(peer(environment, rule, &identity.user)?);
-            return Ok(Step::Done(identity));
+            identity.authenticated_as = Some(peer(environment, rule, &identity)?);
+            return done(environment, rule, identity);
+        }
+        (Method::Cert, _) => {
+            identity.authenticated_as = environment.certificate.map(|names| names.distinguished.to_owned());
+            return done(environment, rule, identity);
+        }
+        (Method::Ident | Method::Ldap | Method::Pam | Method::Gss, _) => {
+            return Ok(Step::Judge(Pending { identity, rule: rule.clone() }));
         }
         (Method::Reject, _) => return Err(Error::internal("a rejecting rule was taken for another").into()),
         (Method::Password, stored) => {
@@ -276,7 +352,8 @@ fn begin(
             State::SaslInitial { scram: Box::new(scram), reason }
         }
     };
-    Ok(Step::Wait(Exchange { identity, rule_text: rule.text.clone(), state }))
+    let certificate = check_certificate(environment, rule, &identity);
+    Ok(Step::Wait(Exchange { identity, rule: rule.clone(), certificate, state }))
 }
 
 /// The role's stored password, or why it has none that counts.
@@ -299,19 +376,96 @@ fn verifier(user: &str, stored: Result<Stored, String>) -> (Option<Verifier>, St
     }
 }
 
-fn peer(environment: &Environment<'_>, rule: &Rule, user: &str) -> Result<String, Refusal> {
-    let allowed = (environment.peer_user)()
-        .and_then(|system_user| environment.maps.allow(rule.map.as_deref(), &system_user, user).map(|()| system_user));
-    allowed.map_err(|reason| {
-        let message = format!("Peer authentication failed for user \"{user}\"");
-        Refusal {
-            error: Error::new(Condition::InvalidAuthorizationSpecification, message),
-            log_detail: Some(format!("{reason}\n{}", matched(rule.line, &rule.text))),
+/// Whether the role is the named one or a member of it. What is no role is a member of none.
+fn is_member(role: Option<&Role>, name: &str) -> bool {
+    role.is_some_and(|role| role.name == name || role.memberships.iter().any(|member| member == name))
+}
+
+/// 28000 where the rule wants a certificate and the client has none.
+fn require_certificate(environment: &Environment<'_>, rule: &Rule) -> Result<(), Refusal> {
+    if rule.options.client_certificate == ClientCertificate::Any || environment.certificate.is_some() {
+        return Ok(());
+    }
+    let error = if environment.verifies_certificates {
+        let message = "connection requires a valid client certificate";
+        Error::new(Condition::InvalidAuthorizationSpecification, message)
+    } else {
+        let message = "client certificates can only be checked if a root certificate store is available";
+        Error::new(Condition::ConfigFileError, message)
+    };
+    Err(Refusal { error, log_detail: Some(matched(rule)) })
+}
+
+/// Whether the certificate is the role's, where the rule wants that; for the log, why not.
+fn check_certificate(environment: &Environment<'_>, rule: &Rule, identity: &Identity) -> Result<(), String> {
+    if rule.options.client_certificate != ClientCertificate::VerifyFull {
+        return Ok(());
+    }
+    let user = &identity.user;
+    let names = environment.certificate;
+    let (name, kind) = match rule.options.client_name {
+        ClientName::CommonName => (names.and_then(|names| names.common), "CN"),
+        ClientName::DistinguishedName => (names.map(|names| names.distinguished), "DN"),
+    };
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Err(format!(
+            "certificate authentication failed for user \"{user}\": client certificate contains no user name"
+        ));
+    };
+    mapped(environment, rule, identity, name).map_err(|reason| {
+        if rule.method == Method::Cert {
+            return reason;
         }
+        format!("certificate validation (clientcert=verify-full) failed for user \"{user}\": {kind} mismatch: {reason}")
     })
 }
 
-fn received_password<'a>(frame: Frame<'a>) -> Result<&'a [u8], Refusal> {
+/// The end of a method, but for the certificate.
+fn done(environment: &Environment<'_>, rule: &Rule, identity: Identity) -> Result<Step, Refusal> {
+    match check_certificate(environment, rule, &identity) {
+        Ok(()) => Ok(Step::Done(identity)),
+        Err(reason) => Err(failed(rule, &identity.user, reason)),
+    }
+}
+
+/// Whether who the client is elsewhere may be the role here.
+fn mapped(environment: &Environment<'_>, rule: &Rule, identity: &Identity, name: &str) -> Result<(), String> {
+    let is_member = |group: &str| is_member(identity.role.as_ref(), group);
+    environment.maps.allow(rule.options.map.as_deref(), name, &identity.user, &is_member)
+}
+
+fn peer(environment: &Environment<'_>, rule: &Rule, identity: &Identity) -> Result<String, Refusal> {
+    let allowed = (environment.peer_user)()
+        .and_then(|system_user| mapped(environment, rule, identity, &system_user).map(|()| system_user));
+    allowed.map_err(|reason| failed(rule, &identity.user, reason))
+}
+
+/// What the client is told, by method, in PostgreSQL's words; and the log's reason.
+fn failed(rule: &Rule, user: &str, reason: String) -> Refusal {
+    let (what, condition) = match rule.method {
+        Method::ScramSha256 | Method::Md5 | Method::Password => ("password authentication", Condition::InvalidPassword),
+        method => {
+            let what = match method {
+                Method::Trust => "\"trust\" authentication",
+                Method::Peer => "Peer authentication",
+                Method::Ident => "Ident authentication",
+                Method::Cert => "certificate authentication",
+                Method::Ldap => "LDAP authentication",
+                Method::Pam => "PAM authentication",
+                Method::Gss => "GSSAPI authentication",
+                _ => "authentication",
+            };
+            (what, Condition::InvalidAuthorizationSpecification)
+        }
+    };
+    Refusal {
+        error: Error::new(condition, format!("{what} failed for user \"{user}\"")),
+        log_detail: Some(format!("{reason}\n{}", matched(rule))),
+    }
+}
+
+/// The password of a PasswordMessage; refused where it is empty.
+pub fn received_password<'a>(frame: Frame<'a>) -> Result<&'a [u8], Refusal> {
     // One zero byte, at the end: PostgreSQL compares the string's length with the packet's.
     let password = protocol::password_response(frame)
         .map_err(|_| Error::new(Condition::ProtocolViolation, "invalid password packet size"))?;
@@ -321,8 +475,8 @@ fn received_password<'a>(frame: Frame<'a>) -> Result<&'a [u8], Refusal> {
     Ok(password)
 }
 
-fn matched(line: usize, text: &str) -> String {
-    format!("Connection matched pg_hba.conf line {line}: \"{text}\"")
+fn matched(rule: &Rule) -> String {
+    format!("Connection matched file \"{}\" line {}: \"{}\"", rule.file, rule.line, rule.text)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Whole exchanges, with the client's side of the codec at the other end.
 
+use std::path::Path;
+
 use super::*;
-use crate::auth::Source;
+use crate::auth::lexicon::tests::alone;
 use crate::auth::password::{encrypt, md5_hash};
 use crate::auth::scram::MECHANISM;
 use crate::auth::scram::client::Client;
@@ -13,6 +15,8 @@ struct Fixture {
     rules: Rules,
     maps: Maps,
     system_user: Result<String, String>,
+    connection: Connection,
+    common_name: Option<&'static str>,
 }
 
 impl Roles for Fixture {
@@ -36,13 +40,25 @@ impl Fixture {
         let text = format!("local all +staff,ghost {method}");
         Fixture {
             role: Some(role),
-            rules: Rules::parse(&Source::alone("h", &text)).unwrap(),
-            maps: Maps::parse(&Source::alone("i", "ops root ann")).unwrap(),
+            rules: crate::auth::hba::read(Path::new("f"), &alone(&text))
+                .unwrap()
+                .into_iter()
+                .map(Result::unwrap)
+                .collect(),
+            maps: crate::auth::ident::read(Path::new("f"), &alone("ops root ann"))
+                .unwrap()
+                .into_iter()
+                .map(Result::unwrap)
+                .collect(),
             system_user: Ok("root".into()),
+            connection: Connection::Local,
+            common_name: None,
         }
     }
 
-    fn start(&self, user: &str, out: &mut Vec<u8>) -> Result<Step, Refusal> {
+    fn with<T>(&self, body: impl FnOnce(&Environment<'_>) -> T) -> T {
+        let certificate =
+            self.common_name.map(|name| CertificateNames { common: Some(name), distinguished: "CN=x,O=y" });
         let environment = Environment {
             rules: &self.rules,
             maps: &self.maps,
@@ -51,8 +67,15 @@ impl Fixture {
             now_us: 1_000,
             server_end_point: None,
             peer_user: &|| self.system_user.clone(),
+            host_name: &|| Some("client.example.org".into()),
+            certificate,
+            verifies_certificates: true,
         };
-        Exchange::start(&environment, &Connection::Local, "shop", user, out)
+        body(&environment)
+    }
+
+    fn start(&self, user: &str, out: &mut Vec<u8>) -> Result<Step, Refusal> {
+        self.with(|environment| Exchange::start(environment, &self.connection, "shop", user, out))
     }
 
     /// Plays a client with this password to the end.
@@ -64,6 +87,7 @@ impl Fixture {
             let exchange = match step {
                 Step::Done(identity) => return Ok(identity),
                 Step::Wait(exchange) => exchange,
+                Step::Judge(pending) => panic!("{pending:?}"),
             };
             let mut to_server = Vec::new();
             answer(&from_server, user, password, &mut client, &mut ClientEncoder::new(&mut to_server));
@@ -131,7 +155,7 @@ fn every_failure_looks_the_same_to_the_client() {
         let (message, detail) = failure(fixture.play("ann", "wrong"));
         assert_eq!(message, "password authentication failed for user \"ann\" (28P01)");
         assert!(detail.starts_with(reason), "{detail}");
-        assert!(detail.contains("Connection matched pg_hba.conf line 1: \"local all +staff,ghost"), "{detail}");
+        assert!(detail.contains("Connection matched file \"f\" line 1: \"local all +staff,ghost"), "{detail}");
     }
 }
 
@@ -207,4 +231,68 @@ fn responses_that_break_the_rules() {
     assert_eq!(refused("password", b"\0"), "empty password returned by client (28P01)");
     assert_eq!(refused("password", b"secret"), "invalid password packet size (08P01)");
     assert_eq!(refused("password", b"sec\0ret\0"), "invalid password packet size (08P01)");
+}
+
+#[test]
+fn a_rule_may_want_a_certificate_and_its_name() {
+    let mut fixture = Fixture::new("trust", None);
+    let rules = |text: &str| {
+        let lines = crate::auth::hba::read(Path::new("f"), &alone(text)).unwrap();
+        lines.into_iter().map(Result::unwrap).collect()
+    };
+    fixture.connection = Connection::Host { address: "10.0.0.1".parse().unwrap(), tls: true };
+    let start = |fixture: &Fixture| match fixture.start("ann", &mut Vec::new()) {
+        Ok(Step::Done(identity)) => Ok(identity.authenticated_as),
+        Ok(step) => panic!("{step:?}"),
+        Err(refusal) => Err((refusal.error.fields().message.clone(), refusal.log_detail.unwrap_or_default())),
+    };
+    let cases = [("trust clientcert=verify-ca", true), ("trust clientcert=verify-full", false), ("cert", false)];
+    for (method, any_name_will_do) in cases {
+        fixture.rules = rules(&format!("hostssl all all all {method}"));
+        fixture.common_name = None;
+        assert_eq!(start(&fixture).unwrap_err().0, "connection requires a valid client certificate");
+        fixture.common_name = Some("ann");
+        assert!(start(&fixture).is_ok(), "{method}");
+        fixture.common_name = Some("bob");
+        match start(&fixture) {
+            Ok(_) => assert!(any_name_will_do, "{method}"),
+            Err((_, detail)) => {
+                assert!(!any_name_will_do && detail.contains("(bob) do not match"), "{method}: {detail}")
+            }
+        }
+    }
+    fixture.rules = rules("hostssl all all all cert map=ops");
+    fixture.common_name = Some("root");
+    assert_eq!(start(&fixture), Ok(Some("CN=x,O=y".to_owned())));
+    fixture.rules = rules("hostssl all all all cert clientname=DN");
+    let (message, detail) = start(&fixture).unwrap_err();
+    assert_eq!(message, "certificate authentication failed for user \"ann\"");
+    assert!(detail.contains("(CN=x,O=y) do not match"), "{detail}");
+}
+
+#[test]
+fn a_judges_verdict_decides() {
+    let mut fixture = Fixture::new("trust", None);
+    fixture.connection = Connection::Host { address: "10.0.0.1".parse().unwrap(), tls: false };
+    let judged = |fixture: &mut Fixture, rule: &str, verdict: Result<&str, &str>| {
+        let lines =
+            crate::auth::hba::read(Path::new("f"), &alone(&format!("host all all .example.org {rule}"))).unwrap();
+        fixture.rules = lines.into_iter().map(Result::unwrap).collect();
+        let Ok(Step::Judge(pending)) = fixture.start("ann", &mut Vec::new()) else { panic!("{rule}") };
+        let verdict = verdict.map(str::to_owned).map_err(str::to_owned);
+        match fixture.with(|environment| pending.judged(environment, verdict)) {
+            Ok(Step::Done(identity)) => Ok(identity.authenticated_as),
+            Ok(step) => panic!("{step:?}"),
+            Err(refusal) => Err(refusal.error.fields().message.clone()),
+        }
+    };
+    let mut judged = |rule: &str, verdict| judged(&mut fixture, rule, verdict);
+    assert_eq!(judged("ident", Ok("ann")), Ok(Some("ann".into())));
+    assert_eq!(judged("ident map=ops", Ok("root")), Ok(Some("root".into())));
+    assert_eq!(judged("ident", Ok("bob")), Err("Ident authentication failed for user \"ann\"".into()));
+    assert_eq!(judged("pam", Ok("anybody")), Ok(Some("anybody".into())));
+    assert_eq!(judged("pam", Err("no")), Err("PAM authentication failed for user \"ann\"".into()));
+    assert_eq!(judged("gss", Ok("ann@A.COM")), Err("GSSAPI authentication failed for user \"ann\"".into()));
+    let ldap = "ldap ldapserver=x ldapprefix=y";
+    assert_eq!(judged(ldap, Err("no")), Err("LDAP authentication failed for user \"ann\"".into()));
 }

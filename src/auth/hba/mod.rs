@@ -1,17 +1,23 @@
 //! pg_hba.conf: which connections are authenticated how.
 //!
-//! Owns the rules and their matching, first match wins. Reading a line is `hba::parse`; carrying a method out is
-//! `exchange`. Methods that this server does not have are refused when the file is loaded, by name, so that no
-//! rule is silently skipped.
+//! Owns the rules and their matching, first match wins. Reading a line is `hba::parse` and its options `hba::options`;
+//! addresses are `hba::address`; carrying a method out is `exchange`, with the worker's help.
 
 use std::net::IpAddr;
+use std::path::Path;
+use std::rc::Rc;
 
-use ipnet::IpNet;
-
-use super::lexicon::{Problem, Source, Token};
+use super::files::Files;
+use super::lexicon::{self, Problem, Token};
+use super::pattern::Pattern;
 use crate::error::{Condition, Error};
 
+mod address;
+mod options;
 mod parse;
+
+pub use address::Addresses;
+pub use options::{ClientCertificate, ClientName, Ldap, LdapScope, Options};
 
 /// How a client has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +33,7 @@ pub enum Connection {
     },
 }
 
-/// Methods of authentication that this server carries out.
+/// Methods of authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// No questions asked.
@@ -42,6 +48,16 @@ pub enum Method {
     Password,
     /// The operating system's user name of the socket's other end.
     Peer,
+    /// The user name that an ident server on the client's host tells (RFC 1413).
+    Ident,
+    /// The client's certificate.
+    Cert,
+    /// An LDAP directory judges the password.
+    Ldap,
+    /// Pluggable Authentication Modules judge.
+    Pam,
+    /// Kerberos, by GSSAPI.
+    Gss,
 }
 
 impl Method {
@@ -54,6 +70,11 @@ impl Method {
             Method::Md5 => "md5",
             Method::Password => "password",
             Method::Peer => "peer",
+            Method::Ident => "ident",
+            Method::Cert => "cert",
+            Method::Ldap => "ldap",
+            Method::Pam => "pam",
+            Method::Gss => "gss",
         }
     }
 }
@@ -69,6 +90,19 @@ enum Transport {
     HostNoGss,
 }
 
+impl Transport {
+    const fn name(self) -> &'static str {
+        match self {
+            Transport::Local => "local",
+            Transport::Host => "host",
+            Transport::HostTls => "hostssl",
+            Transport::HostNoTls => "hostnossl",
+            Transport::HostGss => "hostgssenc",
+            Transport::HostNoGss => "hostnogssenc",
+        }
+    }
+}
+
 /// A word of the database field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum DatabasePattern {
@@ -76,7 +110,7 @@ enum DatabasePattern {
     SameUser,
     SameRole,
     Replication,
-    Name(String),
+    Name(Pattern),
 }
 
 /// A word of the user field.
@@ -84,29 +118,22 @@ enum DatabasePattern {
 enum UserPattern {
     All,
     MemberOf(String),
-    Name(String),
-}
-
-/// The address field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Addresses {
-    All,
-    SameHost,
-    SameNet,
-    Net(IpNet),
+    Name(Pattern),
 }
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
+    /// The file that it is in.
+    pub file: Rc<str>,
     /// Its line number, from 1.
     pub line: usize,
-    /// Its text, for the log.
+    /// Its text, for the log, without secrets.
     pub text: String,
     /// The method.
     pub method: Method,
-    /// `map=`: the user name map to use.
-    pub map: Option<String>,
+    /// The method's options.
+    pub options: Box<Options>,
     transport: Transport,
     databases: Vec<DatabasePattern>,
     users: Vec<UserPattern>,
@@ -128,39 +155,47 @@ pub enum Decision<'a> {
     Refuse(Error, Option<&'a Rule>),
 }
 
-impl Rules {
-    /// Reads a file. Every problem is reported, not just the first.
-    pub fn parse(source: &Source<'_>) -> Result<Rules, Vec<Problem>> {
-        parse::rules(source).map(|rules| Rules { rules })
-    }
+/// What is known of a client when a rule is looked for.
+pub struct Applicant<'a> {
+    /// How it has come.
+    pub connection: &'a Connection,
+    /// The database that it wants.
+    pub database: &'a str,
+    /// The role that it wants to be.
+    pub user: &'a str,
+    /// Whether that role exists and is the named one, or a member of it, directly or not; being a superuser does not
+    /// count.
+    pub is_member: &'a dyn Fn(&str) -> bool,
+    /// The name of its host, if that name leads back to its address. Asked only by rules with host names.
+    pub host_name: &'a dyn Fn() -> Option<String>,
+}
 
+/// Every line of a file, read or wrong, in order. The outer error says why the file cannot be read.
+pub fn read(path: &Path, files: &dyn Files) -> Result<Vec<Result<Rule, Box<Problem>>>, String> {
+    Ok(lexicon::lines(path, files)?.iter().map(parse::rule).collect())
+}
+
+impl FromIterator<Rule> for Rules {
+    fn from_iter<T: IntoIterator<Item = Rule>>(rules: T) -> Self {
+        Self { rules: rules.into_iter().collect() }
+    }
+}
+
+impl Rules {
     /// The rules in order.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()
     }
 
-    /// The first rule that matches decides. `is_member` says whether the user is a member of the named role,
-    /// directly or not; being a superuser does not count.
-    pub fn find(
-        &self,
-        connection: &Connection,
-        database: &str,
-        user: &str,
-        is_member: &dyn Fn(&str) -> bool,
-    ) -> Decision<'_> {
-        let found = self.rules.iter().find(|rule| {
-            rule.takes(connection) && rule.takes_database(database, user, is_member) && rule.takes_user(user, is_member)
-        });
+    /// The first rule that matches decides.
+    pub fn find(&self, applicant: &Applicant<'_>) -> Decision<'_> {
+        let found = self.rules.iter().find(|rule| rule.takes(applicant));
         match found {
             Some(rule) if rule.method == Method::Reject => {
-                let message = format!("pg_hba.conf rejects connection for {}", describe(connection, database, user));
-                Decision::Refuse(refusal(message), Some(rule))
+                Decision::Refuse(refusal(format!("pg_hba.conf rejects connection for {}", describe(applicant))), found)
             }
             Some(rule) => Decision::Authenticate(rule),
-            None => {
-                let message = format!("no pg_hba.conf entry for {}", describe(connection, database, user));
-                Decision::Refuse(refusal(message), None)
-            }
+            None => Decision::Refuse(refusal(format!("no pg_hba.conf entry for {}", describe(applicant))), None),
         }
     }
 }
@@ -169,7 +204,8 @@ fn refusal(message: String) -> Error {
     Error::new(Condition::InvalidAuthorizationSpecification, message)
 }
 
-fn describe(connection: &Connection, database: &str, user: &str) -> String {
+fn describe(applicant: &Applicant<'_>) -> String {
+    let Applicant { connection, database, user, .. } = applicant;
     let (host, encryption) = match connection {
         Connection::Local => ("[local]".to_owned(), "no encryption"),
         Connection::Host { address, tls: false } => (address.to_string(), "no encryption"),
@@ -179,8 +215,33 @@ fn describe(connection: &Connection, database: &str, user: &str) -> String {
 }
 
 impl Rule {
-    fn takes(&self, connection: &Connection) -> bool {
-        match (self.transport, connection) {
+    /// What the views and the log show of its fields: type, databases, users, and address with mask.
+    pub fn fields(&self) -> (&'static str, Vec<String>, Vec<String>, (Option<String>, Option<String>)) {
+        let database = |pattern: &DatabasePattern| match pattern {
+            DatabasePattern::All => "all".to_owned(),
+            DatabasePattern::SameUser => "sameuser".to_owned(),
+            DatabasePattern::SameRole => "samerole".to_owned(),
+            DatabasePattern::Replication => "replication".to_owned(),
+            DatabasePattern::Name(pattern) => pattern.text().to_owned(),
+        };
+        let user = |pattern: &UserPattern| match pattern {
+            UserPattern::All => "all".to_owned(),
+            UserPattern::MemberOf(role) => format!("+{role}"),
+            UserPattern::Name(pattern) => pattern.text().to_owned(),
+        };
+        let databases = self.databases.iter().map(database).collect();
+        let users = self.users.iter().map(user).collect();
+        let address = if self.transport == Transport::Local { (None, None) } else { self.addresses.shown() };
+        (self.transport.name(), databases, users, address)
+    }
+
+    fn takes(&self, applicant: &Applicant<'_>) -> bool {
+        // PostgreSQL's order: what needs to be looked up comes last only among addresses.
+        self.takes_connection(applicant) && self.takes_database(applicant) && self.takes_user(applicant)
+    }
+
+    fn takes_connection(&self, applicant: &Applicant<'_>) -> bool {
+        match (self.transport, applicant.connection) {
             (Transport::Local, Connection::Local) => true,
             (Transport::Local, Connection::Host { .. }) | (_, Connection::Local) => false,
             // There is no GSSAPI encryption here, so no connection ever has it.
@@ -188,54 +249,31 @@ impl Rule {
             (Transport::HostTls, Connection::Host { tls, .. }) if !tls => false,
             (Transport::HostNoTls, Connection::Host { tls, .. }) if *tls => false,
             // A v4 address that arrives on a v6 socket is the v4 address.
-            (_, Connection::Host { address, .. }) => self.addresses.contain(address.to_canonical()),
+            (_, Connection::Host { address, .. }) => {
+                self.addresses.contain(address.to_canonical(), applicant.host_name)
+            }
         }
     }
 
-    fn takes_database(&self, database: &str, user: &str, is_member: &dyn Fn(&str) -> bool) -> bool {
+    fn takes_database(&self, applicant: &Applicant<'_>) -> bool {
+        let Applicant { database, user, is_member, .. } = applicant;
         self.databases.iter().any(|pattern| match pattern {
             DatabasePattern::All => true,
             DatabasePattern::SameUser => database == user,
-            DatabasePattern::SameRole => database == user || is_member(database),
+            DatabasePattern::SameRole => is_member(database),
             // Only for physical replication connections, which are refused earlier.
             DatabasePattern::Replication => false,
-            DatabasePattern::Name(name) => name == database,
+            DatabasePattern::Name(name) => name.matches(database),
         })
     }
 
-    fn takes_user(&self, user: &str, is_member: &dyn Fn(&str) -> bool) -> bool {
+    fn takes_user(&self, applicant: &Applicant<'_>) -> bool {
         self.users.iter().any(|pattern| match pattern {
             UserPattern::All => true,
-            UserPattern::MemberOf(role) => role == user || is_member(role),
-            UserPattern::Name(name) => name == user,
+            UserPattern::MemberOf(role) => (applicant.is_member)(role),
+            UserPattern::Name(name) => name.matches(applicant.user),
         })
     }
-}
-
-impl Addresses {
-    fn contain(&self, address: IpAddr) -> bool {
-        match self {
-            Addresses::All => true,
-            Addresses::Net(net) => net.contains(&address),
-            Addresses::SameHost => interfaces().iter().any(|own| own.addr() == address),
-            Addresses::SameNet => interfaces().iter().any(|own| own.contains(&address)),
-        }
-    }
-}
-
-/// This machine's addresses with their networks. Asked anew for each connection, since they may change.
-fn interfaces() -> Vec<IpNet> {
-    let Ok(list) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
-    list.filter_map(|interface| {
-        let ip = |storage: Option<nix::sys::socket::SockaddrStorage>| {
-            let storage = storage?;
-            let v4 = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-            v4.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-        };
-        let address = ip(interface.address)?;
-        IpNet::with_netmask(address, ip(interface.netmask)?).ok()
-    })
-    .collect()
 }
 
 #[cfg(test)]

@@ -1,63 +1,79 @@
 //! One line of pg_hba.conf to one rule, with PostgreSQL's words for what is wrong.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
-use ipnet::IpNet;
-
-use super::{Addresses, DatabasePattern, Method, Problem, Rule, Source, Token, Transport, UserPattern};
-use crate::auth::lexicon::{self, Field, Line};
+use super::options::{Options, SECRET};
+use super::{Addresses, DatabasePattern, Method, Problem, Rule, Token, Transport, UserPattern};
+use crate::auth::lexicon::{Field, Line};
+use crate::auth::pattern::Pattern;
 
 /// Methods that PostgreSQL has and this server has not.
-const FOREIGN_METHODS: &[&str] = &["gss", "sspi", "ident", "pam", "bsd", "ldap", "cert", "radius", "oauth"];
+const FOREIGN_METHODS: &[&str] = &["sspi", "bsd", "radius", "oauth"];
 
-/// All rules of a file, or all that is wrong with it.
-pub(super) fn rules(source: &Source<'_>) -> Result<Vec<Rule>, Vec<Problem>> {
-    let mut rules = Vec::new();
-    let mut problems = Vec::new();
-    for line in lexicon::lines(source)? {
-        match (LineParser { source, line: &line, next: 0 }).rule() {
-            Ok(rule) => rules.push(rule),
-            Err(problem) => problems.push(*problem),
-        }
+/// The rule of a line.
+pub(super) fn rule(line: &Line) -> Parsed<Rule> {
+    let fields = line.fields.as_deref().map_err(Clone::clone)?;
+    LineParser { line, fields, next: 0 }.rule()
+}
+
+/// What an option is read for, and where it stands.
+pub(super) struct Place<'a> {
+    pub method: Method,
+    pub transport: Transport,
+    line: &'a Line,
+    column: usize,
+}
+
+impl Place<'_> {
+    pub fn problem(&self, message: String) -> Box<Problem> {
+        self.line.problem(self.column, message)
     }
-    if problems.is_empty() { Ok(rules) } else { Err(problems) }
 }
 
 struct LineParser<'a> {
-    source: &'a Source<'a>,
     line: &'a Line,
+    fields: &'a [Field],
     next: usize,
 }
 
-type Parsed<T> = Result<T, Box<Problem>>;
+pub(super) type Parsed<T> = Result<T, Box<Problem>>;
 
 impl<'a> LineParser<'a> {
     fn rule(mut self) -> Parsed<Rule> {
-        let (transport, transport_at) = self.transport()?;
+        let (transport, _) = self.transport()?;
         let databases = self.field("database specification")?;
         let databases = databases.iter().map(|token| self.database(token)).collect::<Parsed<_>>()?;
         let users = self.field("role specification")?;
         let users = users.iter().map(|token| self.user(token)).collect::<Parsed<_>>()?;
         let addresses = if transport == Transport::Local { Addresses::All } else { self.addresses()? };
+        let method_at = self.fields.get(self.next).and_then(|field| field.first()).map_or(1, |token| token.column);
         let method = self.method(transport)?;
-        let mut rule = Rule {
+        let mut options = Box::new(Options::of(method));
+        while let Some(field) = self.fields.get(self.next) {
+            self.next += 1;
+            field.iter().try_for_each(|token| self.option(token, method, transport, &mut options))?;
+        }
+        options.check(&Place { method, transport, line: self.line, column: method_at })?;
+        let mut text = self.line.text.trim().to_owned();
+        if let Some(secret) = options.ldap.bind_password.as_deref().filter(|secret| !secret.is_empty()) {
+            text = text.replace(&format!("{SECRET}={secret}"), &format!("{SECRET}=***"));
+            // However it was quoted.
+            if text.contains(secret) {
+                text = text.replace(secret, "***");
+            }
+        }
+        Ok(Rule {
+            file: Rc::clone(&self.line.file),
             line: self.line.number,
-            text: self.line.text.trim().to_owned(),
+            text,
             method,
-            map: None,
+            options,
             transport,
             databases,
             users,
             addresses,
-        };
-        while let Some(field) = self.line.fields.get(self.next) {
-            self.next += 1;
-            field.iter().try_for_each(|token| self.option(token, &mut rule))?;
-        }
-        if transport == Transport::HostGss {
-            return Err(self.problem(transport_at, "GSSAPI encryption is not supported yet".into()));
-        }
-        Ok(rule)
+        })
     }
 
     fn transport(&mut self) -> Parsed<(Transport, usize)> {
@@ -69,9 +85,6 @@ impl<'a> LineParser<'a> {
             "hostnossl" => Transport::HostNoTls,
             "hostgssenc" => Transport::HostGss,
             "hostnogssenc" => Transport::HostNoGss,
-            "include" | "include_if_exists" | "include_dir" if !token.quoted => {
-                return Err(self.problem(token.column, format!("directive \"{}\" is not supported yet", token.text)));
-            }
             other => return Err(self.problem(token.column, format!("invalid connection type \"{other}\""))),
         };
         Ok((transport, token.column))
@@ -83,7 +96,7 @@ impl<'a> LineParser<'a> {
             token if token.is("sameuser") => DatabasePattern::SameUser,
             token if token.is("samerole") || token.is("samegroup") => DatabasePattern::SameRole,
             token if token.is("replication") => DatabasePattern::Replication,
-            token => DatabasePattern::Name(self.name(token)?),
+            token => DatabasePattern::Name(self.pattern(token)?),
         })
     }
 
@@ -91,17 +104,12 @@ impl<'a> LineParser<'a> {
         match token.text.strip_prefix('+') {
             _ if token.is("all") => Ok(UserPattern::All),
             Some(role) if !token.quoted => Ok(UserPattern::MemberOf(role.to_owned())),
-            _ => self.name(token).map(UserPattern::Name),
+            _ => self.pattern(token).map(UserPattern::Name),
         }
     }
 
-    /// A slash makes a name a regular expression from PostgreSQL 16 on.
-    fn name(&self, token: &Token) -> Parsed<String> {
-        if token.text.starts_with('/') && !token.quoted {
-            let message = format!("regular expression \"{}\" is not supported yet", token.text);
-            return Err(self.problem(token.column, message));
-        }
-        Ok(token.text.clone())
+    fn pattern(&self, token: &Token) -> Parsed<Pattern> {
+        Pattern::parse(token).map_err(|error| self.line.problem(token.column, error))
     }
 
     fn addresses(&mut self) -> Parsed<Addresses> {
@@ -121,10 +129,7 @@ impl<'a> LineParser<'a> {
             Some((address, prefix)) => self.network(token, address, prefix),
             None => match token.text.parse::<IpAddr>() {
                 Ok(address) => self.masked(address),
-                Err(_) => {
-                    let message = format!("host name \"{}\" as address is not supported yet", token.text);
-                    Err(self.problem(token.column, message))
-                }
+                Err(_) => Ok(Addresses::Host(token.text.clone())),
             },
         }
     }
@@ -135,9 +140,9 @@ impl<'a> LineParser<'a> {
             return Err(self.problem(token.column, message));
         };
         let digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
-        let net = prefix.parse::<u8>().ok().filter(|_| digits).and_then(|prefix| IpNet::new(address, prefix).ok());
-        match net {
-            Some(net) => Ok(Addresses::Net(net)),
+        let length = prefix.parse::<u8>().ok().filter(|_| digits);
+        match length.and_then(|length| Addresses::with_prefix(address, length)) {
+            Some(range) => Ok(range),
             None => Err(self.problem(token.column, format!("invalid CIDR mask in address \"{}\"", token.text))),
         }
     }
@@ -154,14 +159,12 @@ impl<'a> LineParser<'a> {
         if mask.is_ipv4() != address.is_ipv4() {
             return Err(self.problem(token.column, "IP address and mask do not match".into()));
         }
-        // PostgreSQL takes masks with holes too; nobody means them.
-        let net = IpNet::with_netmask(address, mask);
-        net.map(Addresses::Net).map_err(|_| self.problem(token.column, format!("invalid IP mask \"{}\"", token.text)))
+        Ok(Addresses::Range { address, mask })
     }
 
     fn method(&mut self, transport: Transport) -> Parsed<Method> {
         let at = self.next;
-        if self.line.fields.get(at).is_none() {
+        if self.fields.get(at).is_none() {
             return Err(self.problem(self.line.end, "end-of-line before authentication method".into()));
         }
         let token = self.single("authentication type", "Specify exactly one authentication type per line.")?;
@@ -187,8 +190,13 @@ impl<'a> LineParser<'a> {
                 let message = "cert authentication is only supported on hostssl connections";
                 return Err(self.problem(token.column, message.into()));
             }
+            "ident" => Method::Ident,
+            "gss" => Method::Gss,
+            "cert" => Method::Cert,
+            "ldap" => Method::Ldap,
+            "pam" => Method::Pam,
             foreign if FOREIGN_METHODS.contains(&foreign) => {
-                let message = format!("authentication method \"{foreign}\" is not supported yet");
+                let message = format!("invalid authentication method \"{foreign}\": not supported by this build");
                 return Err(self.problem(token.column, message));
             }
             other => {
@@ -198,37 +206,19 @@ impl<'a> LineParser<'a> {
         Ok(method)
     }
 
-    fn option(&self, token: &Token, rule: &mut Rule) -> Parsed<()> {
+    fn option(&self, token: &Token, method: Method, transport: Transport, options: &mut Options) -> Parsed<()> {
         let Some((name, value)) = token.text.split_once('=') else {
             let message = format!("authentication option not in name=value format: {}", token.text);
             return Err(self.problem(token.column, message));
         };
-        match name {
-            "map" if rule.method == Method::Peer => rule.map = Some(value.to_owned()),
-            "map" => {
-                let message = "authentication option \"map\" is only valid for authentication methods \
-                               ident, peer, gssapi, sspi, and cert";
-                return Err(self.problem(token.column, message.into()));
-            }
-            "clientcert" if rule.transport != Transport::HostTls => {
-                let message = "clientcert can only be configured for \"hostssl\" rows";
-                return Err(self.problem(token.column, message.into()));
-            }
-            "clientcert" | "clientname" => {
-                let message = format!("authentication option \"{name}\" is not supported yet");
-                return Err(self.problem(token.column, message));
-            }
-            _ => {
-                let message = format!("unrecognized authentication option name: \"{name}\"");
-                return Err(self.problem(token.column, message));
-            }
-        }
+        options.set(&Place { method, transport, line: self.line, column: token.column }, name, value)?;
+        options.shown.push(if name == SECRET { format!("{name}=***") } else { token.text.clone() });
         Ok(())
     }
 
     /// The next field, or "end-of-line before …".
     fn field(&mut self, what: &str) -> Parsed<&'a Field> {
-        let Some(field) = self.line.fields.get(self.next) else {
+        let Some(field) = self.fields.get(self.next) else {
             return Err(self.problem(self.line.end, format!("end-of-line before {what}")));
         };
         self.next += 1;
@@ -250,7 +240,7 @@ impl<'a> LineParser<'a> {
     }
 
     fn problem(&self, column: usize, message: String) -> Box<Problem> {
-        Box::new(Problem { file: self.source.name.to_owned(), line: self.line.number, column, message, hint: None })
+        self.line.problem(column, message)
     }
 }
 

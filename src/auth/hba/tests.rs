@@ -1,16 +1,17 @@
 //! Files good and bad, and which rule a connection meets.
 
+use super::super::lexicon::tests::{alone, made};
 use super::*;
 
 fn parse(text: &str) -> Rules {
-    Rules::parse(&Source::alone("pg_hba.conf", text)).unwrap()
+    read(Path::new("f"), &alone(text)).unwrap().into_iter().map(Result::unwrap).collect()
 }
 
 fn problems(text: &str) -> Vec<String> {
-    match Rules::parse(&Source::alone("h", text)) {
-        Ok(rules) => panic!("{rules:?}"),
-        Err(problems) => problems.iter().map(ToString::to_string).collect(),
-    }
+    let lines = read(Path::new("h"), &made([("h", text)])).unwrap();
+    let problems: Vec<_> = lines.iter().filter_map(|line| line.as_ref().err()).map(ToString::to_string).collect();
+    assert!(!problems.is_empty(), "{lines:?}");
+    problems
 }
 
 fn host(address: &str) -> Connection {
@@ -23,7 +24,10 @@ fn tls(address: &str) -> Connection {
 
 /// The number of the line that decides, or the message.
 fn line(rules: &Rules, connection: &Connection, database: &str, user: &str) -> Result<usize, String> {
-    match rules.find(connection, database, user, &|role| role == "staff") {
+    let is_member = |role: &str| user != "stranger" && (role == user || role == "staff");
+    let host_name = || Some("db.example.org".to_owned());
+    let applicant = Applicant { connection, database, user, is_member: &is_member, host_name: &host_name };
+    match rules.find(&applicant) {
         Decision::Authenticate(rule) => Ok(rule.line),
         Decision::Refuse(error, _) => {
             assert_eq!(error.condition(), Condition::InvalidAuthorizationSpecification);
@@ -71,6 +75,8 @@ fn databases_and_users_by_keyword_list_and_membership() {
     assert_eq!(line(&rules, &local, "staff", "ann"), Ok(2));
     assert_eq!(line(&rules, &local, "shop", "bob"), Ok(3));
     assert_eq!(line(&rules, &local, "depot", "+staff"), Ok(5));
+    // Whoever is no role is a member of none, not even of one of its own name.
+    assert!(line(&parse("local samerole all trust"), &local, "stranger", "stranger").is_err());
     assert_eq!(
         line(&rules, &local, "depot", "bob"),
         Err("pg_hba.conf rejects connection for host \"[local]\", user \"bob\", database \"depot\", no encryption"
@@ -146,38 +152,112 @@ fn words_that_mean_nothing() {
 }
 
 #[test]
-fn what_is_not_here_yet_is_refused_by_name() {
+fn names_may_be_regular_expressions() {
+    let rules = parse("local /^db[0-9]+$ /^(ann|bob)$ trust\nlocal \"/^x{1,2}$\" all trust\nlocal shop /n reject");
+    let local = Connection::Local;
+    assert_eq!(line(&rules, &local, "db12", "bob"), Ok(1));
+    assert_eq!(line(&rules, &local, "xx", "ann"), Ok(2));
+    assert!(line(&rules, &local, "db12", "bobby").is_err() && line(&rules, &local, "db", "ann").is_err());
+    assert!(line(&rules, &local, "shop", "ann").unwrap_err().starts_with("pg_hba.conf rejects"));
     assert_eq!(
-        problems("host all all all ldap ldapserver=x"),
-        ["h:1:18: authentication method \"ldap\" is not supported yet"]
+        problems("local /( all trust"),
+        ["h:1:7: invalid regular expression \"(\": parentheses () not balanced"]
     );
-    assert_eq!(
-        problems("host all all db.example.org trust"),
-        ["h:1:14: host name \"db.example.org\" as address is not supported yet"]
+}
+
+#[test]
+fn hosts_by_name_and_connections_by_encryption() {
+    let rules = parse(
+        "hostgssenc all all all trust\nhostnogssenc one all db.example.org trust\nhost two all .example.org trust",
     );
-    assert_eq!(problems("local /^a all trust"), ["h:1:7: regular expression \"/^a\" is not supported yet"]);
-    assert_eq!(problems("include other.conf"), ["h:1:1: directive \"include\" is not supported yet"]);
-    assert_eq!(problems("hostgssenc all all all trust"), ["h:1:1: GSSAPI encryption is not supported yet"]);
-    assert_eq!(
-        problems("host all all all cert"),
-        ["h:1:18: cert authentication is only supported on hostssl connections"]
+    assert_eq!(line(&rules, &host("10.0.0.1"), "one", "u"), Ok(2));
+    assert_eq!(line(&rules, &tls("10.0.0.1"), "two", "u"), Ok(3));
+    assert!(line(&rules, &host("10.0.0.1"), "three", "u").is_err());
+}
+
+#[test]
+fn methods_and_their_options() {
+    let rules = parse(
+        "local all all peer map=ops\nlocal all all ident\n\
+         hostssl all all all cert map=m clientname=DN\nhostssl all all all scram-sha-256 clientcert=verify-full\n\
+         host all all all gss include_realm=0 krb_realm=A.COM\nhost all all all pam pamservice=s pam_use_hostname=1\n\
+         host all all all ldap ldapserver=x ldapprefix=\"uid=\" ldapsuffix=\",dc=y\"\n\
+         host all all all ldap ldapurl=\"ldaps://h:7/dc=a%20b??sub?(x=1)\" ldapbinddn=b ldapbindpasswd=secret\n",
     );
-    assert_eq!(problems("host all all all peer"), ["h:1:18: peer authentication is only supported on local sockets"]);
-    assert_eq!(
-        problems("local all all scram-sha-256 map=x"),
-        ["h:1:29: authentication option \"map\" is only valid for authentication methods \
-          ident, peer, gssapi, sspi, and cert"]
-    );
+    let found: Vec<_> = rules.iter().map(|rule| (rule.method, &*rule.options)).collect();
+    assert_eq!((found[0].0, found[0].1.map.as_deref()), (Method::Peer, Some("ops")));
+    assert_eq!((found[1].0, found[1].1.map.as_deref()), (Method::Peer, None));
+    assert_eq!(found[2].1.client_name, ClientName::DistinguishedName);
+    assert_eq!(found[2].1.client_certificate, ClientCertificate::VerifyFull);
+    assert_eq!((found[3].0, found[3].1.client_certificate), (Method::ScramSha256, ClientCertificate::VerifyFull));
+    assert_eq!((found[4].1.include_realm, found[4].1.krb_realm.as_deref()), (false, Some("A.COM")));
+    assert_eq!((found[5].1.pam_service.as_deref(), found[5].1.pam_use_hostname), (Some("s"), true));
+    assert_eq!(found[6].1.ldap.suffix.as_deref(), Some(",dc=y"));
+    let ldap = &found[7].1.ldap;
+    assert_eq!((ldap.scheme.as_deref(), ldap.server.as_deref(), ldap.port), (Some("ldaps"), Some("h"), 7));
+    assert_eq!((ldap.base.as_deref(), ldap.attribute.as_deref()), (Some("dc=a b"), None));
+    assert_eq!((ldap.scope, ldap.filter.as_deref()), (LdapScope::Subtree, Some("(x=1)")));
+}
+
+#[test]
+fn the_password_of_a_rule_is_not_shown() {
+    for option in ["ldapbindpasswd=hush", "\"ldapbindpasswd=hush\"", "ldapbindpasswd=\"hush\""] {
+        let rules = parse(&format!("host all all all ldap ldapserver=x ldapbasedn=y ldapbinddn=z {option}"));
+        let rule = rules.iter().next().unwrap();
+        assert_eq!(rule.options.ldap.bind_password.as_deref(), Some("hush"));
+        assert!(!format!("{rule:?}").contains("hush"), "{rule:?}");
+        assert!(rule.options.shown.contains(&"ldapbindpasswd=***".to_owned()));
+    }
+}
+
+#[test]
+fn options_that_do_not_belong_or_are_missing() {
+    let cases = [
+        ("host all all all cert", "18: cert authentication is only supported on hostssl connections"),
+        ("host all all all peer", "18: peer authentication is only supported on local sockets"),
+        ("local all all gss", "15: gssapi authentication is not supported on local sockets"),
+        ("host all all all radius", "18: invalid authentication method \"radius\": not supported by this build"),
+        (
+            "local all all scram-sha-256 map=x",
+            "29: authentication option \"map\" is only valid for authentication methods ident, peer, gssapi, sspi, and cert",
+        ),
+        (
+            "host all all all md5 pamservice=x",
+            "22: authentication option \"pamservice\" is only valid for authentication methods pam",
+        ),
+        (
+            "host all all all md5 ldaptls=1",
+            "22: authentication option \"ldaptls\" is only valid for authentication methods ldap",
+        ),
+        ("host all all all md5 clientcert=verify-ca", "22: clientcert can only be configured for \"hostssl\" rows"),
+        ("hostssl all all all md5 clientcert=1", "25: invalid value for clientcert: \"1\""),
+        (
+            "hostssl all all all cert clientcert=verify-ca",
+            "26: clientcert only accepts \"verify-full\" when using \"cert\" authentication",
+        ),
+        ("hostssl all all all cert clientname=X", "26: invalid value for clientname: \"X\""),
+        ("host all all all ldap", "18: authentication method \"ldap\" requires argument \"ldapserver\" to be set"),
+        (
+            "host all all all ldap ldapserver=x",
+            "18: authentication method \"ldap\" requires argument \"ldapbasedn\", \"ldapprefix\", or \"ldapsuffix\" to be set",
+        ),
+        (
+            "host all all all ldap ldapserver=x ldapprefix=a ldapbasedn=b",
+            "18: cannot mix options for simple bind and search+bind modes",
+        ),
+        (
+            "host all all all ldap ldapserver=x ldapbasedn=b ldapsearchattribute=a ldapsearchfilter=f",
+            "18: cannot use ldapsearchattribute together with ldapsearchfilter",
+        ),
+        ("host all all all ldap ldapport=x", "23: invalid LDAP port number: \"x\""),
+        ("host all all all ldap ldapurl=http://x/", "23: unsupported LDAP URL scheme: http"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(problems(text), [format!("h:1:{expected}")], "{text}");
+    }
 }
 
 #[test]
 fn all_problems_are_reported_at_once() {
     assert_eq!(problems("local\n\nlocal all all trust\nx y z\n").len(), 2);
-}
-
-#[test]
-fn peer_takes_a_map() {
-    let rules = parse("local all all peer map=ops\nlocal all all ident\n");
-    let found: Vec<_> = rules.iter().map(|rule| (rule.method, rule.map.as_deref())).collect();
-    assert_eq!(found, [(Method::Peer, Some("ops")), (Method::Peer, None)]);
 }

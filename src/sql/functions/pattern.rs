@@ -2,7 +2,7 @@
 
 use super::Host;
 use crate::error::{Condition, Error};
-use crate::sql::regex::{Options, Regex};
+use crate::regex::{Options, Regex};
 
 /// `text LIKE pattern` (`fold`: ILIKE), with the backslash as escape character.
 pub fn like(text: &str, pattern: &str, fold: bool) -> Result<bool, Error> {

@@ -3,7 +3,7 @@
 use super::arguments::{int, text, truth};
 use super::{Function, Host};
 use crate::error::{Condition, Error};
-use crate::sql::regex::{Options, Regex, Spans};
+use crate::regex::{Options, Regex, Spans};
 use crate::sql::types::Type::{Bool, Int4, Text, TextArray};
 use crate::sql::types::array::from_elements;
 use crate::sql::types::{Datum, Value};

@@ -1,0 +1,38 @@
+//! How the files of access rules are read: by name, with the files that they include.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Reads files and folders. Names are whole paths; [`resolve`] makes them.
+pub trait Files {
+    /// A file's text; `None`: there is no such file.
+    fn read(&self, path: &Path) -> Result<Option<String>, String>;
+
+    /// The names in a folder.
+    fn list(&self, folder: &Path) -> Result<Vec<String>, String>;
+}
+
+/// The files of this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> Result<Option<String>, String> {
+        match fs::read(path) {
+            // Names may be in any encoding; what is not UTF-8 will equal no role.
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn list(&self, folder: &Path) -> Result<Vec<String>, String> {
+        let entries = fs::read_dir(folder).map_err(|error| error.to_string())?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    }
+}
+
+/// The path of a file that another one names: relative to that one's folder.
+pub fn resolve(name: &str, from: &Path) -> PathBuf {
+    from.parent().unwrap_or(Path::new("")).join(name)
+}
