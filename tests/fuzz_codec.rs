@@ -8,8 +8,10 @@
 //! begin. A failure prints the seed of its case: run that one with CASES=1 and SEED=the seed.
 
 use std::env;
+use std::path::Path;
 
-use pgprefork::auth::{Connection, Environment, Exchange, Maps, Role, Roles, Rules, Source, Step, password, scram};
+use pgprefork::auth::files::Files;
+use pgprefork::auth::{Connection, Environment, Exchange, Maps, Role, Roles, Rules, Step, hba, ident, password, scram};
 use pgprefork::protocol::client::{self, Backend, ClientEncoder};
 use pgprefork::protocol::{
     self, Encoder, Field, Format, Frame, Message, NEWEST_VERSION, Next, Packet, ReadyStatus, Severity, Target, Version,
@@ -291,11 +293,27 @@ fn role() -> OneRole {
     })
 }
 
+/// One file of that text under the name `f`; every other one has two words and includes `names`.
+struct Made(String);
+
+impl Files for Made {
+    fn read(&self, path: &Path) -> Result<Option<String>, String> {
+        Ok(Some(if path == Path::new("f") { self.0.clone() } else { "a b,c @names".to_owned() }))
+    }
+
+    fn list(&self, _: &Path) -> Result<Vec<String>, String> {
+        Ok(vec!["one.conf".to_owned(), "two".to_owned()])
+    }
+}
+
 #[test]
 fn nobody_gets_in_with_damaged_responses() {
     let roles = role();
     let methods = ["scram-sha-256", "md5", "password"];
-    let rules = methods.map(|method| Rules::parse(&Source::alone("h", &format!("local all all {method}"))).unwrap());
+    let rules: [Rules; 3] = methods.map(|method| {
+        let rules = hba::read(Path::new("f"), &Made(format!("local all all {method}"))).unwrap();
+        rules.into_iter().map(Result::unwrap).collect()
+    });
     let maps = Maps::default();
     // A mock exchange costs the client thousands of hashes.
     cases(50, |random| {
@@ -307,6 +325,9 @@ fn nobody_gets_in_with_damaged_responses() {
             server_end_point: None,
             now_us: 0,
             peer_user: &|| Err("nobody".into()),
+            host_name: &|| None,
+            certificate: None,
+            verifies_certificates: false,
         };
         let user = random.pick(&["ann", "ghost"]);
         let mut from_server = Vec::new();
@@ -397,6 +418,11 @@ fn files_of_rules_are_read_or_refused_with_their_place() {
         "scram-sha-256",
         "ldap",
         "map=m",
+        "include",
+        "include_dir",
+        "ldapbasedn=x",
+        "ldapserver=x",
+        "/(a|b)",
         "x=",
         "\"",
         "\"\"",
@@ -413,13 +439,12 @@ fn files_of_rules_are_read_or_refused_with_their_place() {
     ];
     cases(2, |random| {
         let text: String = (0..random.below(24)).map(|_| random.pick(PIECES)).collect();
-        let source = Source { name: "f", text: &text, include: &|_| Ok("a b,c @names".into()) };
-        for problems in [Rules::parse(&source).err(), Maps::parse(&source).err()].into_iter().flatten() {
-            assert!(!problems.is_empty());
-            for problem in problems {
-                assert!(problem.line >= 1 && problem.line <= text.lines().count(), "{problem}");
-                assert!(problem.column >= 1, "{problem}");
-            }
+        let (path, files) = (Path::new("f"), Made(text.clone()));
+        let rules = hba::read(path, &files).unwrap().into_iter().filter_map(Result::err);
+        let maps = ident::read(path, &files).unwrap().into_iter().filter_map(Result::err);
+        for problem in rules.chain(maps).filter(|problem| &*problem.file == "f") {
+            assert!(problem.line >= 1 && problem.line <= text.lines().count(), "{problem}");
+            assert!(problem.column >= 1, "{problem}");
         }
     });
 }

@@ -15,6 +15,7 @@ use crate::config::{Config, EngineKind, Model};
 use crate::engine::Engine;
 use crate::engine::cluster::{POSTGRES_DATABASE_OID, Snapshot};
 use crate::engine::null::Null;
+use crate::engine::sqlite::access_rules::RuleFiles;
 use crate::engine::sqlite::connection::Options;
 use crate::engine::sqlite::engine::{Configuration, Sqlite};
 use crate::engine::sqlite::session::Identity;
@@ -83,6 +84,7 @@ fn configuration(context: &Context) -> Configuration {
         session_memory_bytes: sqlite.session_memory.nonzero(),
         checkpoint_bytes: sqlite.max_wal_size.bytes() / 2,
         writer_idle_timeout: sqlite.writer_idle_timeout.nonzero(),
+        files: RuleFiles { hba: config.path(&config.auth.hba_file), ident: config.path(&config.auth.ident_file) },
         pool: PoolFacts {
             model: match config.pool.model {
                 Model::Prefork => "prefork".to_owned(),

@@ -75,8 +75,13 @@ fn folder() -> tempfile::TempDir {
 
 /// Logs in with psql: who it is then, or what it was told.
 fn log_in(server: &Server, connection: &str, environment: &[(&str, &str)]) -> Result<String, String> {
+    ask(server, connection, "select current_user", environment)
+}
+
+/// Logs in with psql and runs a statement.
+fn ask(server: &Server, connection: &str, sql: &str, environment: &[(&str, &str)]) -> Result<String, String> {
     let output = Command::new(postgres_program("psql"))
-        .args(["-X", "-At", "-w", "-c", "select current_user", "-d"])
+        .args(["-X", "-At", "-w", "-c", sql, "-d"])
         .arg(format!("host=127.0.0.1 port={} dbname=postgres {connection}", server.port))
         .env_remove("PGOPTIONS")
         .envs(environment.iter().copied())
@@ -122,4 +127,56 @@ fn assert_hanging_ones_hold_up_nobody(server: &Server, connection: &str) {
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(text.contains("canceling authentication due to timeout"), "{text}");
     }
+}
+
+#[test]
+fn views_and_check_tell_what_is_wrong_before_a_reload_does() {
+    let (server, _folder) = server("host all all 127.0.0.1/32 trust", &[], &[]);
+    std::fs::create_dir(server.data.join("rules.d")).expect("a folder");
+    std::fs::write(server.data.join("rules.d/one.conf"), "host shop,@names /^a +staff 10.0.0.0/8 md5\n")
+        .expect("a file");
+    std::fs::write(server.data.join("rules.d/names"), "depot\n").expect("a file");
+    let rules = "include_dir rules.d\n\
+                 host shop,\"a b\" +staff,/^x 10.0.0.0 255.0.0.0 ldap ldapserver=x ldapbasedn=y ldapbinddn=z ldapbindpasswd=hush\n\
+                 local all all peer map=ops\nhost all all magic\nhostssl all all .example.org cert";
+    write_rules(&server.data, rules);
+    std::fs::write(server.data.join("pg_ident.conf"), "ops /^(.*)$ \\1\nops x\n").expect("a file");
+    let shown = server.query(
+        "select rule_number, file_name, line_number, type, database, user_name, \
+         address, netmask, auth_method, options, error from pg_hba_file_rules where line_number > 2 or rule_number is null \
+         or file_name like '%one.conf'",
+    );
+    let shown = shown.replace(&server.data.display().to_string(), "");
+    let expected = [
+        "|/rules.d/one.conf|1||||||||invalid authentication method \"10.0.0.0/8\"",
+        "3|/pg_hba.conf|4|host|{shop,\"a b\"}|{+staff,/^x}|10.0.0.0|255.0.0.0|ldap|{ldapserver=x,ldapbasedn=y,ldapbinddn=z,ldapbindpasswd=***}|",
+        "4|/pg_hba.conf|5|local|{all}|{all}|||peer|{map=ops}|",
+        "|/pg_hba.conf|6||||||||end-of-line before authentication method",
+        "5|/pg_hba.conf|7|hostssl|{all}|{all}|.example.org||cert||",
+    ];
+    assert_eq!(shown.lines().collect::<Vec<_>>(), expected);
+    let mappings = server
+        .query("select map_number, line_number, map_name, sys_name, pg_username, error from pg_ident_file_mappings");
+    assert_eq!(mappings, "1|1|ops|/^(.*)$|\\1|\n|2||||missing entry at end of line");
+    server.query("create role carl login");
+    let error = ask(&server, "user=carl", "select * from pg_hba_file_rules", &[]).expect_err("not for everybody");
+    assert!(error.contains("permission denied for view pg_hba_file_rules"), "{error}");
+
+    let output = check(&server);
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("pg_hba.conf:6:") && told.contains("pg_ident.conf:2:6: missing entry"), "{told}");
+    server.signal(Signal::SIGHUP);
+    wait_until("the reload says the same", || server.log().contains("configuration not reloaded"));
+    for line in told.lines() {
+        assert!(server.log().contains(line), "{line}\n{}", server.log());
+    }
+    std::fs::remove_file(server.data.join("pg_ident.conf")).expect("it was there");
+    write_rules(&server.data, "host all all 127.0.0.1/32 trust");
+    let output = check(&server);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn check(server: &Server) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_pgprefork")).arg("check").arg("--data").arg(&server.data).output().expect("check")
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use shm::{Owner, Segment};
 
+use super::access_rules::RuleFiles;
 use super::attachment::Attachment;
 use super::catalog::{Cache, StoredCatalog};
 use super::connection::Options;
@@ -54,6 +55,8 @@ pub struct Configuration {
     pub writer_idle_timeout: Option<Duration>,
     /// For the view of the pool.
     pub pool: PoolFacts,
+    /// The access rules' files, for their views.
+    pub files: RuleFiles,
 }
 
 /// The file of a database.
@@ -194,6 +197,7 @@ impl Sqlite {
             session: Arc::clone(&self.session),
             cluster: Rc::clone(&self.cluster_catalog()?.catalog),
             pool: self.configuration.pool.clone(),
+            files: self.configuration.files.clone(),
         })));
         Ok(Database {
             oid,

@@ -1,5 +1,6 @@
 //! The embedded, durable engine: SQLite in WAL mode, shared by many processes through the segment.
 
+pub mod access_rules;
 pub mod attachment;
 pub mod catalog;
 pub mod commit;

@@ -12,6 +12,7 @@ use shm::activity::ActivityView;
 use shm::clock::{monotonic_us, wall_us};
 use shm::{ClientAddress, Counter, ExitReason, Segment, SetupPhase, Slot, SlotIndex, SlotKind, SlotState, WaitEvent};
 
+use super::access_rules::{self, RuleFiles};
 use super::catalog::{Cache, StoredCatalog};
 use super::sequence;
 use super::session::{Identity, Session, microseconds};
@@ -39,6 +40,7 @@ pub(super) struct Sources {
     pub(super) session: Arc<Session>,
     pub(super) cluster: Rc<Global>,
     pub(super) pool: PoolFacts,
+    pub(super) files: RuleFiles,
 }
 
 type Row = Vec<Value>;
@@ -75,6 +77,14 @@ impl Source for Sources {
             "pg_catalog.pg_locks" => locks(segment),
             "pg_catalog.pg_settings" => self.settings(),
             "pg_catalog.pg_sequence" => self.with_catalog(sequence::all)?,
+            "pg_catalog.pg_hba_file_rules" => {
+                self.superusers_only("pg_hba_file_rules")?;
+                access_rules::rules(&self.files.hba)?
+            }
+            "pg_catalog.pg_ident_file_mappings" => {
+                self.superusers_only("pg_ident_file_mappings")?;
+                access_rules::mappings(&self.files.ident)?
+            }
             "pgprefork.workers" => workers(segment),
             "pgprefork.pool" => vec![pool(segment, &self.pool)],
             "pgprefork.connection_phases" => phases(segment),
@@ -105,6 +115,13 @@ impl Source for Sources {
 }
 
 impl Sources {
+    fn superusers_only(&self, view: &str) -> Result<(), Error> {
+        if self.session.identity().superuser {
+            return Ok(());
+        }
+        Err(Error::new(Condition::InsufficientPrivilege, format!("permission denied for view {view}")))
+    }
+
     /// Sizes: of a database by its file's pages. What a relation takes of them is not known: NULL.
     fn size(&self, name: &str, arguments: &[Datum<'_>]) -> Result<Value, Error> {
         if name != "pg_database_size" {

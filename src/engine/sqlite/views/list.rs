@@ -273,6 +273,20 @@ pub(super) const VIEWS: &[View] = &[
         Rows::Made(catalog::information_schemata),
     ),
     view(
+        "pg_catalog",
+        "pg_hba_file_rules",
+        0,
+        "rule_number:int4 file_name:text line_number:int4 type:text database:text[] user_name:text[] address:text netmask:text auth_method:text options:text[] error:text",
+        Rows::State,
+    ),
+    view(
+        "pg_catalog",
+        "pg_ident_file_mappings",
+        0,
+        "map_number:int4 file_name:text line_number:int4 map_name:text sys_name:text pg_username:text error:text",
+        Rows::State,
+    ),
+    view(
         "pgprefork",
         "workers",
         0,
