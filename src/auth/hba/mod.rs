@@ -140,6 +140,17 @@ pub struct Rule {
     addresses: Addresses,
 }
 
+/// The fields of a rule before its method, for views.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Fields {
+    pub connection: &'static str,
+    pub databases: Vec<String>,
+    pub users: Vec<String>,
+    pub address: Option<String>,
+    pub mask: Option<String>,
+}
+
 /// The rules of a file, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -215,8 +226,8 @@ fn describe(applicant: &Applicant<'_>) -> String {
 }
 
 impl Rule {
-    /// What the views and the log show of its fields: type, databases, users, and address with mask.
-    pub fn fields(&self) -> (&'static str, Vec<String>, Vec<String>, (Option<String>, Option<String>)) {
+    /// Its fields before the method, as they were written.
+    pub fn fields(&self) -> Fields {
         let database = |pattern: &DatabasePattern| match pattern {
             DatabasePattern::All => "all".to_owned(),
             DatabasePattern::SameUser => "sameuser".to_owned(),
@@ -231,8 +242,8 @@ impl Rule {
         };
         let databases = self.databases.iter().map(database).collect();
         let users = self.users.iter().map(user).collect();
-        let address = if self.transport == Transport::Local { (None, None) } else { self.addresses.shown() };
-        (self.transport.name(), databases, users, address)
+        let (address, mask) = if self.transport == Transport::Local { (None, None) } else { self.addresses.shown() };
+        Fields { connection: self.transport.name(), databases, users, address, mask }
     }
 
     fn takes(&self, applicant: &Applicant<'_>) -> bool {

@@ -64,11 +64,18 @@ pub fn rules(path: &Path) -> Rows {
     let shown = |line: Result<hba::Rule, Box<Problem>>| match line {
         Ok(rule) => {
             count += 1;
-            let (type_, databases, users, (address, mask)) = rule.fields();
+            let hba::Fields { connection, databases, users, address, mask } = rule.fields();
             let (address, mask) = (optional(address), optional(mask));
             let options = list(&rule.options.shown);
-            let fields =
-                vec![text(type_), list(&databases), list(&users), address, mask, text(rule.method.name()), options];
+            let fields = vec![
+                text(connection),
+                list(&databases),
+                list(&users),
+                address,
+                mask,
+                text(rule.method.name()),
+                options,
+            ];
             row(count, &rule.file, rule.line, fields)
         }
         Err(problem) => wrong(&problem, 7),
