@@ -314,7 +314,7 @@ impl Change<'_> {
                     return Err(no_role(name));
                 }
                 let message = format!("role \"{name}\" does not exist, skipping");
-                notices.push(Error::new(Condition::UndefinedObject, message));
+                notices.push(Error::new(Condition::SuccessfulCompletion, message));
                 continue;
             };
             if row.name == self.actor.user {
@@ -374,7 +374,7 @@ impl Change<'_> {
         let Some(row) = self.snapshot.database(name) else {
             if if_exists {
                 let message = format!("database \"{name}\" does not exist, skipping");
-                return Ok(Err(Error::new(Condition::InvalidCatalogName, message)));
+                return Ok(Err(Error::new(Condition::SuccessfulCompletion, message)));
             }
             return Err(Error::new(Condition::InvalidCatalogName, format!("database \"{name}\" does not exist")));
         };

@@ -38,7 +38,8 @@ impl Snapshot {
         found
     }
 
-    fn is_superuser(&self, oid: u32) -> bool {
+    /// Whether it is a superuser.
+    pub fn is_superuser(&self, oid: u32) -> bool {
         self.roles().iter().any(|role| role.oid == oid && role.superuser)
     }
 

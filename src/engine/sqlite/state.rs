@@ -14,9 +14,9 @@ use shm::{ClientAddress, Counter, ExitReason, Segment, SetupPhase, Slot, SlotInd
 
 use super::access_rules::{self, RuleFiles};
 use super::catalog::{Cache, StoredCatalog};
-use super::sequence;
 use super::session::{Session, microseconds};
 use super::views::{Source, functions};
+use super::{roles, sequence};
 use crate::engine::cluster::{Global, Snapshot};
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Catalog, Relation, RelationKind};
@@ -98,6 +98,7 @@ impl Source for Sources {
                 self.with_catalog(|catalog| sequence::call(catalog, &self.session, name, arguments))
             }
             "has_table_privilege" => self.table_privilege(arguments),
+            "pg_has_role" => roles::has_role(&self.cluster.snapshot(), self.session.identity().user_oid, arguments),
             "pg_blocking_pids" => Ok(blocking_pids(self.session.segment(), arguments)),
             "pg_my_temp_schema" => Ok(Value::Int(0)),
             "pg_postmaster_start_time" | "pg_conf_load_time" => Ok(time(self.session.segment().pool().started_us())),
