@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 mod keys;
 mod relay;
 mod section;
+mod stages;
 mod units;
 
 pub use keys::{

@@ -162,6 +162,9 @@ impl<E: Engine> Core<'_, E> {
     fn become_role(&mut self, setting: &str, role: Option<&str>, local: bool) -> Result<(), Error> {
         let session = !setting.eq_ignore_ascii_case("role");
         let role = role.filter(|role| session || *role != "none");
+        if role.is_none() && self.settings.lock().is_oneself() {
+            return Ok(());
+        }
         let superuser = self.engine.may_become(session, role)?;
         let mut settings = self.settings.lock();
         let present = settings.identity().0.to_owned();

@@ -229,6 +229,11 @@ impl Settings {
         self.changed();
     }
 
+    /// Whether nobody else was ever set.
+    pub fn is_oneself(&self) -> bool {
+        IDENTITY.iter().all(|name| !self.current.contains_key(*name) && !self.kept.contains_key(*name))
+    }
+
     /// session_user and the role that was set, if one was.
     pub fn identity(&self) -> (&str, Option<&str>) {
         (self.value("session_authorization"), Some(self.value("role")).filter(|role| *role != "none"))
