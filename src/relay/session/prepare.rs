@@ -1,0 +1,184 @@
+//! Prepared statements of a session in pool mode "transaction": what a client's Parse, Bind, Describe and Close become
+//! upstream, and which of them are settled.
+
+use std::rc::Rc;
+
+use super::Relay;
+use crate::protocol::client::ClientEncoder;
+use crate::relay::order::Request;
+use crate::relay::statements::{Prepared, StatementId, remember};
+use crate::session::{End, State};
+
+/// What is known of a connection's unnamed statement.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unnamed {
+    /// Nothing: another client may have left one.
+    Unknown,
+    Absent,
+    Is(Rc<Prepared>),
+}
+
+/// What a request does to statements, once it is carried out.
+pub(super) struct Change {
+    unit: u64,
+    /// What the client calls which statement from then on (or nothing any more).
+    client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
+    /// The connection has this one then.
+    upstream: Option<StatementId>,
+}
+
+impl Relay<'_> {
+    /// Parse in pool mode "transaction": the statement gets its name of text and types, once a connection.
+    pub(super) fn parse(&mut self, name: &[u8], prepared: Rc<Prepared>) -> Result<(), End> {
+        self.connect()?;
+        let client = Some((name.to_vec(), Some(Rc::clone(&prepared))));
+        if name.is_empty() {
+            self.unnamed = Unnamed::Is(Rc::clone(&prepared));
+            self.send_parse(b"", &prepared, false, client, None);
+        } else if self.find(name).is_some() {
+            // The server has it under another name; asked a second time it refuses with the right error.
+            let upstream_name = self.provide(name)?;
+            self.send_parse(&upstream_name, &prepared, false, None, None);
+        } else if self.has(prepared.id) {
+            self.order.answer(b"1\0\0\0\x04".to_vec(), true);
+            self.note(client, None);
+        } else {
+            self.forget(prepared.id);
+            self.send_parse(prepared.id.name().as_bytes(), &prepared, false, client, Some(prepared.id));
+        }
+        Ok(())
+    }
+
+    /// What the client calls `name` when what it sent so far has been carried out.
+    fn find(&self, name: &[u8]) -> Option<Rc<Prepared>> {
+        let changed = self.changes.iter().rev().filter_map(|change| change.client.as_ref());
+        match changed.into_iter().find(|(changed, _)| changed == name) {
+            Some((_, prepared)) => prepared.clone(),
+            None => self.statements.find(name).cloned(),
+        }
+    }
+
+    /// Sees to it that the connection has what the client calls `name`, and nothing where the client has nothing of
+    /// that name; what it is called there.
+    pub(super) fn provide(&mut self, name: &[u8]) -> Result<Vec<u8>, End> {
+        self.connect()?;
+        let found = self.find(name);
+        if let Some(prepared) = &found {
+            let text = prepared.definition.split(|byte| *byte == 0).next().unwrap_or_default();
+            self.session.activity.state(State::Active, Some(&String::from_utf8_lossy(text)));
+        }
+        // An error in a unit before this one may yet have its Parse skipped.
+        let is_certain = self.changes.iter().all(|change| change.unit == self.unit);
+        match found {
+            None if name.is_empty() => {
+                if !is_certain || self.unnamed != Unnamed::Absent {
+                    self.push(b'C', &[b"S\0"]);
+                    self.order.sent(Request::Close, true);
+                    self.unnamed = Unnamed::Absent;
+                }
+                Ok(Vec::new())
+            }
+            // The server says that there is no such statement.
+            None => Ok(name.to_vec()),
+            Some(prepared) if name.is_empty() => {
+                let wanted = Unnamed::Is(Rc::clone(&prepared));
+                if !is_certain || self.unnamed != wanted {
+                    self.unnamed = wanted;
+                    self.send_parse(b"", &prepared, true, None, None);
+                }
+                Ok(Vec::new())
+            }
+            Some(prepared) => {
+                let upstream_name = prepared.id.name().into_bytes();
+                if !self.has(prepared.id) {
+                    self.forget(prepared.id);
+                    self.send_parse(&upstream_name, &prepared, true, None, Some(prepared.id));
+                } else if let Some(lent) = &mut self.lent
+                    && lent.upstream.memory.statements.contains(&prepared.id)
+                {
+                    remember(&mut lent.upstream.memory.statements, prepared.id);
+                }
+                Ok(upstream_name)
+            }
+        }
+    }
+
+    /// Whether the connection has the statement, or will have it unless an error has all skipped that needs it.
+    fn has(&self, id: StatementId) -> bool {
+        self.lent.as_ref().is_some_and(|lent| lent.upstream.memory.statements.contains(&id))
+            || self.changes.iter().any(|change| change.upstream == Some(id) && change.unit == self.unit)
+    }
+
+    /// Closes a statement which the connection may have got by a Parse that is not settled.
+    fn forget(&mut self, id: StatementId) {
+        if self.changes.iter().any(|change| change.upstream == Some(id)) {
+            self.push(b'C', &[b"S", id.name().as_bytes(), b"\0"]);
+            self.order.sent(Request::Close, true);
+        }
+    }
+
+    fn send_parse(
+        &mut self,
+        name: &[u8],
+        prepared: &Prepared,
+        silent: bool,
+        client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
+        upstream: Option<StatementId>,
+    ) {
+        self.push(b'P', &[name, b"\0", &prepared.definition]);
+        self.send_change(Request::Parse, silent, client, upstream);
+    }
+
+    /// A request that changes statements has been sent.
+    pub(super) fn send_change(
+        &mut self,
+        request: Request,
+        silent: bool,
+        client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
+        upstream: Option<StatementId>,
+    ) {
+        if self.order.sent_change(request, silent, true) {
+            self.note(client, upstream);
+        }
+    }
+
+    pub(super) fn note(&mut self, client: Option<(Vec<u8>, Option<Rc<Prepared>>)>, upstream: Option<StatementId>) {
+        self.changes.push_back(Change { unit: self.unit, client, upstream });
+    }
+
+    /// Hands on our own answers whose turn it is, and carries out the changes that are settled.
+    pub(super) fn settle(&mut self) {
+        self.order.take_answers(self.session.transport.output());
+        for is_done in self.order.take_settled() {
+            let Some(Change { client, upstream, .. }) = self.changes.pop_front() else { return };
+            if !is_done {
+                self.unnamed = Unnamed::Unknown;
+                continue;
+            }
+            if let (Some(id), Some(lent)) = (upstream, &mut self.lent) {
+                remember(&mut lent.upstream.memory.statements, id);
+            }
+            if let Some((name, prepared)) = client {
+                self.statements.set(name, prepared);
+            }
+        }
+    }
+
+    /// Closes statements of the connection that were not used for longest, where it has more than it may. Only while
+    /// nobody uses any.
+    pub(super) fn evict(&mut self) {
+        let most = self.session.lender.config.max_prepared_statements as usize;
+        let Some(lent) = &mut self.lent else { return };
+        let memory = &mut lent.upstream.memory;
+        let excess = memory.statements.len().saturating_sub(most);
+        if excess == 0 {
+            return;
+        }
+        for id in memory.statements.drain(..excess) {
+            ClientEncoder::new(&mut lent.upstream.output).close_statement(&id.name());
+            self.order.sent(Request::Close, true);
+        }
+        ClientEncoder::new(&mut lent.upstream.output).sync();
+        self.order.sent(Request::Sync, true);
+    }
+}
