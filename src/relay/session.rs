@@ -172,7 +172,8 @@ impl Relay<'_> {
     }
 
     fn is_client_held_up(&self) -> bool {
-        self.order.count() > REQUESTS_MAX
+        self.is_undecided()
+            || self.order.count() > REQUESTS_MAX
             || self.lent.as_ref().is_some_and(|lent| lent.upstream.output.len() > BACKLOG_BYTES)
     }
 

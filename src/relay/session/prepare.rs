@@ -4,9 +4,12 @@
 use std::rc::Rc;
 
 use super::Relay;
+use crate::config::PoolMode;
 use crate::protocol::client::ClientEncoder;
+use crate::protocol::{Next, frame};
+use crate::relay::messages::{self, Message};
 use crate::relay::order::Request;
-use crate::relay::statements::{Prepared, StatementId, remember};
+use crate::relay::statements::{NAME_BYTES, NAME_PREFIX, Prepared, StatementId, remember};
 use crate::session::{End, State};
 
 /// What is known of a connection's unnamed statement.
@@ -21,6 +24,8 @@ pub(super) enum Unnamed {
 /// What a request does to statements, once it is carried out.
 pub(super) struct Change {
     unit: u64,
+    /// It is a Query, which may take all statements away (DEALLOCATE ALL).
+    query: bool,
     /// What the client calls which statement from then on (or nothing any more).
     client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
     /// The connection has this one then.
@@ -56,6 +61,39 @@ impl Relay<'_> {
             Some((_, prepared)) => prepared.clone(),
             None => self.statements.find(name).cloned(),
         }
+    }
+
+    /// Whether the client's next message names a statement of which it is not known yet whether it is there: an error in
+    /// a unit before this one may have what changes it skipped. (In this unit such an error has the message skipped as
+    /// well.)
+    pub(super) fn is_undecided(&self) -> bool {
+        if self.session.mode == PoolMode::Session || self.changes.iter().all(|change| change.unit == self.unit) {
+            return false;
+        }
+        let Ok(Next::Complete(frame, _)) = frame::next(self.session.transport.unread()) else { return false };
+        let name = match messages::read(frame) {
+            // It replaces whatever there is.
+            Ok(Message::Parse { name: b"", .. }) => return false,
+            Ok(Message::Parse { name, .. }) => name,
+            Ok(Message::Bind { statement, .. }) => statement,
+            Ok(Message::DescribeStatement(name) | Message::CloseStatement(name)) => name,
+            _ => return false,
+        };
+        let concerns = |change: &&Change| change.query || change.client.as_ref().is_some_and(|(of, _)| of == name);
+        self.changes.iter().rev().find(concerns).is_some_and(|change| change.unit != self.unit)
+    }
+
+    /// A message of the server's with the client's name in the place of the first statement that it names; `None`
+    /// where it names none.
+    pub(super) fn with_own_names(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let start = message.windows(NAME_PREFIX.len()).position(|part| part == NAME_PREFIX.as_bytes())?;
+        let (before, rest) = message.split_at_checked(start)?;
+        let (name, after) = rest.split_at_checked(NAME_BYTES)?;
+        let is_named = |prepared: &Rc<Prepared>| prepared.id.name().as_bytes() == name;
+        let changed = self.changes.iter().filter_map(|change| change.client.as_ref());
+        let changed = changed.filter_map(|(own, prepared)| Some((own, prepared.as_ref()?)));
+        let (own, _) = changed.chain(self.statements.iter()).find(|(_, prepared)| is_named(prepared))?;
+        Some([before, own, after].concat())
     }
 
     /// Sees to it that the connection has what the client calls `name`, and nothing where the client has nothing of
@@ -138,12 +176,13 @@ impl Relay<'_> {
         upstream: Option<StatementId>,
     ) {
         if self.order.sent_change(request, silent, true) {
-            self.note(client, upstream);
+            let (unit, query) = (self.unit, request == Request::Query);
+            self.changes.push_back(Change { unit, query, client, upstream });
         }
     }
 
     pub(super) fn note(&mut self, client: Option<(Vec<u8>, Option<Rc<Prepared>>)>, upstream: Option<StatementId>) {
-        self.changes.push_back(Change { unit: self.unit, client, upstream });
+        self.changes.push_back(Change { unit: self.unit, query: false, client, upstream });
     }
 
     /// Hands on our own answers whose turn it is, and carries out the changes that are settled.

@@ -1,6 +1,7 @@
 //! The server's messages: to whom each belongs, and what it means for the session.
 
 use super::{FLUSH_BYTES, Relay};
+use crate::config::PoolMode;
 use crate::error::Error;
 use crate::protocol::client::{self, Backend};
 use crate::protocol::{Frame, Next};
@@ -39,11 +40,25 @@ impl Relay<'_> {
             self.settle();
             let Ok(fate) = self.order.reply(kind, status) else { return Err(self.lose()) };
             self.notice(kind, length, fate)?;
-            self.passing = length;
-            self.passing_fate = fate;
+            (self.passing, self.passing_fate) = (length, fate);
+            if kind == b'E' && fate == Fate::Forward && self.session.mode == PoolMode::Transaction {
+                self.translate(length);
+            }
             self.pass()?;
             self.settle();
         }
+    }
+
+    /// An error that names a prepared statement as it is called upstream names it as the client calls it.
+    fn translate(&mut self, length: usize) {
+        let Some(lent) = &self.lent else { return };
+        let body = lent.upstream.unread().get(5..length).unwrap_or_default();
+        let Some(translated) = self.with_own_names(body) else { return };
+        let out = self.session.transport.output();
+        out.push(b'E');
+        out.extend_from_slice(&u32::try_from(translated.len() + 4).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(&translated);
+        self.passing_fate = Fate::Swallow;
     }
 
     /// Hands on, or drops, what there is of the message that is being passed.
