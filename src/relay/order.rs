@@ -257,6 +257,16 @@ impl Order {
         self.skipping
     }
 
+    /// A request was refused here: what follows it is skipped, up to Sync.
+    pub fn skip_until_sync(&mut self) {
+        self.skipping = true;
+    }
+
+    /// A Sync is answered here.
+    pub fn end_skipping(&mut self) {
+        self.skipping = false;
+    }
+
     /// Requests under way.
     pub fn count(&self) -> usize {
         self.due.len()

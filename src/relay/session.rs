@@ -99,7 +99,8 @@ pub fn serve(session: Session<'_>) -> End {
 impl Relay<'_> {
     /// Finds out what the server reports, and greets the client with it.
     fn begin(&mut self) -> Result<(), End> {
-        self.connect()?;
+        // Nobody has this session's key yet.
+        while !self.connect()? {}
         if let Some(lent) = &self.lent {
             self.wanted = lent.upstream.memory.defaults.clone();
         }
@@ -203,16 +204,19 @@ impl Relay<'_> {
             return Ok(());
         }
         let is_pooling = self.session.mode == PoolMode::Transaction;
+        if needs_connection(&message, is_pooling) && !self.connect()? {
+            self.refuse(matches!(message, Message::Query(_) | Message::FunctionCall));
+            return Ok(());
+        }
         match message {
             Message::Terminate => return Err(End::Terminate),
             Message::CopyData | Message::CopyEnd | Message::Flush if self.lent.is_none() => {
                 // What is left of a COPY that the server has given up; nothing is under way.
             }
-            Message::CopyData | Message::Flush => self.forward(frame, None)?,
-            Message::CopyEnd => self.forward(frame, Some(Request::CopyEnd))?,
+            Message::CopyData | Message::Flush => self.forward(frame, None),
+            Message::CopyEnd => self.forward(frame, Some(Request::CopyEnd)),
             Message::Query(text) => {
                 self.session.activity.state(State::Active, Some(&String::from_utf8_lossy(text)));
-                self.connect()?;
                 self.push(frame.kind, &[frame.body]);
                 // It ends the unnamed statement.
                 self.unit += 1;
@@ -223,57 +227,70 @@ impl Relay<'_> {
                 self.session.activity.state(State::Active, Some(&String::from_utf8_lossy(text)));
                 if is_pooling {
                     let encoding = self.wanted.get("client_encoding").unwrap_or_default();
-                    return self.parse(name, Rc::new(Prepared::new(definition, encoding)));
+                    self.parse(name, Rc::new(Prepared::new(definition, encoding)));
+                    return Ok(());
                 }
-                self.forward(frame, Some(Request::Parse))?;
+                self.forward(frame, Some(Request::Parse));
             }
             Message::Bind { portal, statement, rest } if is_pooling => {
-                let name = self.provide(statement)?;
+                let name = self.provide(statement);
                 self.push(b'B', &[portal, b"\0", &name, b"\0", rest]);
                 self.order.sent(Request::Bind, false);
             }
-            Message::Bind { .. } => self.forward(frame, Some(Request::Bind))?,
+            Message::Bind { .. } => self.forward(frame, Some(Request::Bind)),
             Message::DescribeStatement(name) if is_pooling => {
-                let name = self.provide(name)?;
+                let name = self.provide(name);
                 self.push(b'D', &[b"S", &name, b"\0"]);
                 self.order.sent(Request::DescribeStatement, false);
             }
-            Message::DescribeStatement(_) => self.forward(frame, Some(Request::DescribeStatement))?,
-            Message::DescribePortal => self.forward(frame, Some(Request::DescribePortal))?,
-            Message::Execute => self.forward(frame, Some(Request::Execute))?,
+            Message::DescribeStatement(_) => self.forward(frame, Some(Request::DescribeStatement)),
+            Message::DescribePortal => self.forward(frame, Some(Request::DescribePortal)),
+            Message::Execute => self.forward(frame, Some(Request::Execute)),
             // It stays upstream, for others.
             Message::CloseStatement(name) if is_pooling && !name.is_empty() => {
                 self.order.answer(b"3\0\0\0\x04".to_vec(), true);
                 self.note(Some((name.to_vec(), None)), None);
             }
             Message::CloseStatement(_) if is_pooling => {
-                self.connect()?;
                 self.push(frame.kind, &[frame.body]);
                 self.unnamed = Unnamed::Absent;
                 self.send_change(Request::Close, false, Some((Vec::new(), None)), None);
             }
-            Message::CloseStatement(_) | Message::ClosePortal => self.forward(frame, Some(Request::Close))?,
-            Message::FunctionCall => self.forward(frame, Some(Request::FunctionCall))?,
+            Message::CloseStatement(_) | Message::ClosePortal => self.forward(frame, Some(Request::Close)),
+            Message::FunctionCall => self.forward(frame, Some(Request::FunctionCall)),
             Message::Sync if self.lent.is_none() => {
+                self.order.end_skipping();
                 self.order.answer(b"Z\0\0\0\x05I".to_vec(), false);
                 self.session.activity.state(State::Idle, None);
             }
             Message::Sync => {
                 self.unit += 1;
-                self.forward(frame, Some(Request::Sync))?;
+                self.forward(frame, Some(Request::Sync));
             }
         }
         Ok(())
     }
 
     /// Sends a message of the client's on as it is.
-    fn forward(&mut self, frame: Frame<'_>, request: Option<Request>) -> Result<(), End> {
-        self.connect()?;
+    fn forward(&mut self, frame: Frame<'_>, request: Option<Request>) {
         self.push(frame.kind, &[frame.body]);
         if let Some(request) = request {
             self.order.sent(request, false);
         }
-        Ok(())
+    }
+
+    /// Tells the client that its wait for a connection was cancelled. `is_simple`: no Sync follows.
+    fn refuse(&mut self, is_simple: bool) {
+        self.settle();
+        let error = Error::new(Condition::QueryCanceled, "canceling statement due to user request");
+        let mut out = Encoder::new(self.session.transport.output());
+        out.error_response(Severity::Error, &error);
+        if is_simple {
+            out.ready_for_query(ReadyStatus::Idle);
+            self.session.activity.state(State::Idle, None);
+        } else {
+            self.order.skip_until_sync();
+        }
     }
 
     /// Appends a message for the server.
@@ -286,10 +303,11 @@ impl Relay<'_> {
         }
     }
 
-    /// Has a connection lent, unless there is one, and gives it the client's parameters.
-    fn connect(&mut self) -> Result<(), End> {
+    /// Has a connection lent, unless there is one, and gives it the client's parameters. False if the client has
+    /// cancelled the wait.
+    fn connect(&mut self) -> Result<bool, End> {
         if self.lent.is_some() {
-            return Ok(());
+            return Ok(true);
         }
         let Session { lender, pool, interrupts, .. } = &mut self.session;
         let mut cancelled = false;
@@ -303,11 +321,11 @@ impl Relay<'_> {
                 self.unnamed = Unnamed::Unknown;
                 self.evict();
                 self.adapt("");
-                Ok(())
+                Ok(true)
             }
             Err(error) => {
                 self.check_interrupts()?;
-                Err(self.fail(error))
+                if cancelled { Ok(false) } else { Err(self.fail(error)) }
             }
         }
     }
@@ -447,5 +465,15 @@ impl Relay<'_> {
             Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => Ok(()),
             Err(_) => Err(self.lose()),
         }
+    }
+}
+
+/// Whether a message goes to the server, or is about what it has.
+fn needs_connection(message: &Message<'_>, is_pooling: bool) -> bool {
+    match message {
+        // Without a connection nothing is under way.
+        Message::Terminate | Message::CopyData | Message::CopyEnd | Message::Flush | Message::Sync => false,
+        Message::CloseStatement(name) => !is_pooling || name.is_empty(),
+        _ => true,
     }
 }

@@ -5,6 +5,8 @@
 mod support;
 
 mod clients;
+mod faults;
 mod place;
+mod pool;
 mod same;
 mod wire;

@@ -10,7 +10,7 @@ use crate::protocol::{Next, frame};
 use crate::relay::messages::{self, Message};
 use crate::relay::order::Request;
 use crate::relay::statements::{NAME_BYTES, NAME_PREFIX, Prepared, StatementId, remember};
-use crate::session::{End, State};
+use crate::session::State;
 
 /// What is known of a connection's unnamed statement.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,15 +34,14 @@ pub(super) struct Change {
 
 impl Relay<'_> {
     /// Parse in pool mode "transaction": the statement gets its name of text and types, once a connection.
-    pub(super) fn parse(&mut self, name: &[u8], prepared: Rc<Prepared>) -> Result<(), End> {
-        self.connect()?;
+    pub(super) fn parse(&mut self, name: &[u8], prepared: Rc<Prepared>) {
         let client = Some((name.to_vec(), Some(Rc::clone(&prepared))));
         if name.is_empty() {
             self.unnamed = Unnamed::Is(Rc::clone(&prepared));
             self.send_parse(b"", &prepared, false, client, None);
         } else if self.find(name).is_some() {
             // The server has it under another name; asked a second time it refuses with the right error.
-            let upstream_name = self.provide(name)?;
+            let upstream_name = self.provide(name);
             self.send_parse(&upstream_name, &prepared, false, None, None);
         } else if self.has(prepared.id) {
             self.order.answer(b"1\0\0\0\x04".to_vec(), true);
@@ -51,7 +50,6 @@ impl Relay<'_> {
             self.forget(prepared.id);
             self.send_parse(prepared.id.name().as_bytes(), &prepared, false, client, Some(prepared.id));
         }
-        Ok(())
     }
 
     /// What the client calls `name` when what it sent so far has been carried out.
@@ -98,8 +96,7 @@ impl Relay<'_> {
 
     /// Sees to it that the connection has what the client calls `name`, and nothing where the client has nothing of
     /// that name; what it is called there.
-    pub(super) fn provide(&mut self, name: &[u8]) -> Result<Vec<u8>, End> {
-        self.connect()?;
+    pub(super) fn provide(&mut self, name: &[u8]) -> Vec<u8> {
         let found = self.find(name);
         if let Some(prepared) = &found {
             let text = prepared.definition.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -114,17 +111,17 @@ impl Relay<'_> {
                     self.order.sent(Request::Close, true);
                     self.unnamed = Unnamed::Absent;
                 }
-                Ok(Vec::new())
+                Vec::new()
             }
             // The server says that there is no such statement.
-            None => Ok(name.to_vec()),
+            None => name.to_vec(),
             Some(prepared) if name.is_empty() => {
                 let wanted = Unnamed::Is(Rc::clone(&prepared));
                 if !is_certain || self.unnamed != wanted {
                     self.unnamed = wanted;
                     self.send_parse(b"", &prepared, true, None, None);
                 }
-                Ok(Vec::new())
+                Vec::new()
             }
             Some(prepared) => {
                 let upstream_name = prepared.id.name().into_bytes();
@@ -136,7 +133,7 @@ impl Relay<'_> {
                 {
                     remember(&mut lent.upstream.memory.statements, prepared.id);
                 }
-                Ok(upstream_name)
+                upstream_name
             }
         }
     }
