@@ -286,6 +286,7 @@ impl Relay<'_> {
         let mut out = Encoder::new(self.session.transport.output());
         out.error_response(Severity::Error, &error);
         if is_simple {
+            self.statements.set(Vec::new(), None);
             out.ready_for_query(ReadyStatus::Idle);
             self.session.activity.state(State::Idle, None);
         } else {

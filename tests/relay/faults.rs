@@ -161,7 +161,11 @@ fn a_server_upstream_that_goes_and_comes_back() {
             wait_until("it sleeps", || value(&mut admin, sleeps) == "1");
             own.stop(orderly);
             // The client is told once. An immediate shutdown is a WARNING upstream, and the end of the connection.
-            let expected = if orderly { "E(57P01)" } else { "N E(08006)" };
+            let expected = if orderly {
+                "E(57P01)"
+            } else {
+                "N(terminating connection because of unexpected SIGQUIT signal) E(08006)"
+            };
             assert_eq!(shown(&busy.until_end()), format!("T {expected}"), "{mode}");
             assert_eq!(shown(&active.until_end()), expected, "{mode}");
             if mode == "session" {

@@ -6,6 +6,7 @@ mod support;
 
 mod clients;
 mod faults;
+mod fuzz;
 mod place;
 mod pool;
 mod same;

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use pgprefork::protocol::client::{self, Backend, ClientEncoder, field};
-use pgprefork::protocol::{Format, Frame, Next, Version};
+use pgprefork::protocol::{Frame, Next, Version};
 
 use crate::support::PATIENCE;
 
@@ -117,18 +117,6 @@ impl Raw {
         shown(&self.until(b'Z'))
     }
 
-    /// Parse, Bind and Execute of the unnamed statement, and its replies.
-    pub fn extended(&mut self, text: &str, values: &[&str]) -> String {
-        self.send(|out| {
-            out.parse("", text, &[]);
-            let values: Vec<_> = values.iter().map(|value| Some(value.as_bytes())).collect();
-            out.bind("", "", Format::Text, &values, Format::Text);
-            out.execute("", 0);
-            out.sync();
-        });
-        shown(&self.until(b'Z'))
-    }
-
     /// Asks for the running statement to be canceled, and waits until the server has heard.
     pub fn cancel(&self) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
@@ -136,6 +124,11 @@ impl Raw {
         ClientEncoder::new(&mut bytes).cancel_request(self.process, &self.key);
         stream.write_all(&bytes).expect("sending");
         let _ = stream.read(&mut [0]);
+    }
+
+    /// Ends the connection without a word.
+    pub fn break_off(&mut self) {
+        self.stream.shutdown(std::net::Shutdown::Both).expect("an end");
     }
 
     /// Ends the session as it should be.
@@ -171,6 +164,7 @@ pub fn shown(replies: &[Reply]) -> String {
             }
             Ok(Backend::CommandComplete(tag)) => tag.to_owned(),
             Ok(Backend::ErrorResponse(_)) => sqlstate(body),
+            Ok(Backend::NoticeResponse(fields)) => field(&fields, b'M').unwrap_or_default().to_owned(),
             Ok(Backend::ReadyForQuery(status)) => char::from(status).to_string(),
             Ok(Backend::ParameterStatus(name, value)) => format!("{name}={value}"),
             Ok(Backend::CopyData(data)) => String::from_utf8_lossy(data).trim_end().to_owned(),

@@ -8,7 +8,7 @@ use crate::config::PoolMode;
 use crate::protocol::client::ClientEncoder;
 use crate::protocol::{Next, frame};
 use crate::relay::messages::{self, Message};
-use crate::relay::order::Request;
+use crate::relay::order::{Outcome, Request};
 use crate::relay::statements::{NAME_BYTES, NAME_PREFIX, Prepared, StatementId, remember};
 use crate::session::State;
 
@@ -28,8 +28,8 @@ pub(super) struct Change {
     query: bool,
     /// What the client calls which statement from then on (or nothing any more).
     client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
-    /// The connection has this one then.
-    upstream: Option<StatementId>,
+    /// The connection has this one then, or has it no more.
+    upstream: Option<(StatementId, bool)>,
 }
 
 impl Relay<'_> {
@@ -43,12 +43,12 @@ impl Relay<'_> {
             // The server has it under another name; asked a second time it refuses with the right error.
             let upstream_name = self.provide(name);
             self.send_parse(&upstream_name, &prepared, false, None, None);
-        } else if self.has(prepared.id) {
+        } else if self.has(prepared.id) && self.order.is_accepting() {
             self.order.answer(b"1\0\0\0\x04".to_vec(), true);
             self.note(client, None);
         } else {
             self.forget(prepared.id);
-            self.send_parse(prepared.id.name().as_bytes(), &prepared, false, client, Some(prepared.id));
+            self.send_parse(prepared.id.name().as_bytes(), &prepared, false, client, Some((prepared.id, true)));
         }
     }
 
@@ -127,7 +127,7 @@ impl Relay<'_> {
                 let upstream_name = prepared.id.name().into_bytes();
                 if !self.has(prepared.id) {
                     self.forget(prepared.id);
-                    self.send_parse(&upstream_name, &prepared, true, None, Some(prepared.id));
+                    self.send_parse(&upstream_name, &prepared, true, None, Some((prepared.id, true)));
                 } else if let Some(lent) = &mut self.lent
                     && lent.upstream.memory.statements.contains(&prepared.id)
                 {
@@ -140,15 +140,21 @@ impl Relay<'_> {
 
     /// Whether the connection has the statement, or will have it unless an error has all skipped that needs it.
     fn has(&self, id: StatementId) -> bool {
-        self.lent.as_ref().is_some_and(|lent| lent.upstream.memory.statements.contains(&id))
-            || self.changes.iter().any(|change| change.upstream == Some(id) && change.unit == self.unit)
+        match self.changes_of(id).next_back() {
+            Some(change) => change.unit == self.unit && change.upstream == Some((id, true)),
+            None => self.lent.as_ref().is_some_and(|lent| lent.upstream.memory.statements.contains(&id)),
+        }
     }
 
-    /// Closes a statement which the connection may have got by a Parse that is not settled.
+    fn changes_of(&self, id: StatementId) -> impl DoubleEndedIterator<Item = &Change> {
+        self.changes.iter().filter(move |change| change.upstream.is_some_and(|(of, _)| of == id))
+    }
+
+    /// Closes a statement which the connection has, or may have got by a Parse that is not settled.
     fn forget(&mut self, id: StatementId) {
-        if self.changes.iter().any(|change| change.upstream == Some(id)) {
+        if self.has(id) || self.changes_of(id).next().is_some() {
             self.push(b'C', &[b"S", id.name().as_bytes(), b"\0"]);
-            self.order.sent(Request::Close, true);
+            self.send_change(Request::Close, true, None, Some((id, false)));
         }
     }
 
@@ -158,7 +164,7 @@ impl Relay<'_> {
         prepared: &Prepared,
         silent: bool,
         client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
-        upstream: Option<StatementId>,
+        upstream: Option<(StatementId, bool)>,
     ) {
         self.push(b'P', &[name, b"\0", &prepared.definition]);
         self.send_change(Request::Parse, silent, client, upstream);
@@ -170,7 +176,7 @@ impl Relay<'_> {
         request: Request,
         silent: bool,
         client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
-        upstream: Option<StatementId>,
+        upstream: Option<(StatementId, bool)>,
     ) {
         if self.order.sent_change(request, silent, true) {
             let (unit, query) = (self.unit, request == Request::Query);
@@ -178,21 +184,34 @@ impl Relay<'_> {
         }
     }
 
-    pub(super) fn note(&mut self, client: Option<(Vec<u8>, Option<Rc<Prepared>>)>, upstream: Option<StatementId>) {
+    pub(super) fn note(
+        &mut self,
+        client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
+        upstream: Option<(StatementId, bool)>,
+    ) {
         self.changes.push_back(Change { unit: self.unit, query: false, client, upstream });
     }
 
     /// Hands on our own answers whose turn it is, and carries out the changes that are settled.
     pub(super) fn settle(&mut self) {
         self.order.take_answers(self.session.transport.output());
-        for is_done in self.order.take_settled() {
+        for outcome in self.order.take_settled() {
             let Some(Change { client, upstream, .. }) = self.changes.pop_front() else { return };
-            if !is_done {
+            if outcome != Outcome::Done {
                 self.unnamed = Unnamed::Unknown;
+                // A Parse that fails has ended the unnamed statement before it.
+                if let (Outcome::Failed, Some((name, _))) = (outcome, client)
+                    && name.is_empty()
+                {
+                    self.statements.set(name, None);
+                }
                 continue;
             }
-            if let (Some(id), Some(lent)) = (upstream, &mut self.lent) {
-                remember(&mut lent.upstream.memory.statements, id);
+            if let (Some((id, is_there)), Some(lent)) = (upstream, &mut self.lent) {
+                lent.upstream.memory.statements.retain(|known| *known != id);
+                if is_there {
+                    lent.upstream.memory.statements.push(id);
+                }
             }
             if let Some((name, prepared)) = client {
                 self.statements.set(name, prepared);
