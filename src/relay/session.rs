@@ -3,6 +3,7 @@
 //!
 //! Waits in one place, for whichever side has to speak next. A client that does not read holds up its own server only.
 
+mod leavings;
 mod prepare;
 mod release;
 mod replies;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use self::leavings::Leavings;
 use self::prepare::{Change, Unnamed};
 use super::lend::{Lender, Lent, Pool};
 use super::messages::{self, Message};
@@ -63,6 +65,7 @@ struct Relay<'a> {
     unnamed: Unnamed,
     /// Changes to statements that were sent and are not settled, in order.
     changes: VecDeque<Change>,
+    leavings: Leavings,
     /// Counts Sync and Query: an error has everything up to the next one skipped.
     unit: u64,
     /// Bytes of a long row that are still to come, and what becomes of them.
@@ -80,6 +83,7 @@ pub fn serve(session: Session<'_>) -> End {
         statements: Statements::default(),
         unnamed: Unnamed::Unknown,
         changes: VecDeque::new(),
+        leavings: Leavings::default(),
         unit: 0,
         passing: 0,
         passing_fate: Fate::Forward,
@@ -127,8 +131,7 @@ impl Relay<'_> {
         out.ready_for_query(ReadyStatus::Idle);
         self.session.activity.state(State::Idle, None);
         self.send_to_client()?;
-        self.release_if_between();
-        Ok(())
+        self.release_if_between()
     }
 
     fn run(&mut self) -> Result<std::convert::Infallible, End> {
@@ -141,7 +144,7 @@ impl Relay<'_> {
             if self.session.transport.gathered() > 0 {
                 self.send_to_client()?;
             }
-            self.release_if_between();
+            self.release_if_between()?;
             if self.has_client_message() && !self.is_client_held_up() {
                 continue;
             }
@@ -207,6 +210,9 @@ impl Relay<'_> {
         if needs_connection(&message, is_pooling) && !self.connect()? {
             self.refuse(matches!(message, Message::Query(_) | Message::FunctionCall));
             return Ok(());
+        }
+        if is_pooling && let Message::Query(text) = message {
+            self.leavings.consider(text);
         }
         match message {
             Message::Terminate => return Err(End::Terminate),

@@ -101,6 +101,7 @@ impl Relay<'_> {
         if let Some(prepared) = &found {
             let text = prepared.definition.split(|byte| *byte == 0).next().unwrap_or_default();
             self.session.activity.state(State::Active, Some(&String::from_utf8_lossy(text)));
+            self.leavings.consider(text);
         }
         // An error in a unit before this one may yet have its Parse skipped.
         let is_certain = self.changes.iter().all(|change| change.unit == self.unit);

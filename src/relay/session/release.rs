@@ -9,17 +9,23 @@ use crate::protocol::Frame;
 use crate::protocol::client::{Backend, ClientEncoder};
 use crate::relay::lend::Lent;
 use crate::relay::order::Order;
+use crate::session::End;
 
 /// How long making a connection as new may take after its client has gone.
 const RESET_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Relay<'_> {
     /// In pool mode "transaction" the connection goes back as soon as no transaction is open and nothing is under way.
-    pub(super) fn release_if_between(&mut self) {
-        if self.session.mode == PoolMode::Session || !self.order.is_between_transactions() {
-            return;
+    pub(super) fn release_if_between(&mut self) -> Result<(), End> {
+        let is_between =
+            self.order.is_between_transactions() && self.lent.as_ref().is_some_and(|lent| lent.upstream.is_quiet());
+        if self.session.mode == PoolMode::Session || !is_between {
+            return Ok(());
         }
-        if let Some(lent) = self.lent.take_if(|lent| lent.upstream.is_quiet()) {
+        if !self.is_clean() {
+            return self.send_to_server();
+        }
+        if let Some(lent) = self.lent.take() {
             let memory = &lent.upstream.memory;
             let is_same = |name| memory.parameters.get(name) == memory.defaults.get(name);
             // Nobody else shall be who this client has made itself (SET SESSION AUTHORIZATION).
@@ -31,6 +37,7 @@ impl Relay<'_> {
             }
             self.order = Order::default();
         }
+        Ok(())
     }
 
     /// The client has gone: a transaction that it left open is rolled back, and the connection is made as new. One on
@@ -43,7 +50,7 @@ impl Relay<'_> {
         if self.order.status() != b'I' {
             statements += "ROLLBACK;";
         }
-        let is_session = self.session.mode == PoolMode::Session;
+        let is_session = self.session.mode == PoolMode::Session || self.leavings.is_uncertain();
         let result = if !is_in_step {
             Err(io::ErrorKind::InvalidData.into())
         } else {

@@ -76,7 +76,8 @@ impl Relay<'_> {
 
     /// What a message of the server means for the session, besides being passed on.
     fn notice(&mut self, kind: u8, length: usize, fate: Fate) -> Result<(), End> {
-        if !matches!(kind, b'S' | b'C' | b'Z' | b'E') {
+        let is_ours = fate == Fate::Swallow && self.is_asked();
+        if !matches!(kind, b'S' | b'C' | b'Z' | b'E') && !(is_ours && kind == b'D') {
             return Ok(());
         }
         let Some(lent) = &mut self.lent else { return Ok(()) };
@@ -89,12 +90,29 @@ impl Relay<'_> {
                 };
                 lent.upstream.memory.parameters.set(name, value);
                 // In the server's spelling, so that the next connection is not asked again for what it has.
-                self.wanted.set(name, value);
+                if fate == Fate::Forward {
+                    self.wanted.set(name, value);
+                    if name == "application_name" {
+                        self.session.activity.application_name(value);
+                    }
+                }
             }
+            b'D' => {
+                let body = body.to_vec();
+                if let Ok(Backend::DataRow(values)) = Backend::decode(Frame { kind, body: &body })
+                    && let Some(Some(what)) = values.first()
+                {
+                    return self.keep(&String::from_utf8_lossy(what));
+                }
+            }
+            b'Z' if is_ours => self.answered(),
             // The tag tells it exactly, whatever the text was.
             b'C' if matches!(body, b"DISCARD ALL\0" | b"DEALLOCATE ALL\0") => {
                 lent.upstream.memory.statements.clear();
                 self.statements.forget_named();
+            }
+            b'C' if fate == Fate::Forward && self.session.mode == PoolMode::Transaction => {
+                self.leavings.consider_tag(body)
             }
             b'Z' if fate == Fate::Forward => {
                 let state = match body.first() {
@@ -110,6 +128,9 @@ impl Relay<'_> {
                 // Severity as it is never translated (PostgreSQL 9.6 and later).
                 let is_fatal = matches!(messages::error_field(body, b'V').as_str(), "FATAL" | "PANIC");
                 // What the client asked for at the start, and the server refuses: the session cannot be what it wants.
+                if is_ours && self.order.take_silent_failure() {
+                    return self.keep("what the upstream server does not tell");
+                }
                 if fate == Fate::Swallow && self.order.take_silent_failure() {
                     self.discard();
                     return Err(self.fail(error));
