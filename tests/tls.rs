@@ -5,111 +5,17 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use pgprefork::protocol::client::{self, Backend, ClientEncoder};
 use pgprefork::protocol::{Next, Version};
 use rustls::HandshakeKind;
+use support::certificates::Place;
 use support::tls::{client_config, connect};
 use support::{PATIENCE, Server, wait_until};
-
-/// A cluster with a CA, a server's certificate under it, and clients'.
-struct Place {
-    directory: tempfile::TempDir,
-}
-
-impl Place {
-    /// `auth`: how clients prove who they are.
-    fn new(auth: &str) -> Place {
-        let directory = tempfile::Builder::new().prefix("pgprefork-tls-").tempdir().unwrap();
-        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let place = Place { directory };
-        place.init(&["--auth", auth]);
-        place.ca("root");
-        place.signed("server", "root", "/CN=localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1");
-        place.give("server");
-        place
-    }
-
-    fn init(&self, arguments: &[&str]) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pgprefork"));
-        let output = command.arg("init").arg("--data").arg(self.data()).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.directory.path().join(name).display().to_string()
-    }
-
-    fn ca(&self, name: &str) {
-        let (key, crt) = (self.path(&format!("{name}.key")), self.path(&format!("{name}.crt")));
-        let subject = format!("/CN={name} CA");
-        let mut arguments = vec!["req", "-new", "-x509", "-days", "2", "-subj", &subject];
-        arguments.extend(["-addext", "basicConstraints=critical,CA:TRUE", "-out", &crt, "-keyout", &key]);
-        openssl(&[&arguments[..], &NEW_KEY].concat());
-    }
-
-    fn signed(&self, name: &str, ca: &str, subject: &str, extension: &str) {
-        let [key, csr, crt, ext] = ["key", "csr", "crt", "ext"].map(|kind| self.path(&format!("{name}.{kind}")));
-        let (ca_crt, ca_key) = (self.path(&format!("{ca}.crt")), self.path(&format!("{ca}.key")));
-        openssl(&[&["req", "-new", "-subj", subject, "-keyout", &key, "-out", &csr][..], &NEW_KEY].concat());
-        std::fs::write(&ext, format!("basicConstraints=CA:FALSE\n{extension}\n")).unwrap();
-        let arguments = ["x509", "-req", "-days", "2", "-in", &csr, "-CA", &ca_crt, "-CAkey", &ca_key];
-        openssl(&[&arguments[..], &["-CAcreateserial", "-extfile", &ext, "-out", &crt]].concat());
-        std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
-    }
-
-    /// Makes that pair the server's: in the data directory, owned by the server's user.
-    fn give(&self, name: &str) {
-        let owner = std::fs::metadata(self.data()).unwrap();
-        for (from, to) in [
-            (format!("{name}.crt"), "server.crt"),
-            (format!("{name}.key"), "server.key"),
-            ("root.crt".to_owned(), "root.crt"),
-        ] {
-            let to = self.data().join(to);
-            std::fs::copy(self.path(&from), &to).unwrap();
-            chown(&to, Some(owner.uid()), Some(owner.gid())).unwrap();
-        }
-    }
-
-    fn start(&self, settings: &[&str]) -> Server {
-        Server::start_on(&self.data(), &self.arguments(settings), &[])
-    }
-
-    fn arguments<'a>(&self, settings: &[&'a str]) -> Vec<&'a str> {
-        let own = ["tls.cert=server.crt", "tls.key=server.key", "tls.client_ca=root.crt", "log.connections=true"];
-        own.iter().chain(settings).flat_map(|setting| ["--set", setting]).collect()
-    }
-
-    /// Runs statements through psql with these parameters beside the server's address.
-    fn psql(&self, server: &Server, parameters: &str, sql: &str) -> Result<String, String> {
-        let parameters = parameters.replace("{}", &self.directory.path().display().to_string());
-        let target = format!("host=localhost hostaddr=127.0.0.1 port={} dbname=postgres {parameters}", server.port);
-        let output = Command::new(support::postgres_program("psql"))
-            .args(["-X", "-Atq", "-v", "ON_ERROR_STOP=1", "-c", sql, &target])
-            .envs([("PGUSER", "postgres"), ("PGCONNECT_TIMEOUT", "30"), ("HOME", "/nowhere")])
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-    }
-}
-
-const NEW_KEY: [&str; 5] = ["-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
-
-fn openssl(arguments: &[&str]) {
-    let output = Command::new("openssl").args(arguments).output().expect("openssl");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
 
 /// OpenSSL's client, with a start-up packet to send; everything that it prints.
 fn s_client(server: &Server, arguments: &[&str]) -> String {
@@ -387,6 +293,9 @@ fn a_self_signed_certificate_is_good_enough_to_try() {
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let place = Place { directory };
     place.init(&["--auth", "trust", "--tls-self-signed"]);
+    let mut check = Command::new(env!("CARGO_BIN_EXE_pgprefork"));
+    let checked = check.arg("check").arg("--data").arg(place.data()).output().unwrap();
+    assert!(checked.status.success(), "as the user that the key is for: {}", String::from_utf8_lossy(&checked.stdout));
     let mode = |name: &str| std::fs::metadata(place.data().join(name)).unwrap().mode() & 0o777;
     assert_eq!((mode("server.key"), mode("server.crt")), (0o600, 0o600));
     let server = Server::start_on(&place.data(), &[], &[]);

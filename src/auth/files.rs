@@ -8,7 +8,7 @@ pub trait Files {
     /// A file's text; `None`: there is no such file.
     fn read(&self, path: &Path) -> Result<Option<String>, String>;
 
-    /// The names in a folder.
+    /// The names in a folder, but for those of folders.
     fn list(&self, folder: &Path) -> Result<Vec<String>, String>;
 }
 
@@ -28,7 +28,12 @@ impl Files for Disk {
 
     fn list(&self, folder: &Path) -> Result<Vec<String>, String> {
         let entries = fs::read_dir(folder).map_err(|error| error.to_string())?;
-        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+        let files = entries.into_iter().filter(|entry| !entry.path().is_dir());
+        // A file that were left out for its name could be the one that refuses somebody.
+        let name =
+            |name: std::ffi::OsString| name.into_string().map_err(|name| format!("{} is not UTF-8", name.display()));
+        files.map(|entry| name(entry.file_name())).collect()
     }
 }
 

@@ -6,11 +6,16 @@ use shm::{Geometry, Segment, WAL_INDEX_PAGE_BYTES};
 
 use super::{CheckArguments, Outcome, rules};
 use crate::config::{Config, Sources};
+use crate::system::privileges;
 use crate::worker::tls::Acceptor;
 
 /// Reads everything, and prints what is wrong.
 pub fn run(arguments: &CheckArguments) -> Outcome {
     let data = arguments.data.directory()?;
+    // With the eyes of the user that the server runs as: whether that one may read the key is part of the question.
+    if let Some(identity) = privileges::choose(None, &data).map_err(|error| format!("{}: {error}", data.display()))? {
+        privileges::become_user(&identity).map_err(|error| format!("could not become {identity}: {error}"))?;
+    }
     let file = arguments.config.as_deref().map(std::path::absolute).transpose().map_err(|error| error.to_string())?;
     let sources = Sources { file, assignments: arguments.set.clone() };
     let config = match Config::load(&data, &sources) {

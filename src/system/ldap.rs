@@ -59,6 +59,8 @@ struct Functions {
     free_entries: unsafe extern "C" fn(Entries) -> c_int,
     unbind: unsafe extern "C" fn(Ld, *mut c_void, *mut c_void) -> c_int,
     describe: unsafe extern "C" fn(c_int) -> *const c_char,
+    domain_of: unsafe extern "C" fn(*const c_char, *mut *mut c_char) -> c_int,
+    hosts_of: unsafe extern "C" fn(*const c_char, *mut *mut c_char) -> c_int,
 }
 
 /// How far below its base a search looks.
@@ -113,6 +115,8 @@ fn load() -> Result<Functions, String> {
         free_entries: function!(c"ldap_msgfree"),
         unbind: function!(c"ldap_unbind_ext_s"),
         describe: function!(c"ldap_err2string"),
+        domain_of: function!(c"ldap_dn2domain"),
+        hosts_of: function!(c"ldap_domain2hostlist"),
     })
 }
 
@@ -215,12 +219,7 @@ impl Connection {
         while !entry.is_null() && names.len() < 2 {
             // SAFETY: the entry is one of the search's.
             let name = unsafe { (self.functions.name)(self.ld, entry) };
-            if !name.is_null() {
-                // SAFETY: a terminated text.
-                names.push(unsafe { CStr::from_ptr(name) }.to_owned());
-                // SAFETY: the text is the library's, and is not used afterwards.
-                unsafe { (self.functions.free_text)(name.cast()) };
-            }
+            names.extend(taken(&self.functions, name));
             // SAFETY: the entry is one of the search's.
             entry = unsafe { (self.functions.next_entry)(self.ld, entry) };
         }
@@ -240,18 +239,39 @@ impl Connection {
         // SAFETY: the option gives a text to be freed, or null.
         let known =
             unsafe { (self.functions.get_option)(self.ld, LDAP_OPT_DIAGNOSTIC_MESSAGE, (&raw mut told).cast()) };
-        let mut text = described(&self.functions, code);
-        if known == LDAP_SUCCESS && !told.is_null() {
-            // SAFETY: a terminated text.
-            let diagnostics = unsafe { CStr::from_ptr(told) }.to_string_lossy().into_owned();
-            if !diagnostics.is_empty() {
-                text = format!("{text} (LDAP diagnostics: {diagnostics})");
-            }
-            // SAFETY: the text is the library's, and is not used afterwards.
-            unsafe { (self.functions.free_text)(told.cast()) };
-        }
-        Err(text)
+        let text = described(&self.functions, code);
+        let diagnostics = taken(&self.functions, told).filter(|told| known == LDAP_SUCCESS && !told.is_empty());
+        Err(diagnostics.map_or(text.clone(), |told| format!("{text} (LDAP diagnostics: {})", told.to_string_lossy())))
     }
+}
+
+/// The servers (`host:port`, separated by blanks) that DNS has (SRV records) for the domain of a name, `dc=example,dc=org`.
+pub fn servers_of(name: &CStr) -> Result<String, String> {
+    let functions = load()?;
+    let mut domain = ptr::null_mut();
+    // SAFETY: a terminated text, and a place for one that is to be freed.
+    let code = unsafe { (functions.domain_of)(name.as_ptr(), &raw mut domain) };
+    let domain = taken(&functions, domain).filter(|domain| code == LDAP_SUCCESS && !domain.is_empty());
+    let domain = domain.ok_or("could not extract domain name from ldapbasedn")?;
+    let mut hosts = ptr::null_mut();
+    // SAFETY: as above.
+    let code = unsafe { (functions.hosts_of)(domain.as_ptr(), &raw mut hosts) };
+    let hosts = taken(&functions, hosts).filter(|_| code == LDAP_SUCCESS);
+    hosts.map(|hosts| hosts.to_string_lossy().into_owned()).ok_or_else(|| {
+        format!("LDAP authentication could not find DNS SRV records for \"{}\"", domain.to_string_lossy())
+    })
+}
+
+/// A copy of a text of the library's, which is freed.
+fn taken(functions: &Functions, text: *mut c_char) -> Option<CString> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: a terminated text.
+    let copy = unsafe { CStr::from_ptr(text) }.to_owned();
+    // SAFETY: the text is the library's, and is not used afterwards.
+    unsafe { (functions.free_text)(text.cast()) };
+    Some(copy)
 }
 
 fn described(functions: &Functions, code: c_int) -> String {

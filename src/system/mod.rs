@@ -18,6 +18,7 @@ pub mod locker;
 pub mod memory;
 pub mod names;
 pub mod notify;
+pub mod outgoing;
 pub mod pam;
 pub mod parent;
 pub mod pass;

@@ -196,6 +196,7 @@ unsafe extern "C" fn converse(
     let array = unsafe { libc::calloc(count, size_of::<Response>()) }.cast::<Response>();
     if !whole || array.is_null() {
         for text in answers {
+            wipe(text);
             // SAFETY: each was made by strdup (or is null), and nobody else has it.
             unsafe { libc::free(text.cast()) };
         }
@@ -212,6 +213,16 @@ unsafe extern "C" fn converse(
     // SAFETY: PAM gives a place for the array.
     unsafe { responses.write(array) };
     PAM_SUCCESS
+}
+
+/// Overwrites a copy that is to be freed: it may be the password.
+fn wipe(text: *mut c_char) {
+    if !text.is_null() {
+        // SAFETY: a terminated text of our own.
+        let length = unsafe { libc::strlen(text) };
+        // SAFETY: it has that many bytes.
+        unsafe { libc::explicit_bzero(text.cast(), length) };
+    }
 }
 
 /// A copy that PAM frees.

@@ -182,5 +182,5 @@ fn ends(transport: &Transport, peer: Peer) -> Option<(SocketAddr, SocketAddr)> {
 /// The log learns what the client must not.
 fn refused(peer: Peer, refusal: auth::Refusal) -> Failure {
     log::info!("connection from {} refused (authenticating): {refusal}", shown(peer));
-    Failure::Refused(refusal.error)
+    Failure::Unproved(refusal.error)
 }

@@ -425,8 +425,9 @@ impl<'a> Connection<'a> {
     /// Tells the client why there is no session, where it may know.
     fn refuse(&mut self, failure: Failure) {
         let pool = self.context.segment.pool();
+        let is_logged = matches!(failure, Failure::Unproved(_));
         let error = match failure {
-            Failure::Refused(error) => {
+            Failure::Refused(error) | Failure::Unproved(error) => {
                 if matches!(
                     error.condition(),
                     Condition::InvalidPassword | Condition::InvalidAuthorizationSpecification
@@ -462,11 +463,9 @@ impl<'a> Connection<'a> {
             }
         };
         let phase = self.presence.slot().phase();
-        // Told of already, with the rule that decided.
-        let is_known = phase == Phase::Authenticating
-            && matches!(error.condition(), Condition::InvalidPassword | Condition::InvalidAuthorizationSpecification);
-        let level = if is_known { log::Level::Debug } else { log::Level::Info };
-        log::log!(level, "connection from {} refused ({}): {error}", shown(self.peer), phase.name());
+        if !is_logged {
+            log::info!("connection from {} refused ({}): {error}", shown(self.peer), phase.name());
+        }
         Encoder::new(self.transport.output()).error_response(Severity::Fatal, &error);
         // It is told if it listens; the connection ends either way.
         let _ = self.transport.send(&mut || true);

@@ -2,9 +2,10 @@
 //!
 //! Each may take as long as it likes: they run aside (see `aside`), while the worker keeps its client's deadline.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use zeroize::Zeroizing;
@@ -17,7 +18,7 @@ use crate::auth::{Method, received_password};
 use crate::error::Error;
 use crate::protocol::Encoder;
 use crate::protocol::frame::{self, Next};
-use crate::system::{gss, ldap, names, pam};
+use crate::system::{gss, ldap, names, outgoing, pam};
 
 /// The port of ident servers (RFC 1413).
 const IDENT_PORT: u16 = 113;
@@ -31,6 +32,8 @@ enum Question {
     Password,
     /// A first token, or an answer to this one.
     Token(Option<Vec<u8>>),
+    /// Nothing: the last token, by which the client knows the server. It goes out with what follows it.
+    Told(Vec<u8>),
 }
 
 type Secret = Zeroizing<Vec<u8>>;
@@ -92,6 +95,10 @@ fn ask(
             encoder.authentication_gss_continue(token);
             "GSS response"
         }
+        Question::Told(token) => {
+            encoder.authentication_gss_continue(token);
+            return Ok(Secret::default());
+        }
     };
     if transport.send(interrupted)? == Sent::Interrupted {
         return Err(Failure::Gone);
@@ -101,7 +108,7 @@ fn ask(
             Next::Complete(frame, length) => {
                 let answer = match question {
                     Question::Password => received_password(frame).map_err(|refusal| refusal.error)?.to_vec(),
-                    Question::Token(_) => frame.body.to_vec(),
+                    Question::Token(_) | Question::Told(_) => frame.body.to_vec(),
                 };
                 transport.consume(length);
                 return Ok(Zeroizing::new(answer));
@@ -124,11 +131,13 @@ fn ident(case: &Case<'_>) -> Work {
     })
 }
 
-/// One query of RFC 1413. The server has to be reached from the address that the client sees, so that it answers for it.
+/// One query of RFC 1413. It goes out from the address that the client sees, or the ident server would know of no such
+/// connection.
 fn ask_ident(here: SocketAddr, there: SocketAddr) -> Verdict {
     let server = SocketAddr::new(there.ip().to_canonical(), IDENT_PORT);
     let could_not = |what: &str, error: std::io::Error| format!("could not {what} Ident server at {server}: {error}");
-    let mut stream = TcpStream::connect(server).map_err(|error| could_not("connect to", error))?;
+    let from = SocketAddr::new(here.ip().to_canonical(), 0);
+    let mut stream = outgoing::connect(from, server).map_err(|error| could_not("connect to", error))?;
     let query = format!("{},{}\r\n", there.port(), here.port());
     stream.write_all(query.as_bytes()).map_err(|error| could_not("send query to", error))?;
     let mut line = Vec::new();
@@ -142,7 +151,8 @@ fn ask_ident(here: SocketAddr, there: SocketAddr) -> Verdict {
 
 /// The user of `port, port : USERID : system : user`.
 fn ident_user(line: &str) -> Option<String> {
-    let mut fields = line.trim_end_matches(['\r', '\n']).splitn(4, ':');
+    // Without its end it may be cut short, and name somebody else.
+    let mut fields = line.strip_suffix("\r\n")?.splitn(4, ':');
     fields.next()?;
     if fields.next()?.trim() != "USERID" {
         return None;
@@ -161,7 +171,7 @@ fn by_ldap(case: &Case<'_>) -> Work {
 
 /// Finds the user in the directory, and binds as that.
 fn bind(user: &str, options: &Ldap, password: &[u8]) -> Verdict {
-    let uris = uris(options);
+    let uris = uris(options)?;
     let open = || ldap::Connection::open(&text(uris.as_str())?, options.tls);
     let name = match &options.base {
         None => {
@@ -205,15 +215,18 @@ fn bind(user: &str, options: &Ldap, password: &[u8]) -> Verdict {
     Ok(name)
 }
 
-/// The servers, as OpenLDAP's library is told of them.
-fn uris(options: &Ldap) -> String {
+/// The servers, as OpenLDAP's library is told of them. Where the rule names none, DNS does.
+fn uris(options: &Ldap) -> Result<String, String> {
     let scheme = options.scheme.as_deref().unwrap_or("ldap");
+    let mut server = Cow::Borrowed(options.server.as_deref().unwrap_or_default());
+    if server.trim().is_empty() {
+        server = Cow::Owned(ldap::servers_of(&text(options.base.clone().unwrap_or_default())?)?);
+    }
     let port = match (options.port, scheme) {
         (0, "ldaps") => 636,
         (0, _) => 389,
         (port, _) => port,
     };
-    let server = options.server.as_deref().unwrap_or_default();
     let uri = |host: &str| match host.rsplit_once(':') {
         Some((name, own))
             if !own.is_empty() && own.bytes().all(|byte| byte.is_ascii_digit()) && !name.contains(':') =>
@@ -222,11 +235,7 @@ fn uris(options: &Ldap) -> String {
         }
         _ => format!("{scheme}://{host}:{port}"),
     };
-    if server.trim().is_empty() {
-        // The library's own configuration says which.
-        return format!("{scheme}://");
-    }
-    server.split_whitespace().map(uri).collect::<Vec<_>>().join(" ")
+    Ok(server.split_whitespace().map(uri).collect::<Vec<_>>().join(" "))
 }
 
 fn filter(options: &Ldap, user: &str) -> String {
@@ -278,7 +287,10 @@ fn by_gss(case: &Case<'_>) -> Work {
         loop {
             match acceptor.step(&token) {
                 Ok((reply, gss::Accepted::Continue)) => token = client.ask(Question::Token(Some(reply)))?,
-                Ok((_, gss::Accepted::Principal(name))) => {
+                Ok((reply, gss::Accepted::Principal(name))) => {
+                    if !reply.is_empty() {
+                        client.ask(Question::Told(reply))?;
+                    }
                     return Some(principal(&name, include_realm, wanted.as_deref()));
                 }
                 Err(error) => return Some(Err(error)),
@@ -309,8 +321,10 @@ mod tests {
     #[test]
     fn an_ident_servers_answer_is_read_to_the_letter() {
         assert_eq!(ident_user("6193, 23 : USERID : UNIX : stjohns\r\n").as_deref(), Some("stjohns"));
-        assert_eq!(ident_user("6193,23:USERID:OTHER,UTF-8: a:b c\n").as_deref(), Some("a:b c"));
-        for bad in ["6195, 23 : ERROR : NO-USER\r\n", "", "1,2:USERID:UNIX", "1,2:USERID:UNIX:  "] {
+        assert_eq!(ident_user("6193,23:USERID:OTHER,UTF-8: a:b c\r\n").as_deref(), Some("a:b c"));
+        for bad in
+            ["6195, 23 : ERROR : NO-USER\r\n", "", "1,2:USERID:UNIX\r\n", "1,2:USERID:UNIX:  \r\n", "1,2:USERID:U:ro"]
+        {
             assert_eq!(ident_user(bad), None, "{bad}");
         }
     }
@@ -334,9 +348,11 @@ mod tests {
             port,
             ..Ldap::default()
         };
-        assert_eq!(uris(&options("a b:7", None, 0)), "ldap://a:389 ldap://b:7");
-        assert_eq!(uris(&options("a", Some("ldaps"), 0)), "ldaps://a:636");
-        assert_eq!(uris(&options("[::1]", None, 70)), "ldap://[::1]:70");
+        let uris = |server: &str, scheme, port| uris(&options(server, scheme, port));
+        assert_eq!(uris("a b:7", None, 0).as_deref(), Ok("ldap://a:389 ldap://b:7"));
+        assert_eq!(uris("a", Some("ldaps"), 0).as_deref(), Ok("ldaps://a:636"));
+        assert_eq!(uris("[::1]", None, 70).as_deref(), Ok("ldap://[::1]:70"));
+        assert_eq!(uris(" ", None, 0), Err("could not extract domain name from ldapbasedn".to_owned()));
         assert_eq!(filter(&Ldap::default(), "ann"), "(uid=ann)");
         let with = |filter: &str| Ldap { filter: Some(filter.to_owned()), ..Ldap::default() };
         assert_eq!(filter(&with("(|(uid=$username)(mail=$username))"), "ann"), "(|(uid=ann)(mail=ann))");

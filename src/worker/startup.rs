@@ -71,6 +71,8 @@ pub struct Request {
 pub enum Failure {
     /// The client is to be told, as FATAL.
     Refused(Error),
+    /// The same, of one that has not proved who it is: the log has it already, with the rule.
+    Unproved(Error),
     /// It was asked for a password, and has not answered in the time that it may hold a worker.
     Slow,
     /// The deadline has passed.

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 
 use pgprefork::protocol::Version;
 use pgprefork::protocol::client::ClientEncoder;
@@ -79,6 +80,34 @@ impl Realm {
     }
 }
 
+/// A port that leads to the server, for one connection; the kinds of the authentication requests that passed.
+fn recorded(server: u16) -> (u16, JoinHandle<Vec<u32>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let recording = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        let mut server = TcpStream::connect(("127.0.0.1", server)).expect("the server");
+        let (mut from_client, mut to_server) =
+            (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from_client, &mut to_server);
+            let _ = to_server.shutdown(Shutdown::Write);
+        });
+        let (mut requests, mut head) = (Vec::new(), [0; 5]);
+        while server.read_exact(&mut head).is_ok() {
+            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+            let mut body = vec![0; length as usize - 4];
+            server.read_exact(&mut body).expect("a whole message");
+            if head[0] == b'R' {
+                requests.push(u32::from_be_bytes(body[..4].try_into().expect("four bytes")));
+            }
+            let _ = client.write_all(&[&head[..], &body].concat());
+        }
+        requests
+    });
+    (port, recording)
+}
+
 #[test]
 fn tickets_let_their_owners_in() {
     let realm = Realm::start();
@@ -98,6 +127,12 @@ fn tickets_let_their_owners_in() {
     wait_until("the log says why", || {
         server.log().contains("provided user name (bob) and authenticated user name (ann)")
     });
+    // The client is told the token by which it knows the server: libpq does not insist on it, other drivers do.
+    let (port, requests) = recorded(server.port);
+    let environment = [("KRB5_CONFIG", krb5_conf.as_str()), ("KRB5CCNAME", ann.as_str())];
+    let target = format!("host=localhost hostaddr=127.0.0.1 port={port} user=ann gssencmode=disable sslmode=disable");
+    assert_eq!(log_in(&server, &target, &environment).as_deref(), Ok("ann"));
+    assert_eq!(requests.join().expect("a recording"), [7, 8, 0], "GSS, a token, Ok");
     // A client without a ticket gives up by itself.
     assert!(with("FILE:/nonexistent", "ann").is_err());
 

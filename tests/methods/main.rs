@@ -130,6 +130,23 @@ fn assert_hanging_ones_hold_up_nobody(server: &Server, connection: &str) {
 }
 
 #[test]
+fn a_refusal_is_in_the_log_once_whatever_it_is_for() {
+    let (server, _folder) =
+        server("host all nobody 127.0.0.1/32 trust\nhost all ann 127.0.0.1/32 scram-sha-256", &[], &[]);
+    assert_refused(&server, "user=nobody", "role \"nobody\" does not exist", "role \"nobody\" does not exist");
+    assert_refused(
+        &server,
+        "user=carl",
+        "no pg_hba.conf entry",
+        "no pg_hba.conf entry for host \"127.0.0.1\", user \"carl\"",
+    );
+    assert_refused(&server, "user=ann password=x", "password authentication failed", "has no password assigned");
+    for told in ["role \"nobody\" does not exist", "no pg_hba.conf entry for", "password authentication failed"] {
+        assert_eq!(server.log().matches(told).count(), 1, "{}", server.log());
+    }
+}
+
+#[test]
 fn views_and_check_tell_what_is_wrong_before_a_reload_does() {
     let (server, _folder) = server("host all all 127.0.0.1/32 trust", &[], &[]);
     std::fs::create_dir(server.data.join("rules.d")).expect("a folder");

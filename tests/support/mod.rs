@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+pub mod certificates;
 pub mod load;
 pub mod postgresql;
 pub mod tls;

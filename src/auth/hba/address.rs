@@ -93,9 +93,20 @@ fn interfaces() -> Vec<(IpAddr, IpAddr)> {
             let v4 = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
             v4.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
         };
-        Some((ip(interface.address)?, ip(interface.netmask)?))
+        let address = ip(interface.address)?;
+        Some((address, usable_mask(address, ip(interface.netmask))))
     })
     .collect()
+}
+
+/// An interface's mask; all ones where it has none, one of zeros or one of the other family, as in PostgreSQL: a tunnel's
+/// network is not the whole Internet.
+fn usable_mask(address: IpAddr, mask: Option<IpAddr>) -> IpAddr {
+    let ones = match address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::BROADCAST),
+        IpAddr::V6(_) => IpAddr::V6(u128::MAX.into()),
+    };
+    mask.filter(|mask| !mask.is_unspecified() && mask.is_ipv4() == address.is_ipv4()).unwrap_or(ones)
 }
 
 #[cfg(test)]
@@ -118,6 +129,20 @@ mod tests {
         assert_eq!(Addresses::with_prefix("10.0.0.0".parse().unwrap(), 33), None);
         let holes = Addresses::Range { address: "10.0.0.7".parse().unwrap(), mask: "255.0.0.255".parse().unwrap() };
         assert!(contains(&holes, "10.9.9.7") && !contains(&holes, "10.9.9.8"));
+    }
+
+    #[test]
+    fn an_interface_without_a_mask_is_a_network_of_one() {
+        let mask = |address: &str, mask: Option<&str>| {
+            usable_mask(address.parse().unwrap(), mask.map(|mask| mask.parse().unwrap())).to_string()
+        };
+        assert_eq!(mask("10.0.0.1", Some("255.0.0.0")), "255.0.0.0");
+        for none in [None, Some("0.0.0.0"), Some("ffff::")] {
+            assert_eq!(mask("10.0.0.1", none), "255.255.255.255");
+        }
+        for none in [None, Some("::"), Some("255.0.0.0")] {
+            assert_eq!(mask("fe80::1", none), "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+        }
     }
 
     #[test]

@@ -55,14 +55,8 @@ impl<'a> LineParser<'a> {
             field.iter().try_for_each(|token| self.option(token, method, transport, &mut options))?;
         }
         options.check(&Place { method, transport, line: self.line, column: method_at })?;
-        let mut text = self.line.text.trim().to_owned();
-        if let Some(secret) = options.ldap.bind_password.as_deref().filter(|secret| !secret.is_empty()) {
-            text = text.replace(&format!("{SECRET}={secret}"), &format!("{SECRET}=***"));
-            // However it was quoted.
-            if text.contains(secret) {
-                text = text.replace(secret, "***");
-            }
-        }
+        let has_secret = options.ldap.bind_password.is_some();
+        let text = if has_secret { without_secrets(self.fields) } else { self.line.text.trim().to_owned() };
         Ok(Rule {
             file: Rc::clone(&self.line.file),
             line: self.line.number,
@@ -212,7 +206,7 @@ impl<'a> LineParser<'a> {
             return Err(self.problem(token.column, message));
         };
         options.set(&Place { method, transport, line: self.line, column: token.column }, name, value)?;
-        options.shown.push(if name == SECRET { format!("{name}=***") } else { token.text.clone() });
+        options.shown.push(shown(token));
         Ok(())
     }
 
@@ -241,6 +235,20 @@ impl<'a> LineParser<'a> {
 
     fn problem(&self, column: usize, message: String) -> Box<Problem> {
         self.line.problem(column, message)
+    }
+}
+
+/// The line's words without their quotes, which could hide a secret from whoever looks for it in the text.
+fn without_secrets(fields: &[Field]) -> String {
+    let field = |field: &Field| field.iter().map(shown).collect::<Vec<_>>().join(",");
+    fields.iter().map(field).collect::<Vec<_>>().join(" ")
+}
+
+/// A word, if it is no secret.
+fn shown(token: &Token) -> String {
+    match token.text.split_once('=') {
+        Some((SECRET, _)) => format!("{SECRET}=***"),
+        _ => token.text.clone(),
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Certificate {
     pub subject: String,
     /// The subject on one line in the certificate's order (`/O=Example/CN=ann`), which pg_stat_ssl and the log show.
     pub subject_line: String,
-    /// The subject's last common name.
+    /// The subject's first common name.
     pub common_name: Option<String>,
     /// The issuer, in the one-line form.
     pub issuer_line: String,
@@ -135,10 +135,10 @@ impl Name {
         Ok(Name(groups))
     }
 
-    /// The last one counts, as in PostgreSQL. With a zero byte in it, it could be taken for a shorter name.
+    /// The first one counts, as in PostgreSQL. With a zero byte in it, it could be taken for a shorter name.
     fn common_name(&self) -> Result<Option<String>, Malformed> {
-        let name = self.0.iter().flatten().filter(|(kind, _)| kind == COMMON_NAME).map(|(_, value)| value).next_back();
-        match name {
+        let name = self.0.iter().flatten().find(|(kind, _)| kind == COMMON_NAME);
+        match name.map(|(_, value)| value) {
             Some(name) if name.contains('\0') => Err(Malformed("SSL certificate's common name contains embedded null")),
             name => Ok(name.cloned()),
         }
@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(read.subject_line, "/O=Example\\, Inc/OU=\\#1/CN=ann/CN=\u{fc}x/UID=4");
         assert_eq!(format!("subject={}\n", read.subject), shown_by_openssl(&der));
         assert_eq!(read.subject, "UID=4+CN=\\C3\\BCx,CN=ann,OU=\\#1,O=Example\\, Inc");
-        assert_eq!(read.common_name.as_deref(), Some("\u{fc}x"));
+        assert_eq!(read.common_name.as_deref(), Some("ann"));
         assert_eq!(read.issuer_line, read.subject_line);
         assert_eq!(read.serial, "4759477275222530853130");
     }
