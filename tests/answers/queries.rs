@@ -242,6 +242,7 @@ fn what_postgresql_finds_ambiguous_or_out_of_place_is_refused() {
         ("update t x set b = x.a + 4;; select * from t", "1,5"),
         ("select a as x, b as x from t order by x", "42702: ORDER BY \"x\" is ambiguous"),
         ("select a as x, a as x from t order by x", "1,1"),
+        ("create sequence q;; select greatest(nextval('q'), 0), least(nextval('q'), 9), currval('q')", "1,2,2"),
         ("select 1 order by -1", "42P10: ORDER BY position -1 is not in select list"),
         ("select x, y from (values (1, 2), (2, 1)) as v(x, y) order by (2)", "2,1|1,2"),
         ("select -x as x from (values (1), (2)) as v(x) order by (x)", "-2|-1"),

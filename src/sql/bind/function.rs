@@ -197,7 +197,8 @@ impl Binder<'_> {
         let operator = if name == "greatest" { ">=" } else { "<=" };
         let Some(first) = self.variadic_common(&context, arguments, Node::Row)? else { return Ok(None) };
         let (Node::Row(mut items), type_) = (first.node, first.type_) else { return Ok(None) };
-        if items.len() > EXTREME_CASES_MAX {
+        // What gives another value each time is computed once a row.
+        if items.len() > EXTREME_CASES_MAX || items.iter().any(super::volatile::has_volatile) {
             return Ok(Some(extreme_of_rows(items, type_, name == "greatest")));
         }
         let mut best = items.remove(0);
