@@ -90,6 +90,7 @@ conditions! {
     CannotCoerce = "42846",
     GroupingError = "42803",
     WindowingError = "42P20",
+    InvalidGrantOperation = "0LP01",
     InvalidRecursion = "42P19",
     InvalidForeignKey = "42830",
     InvalidName = "42602",

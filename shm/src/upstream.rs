@@ -61,7 +61,9 @@ pub(crate) struct Place {
     changed_us: AtomicU64,
     /// How often it was lent.
     uses: AtomicU64,
-    unused: [AtomicU64; 4],
+    /// 1: its owner keeps it to the end of its session, in pool mode "transaction".
+    pinned: AtomicU64,
+    unused: [AtomicU64; 3],
 }
 
 /// One pool.
@@ -77,6 +79,8 @@ pub(crate) struct PoolWords {
     leases: AtomicU64,
     waits: AtomicU64,
     waited_us: AtomicU64,
+    /// How often a session kept its place.
+    pins: AtomicU64,
     /// Places that it may have.
     limit: AtomicU32,
     name_sequence: Sequence,
@@ -102,6 +106,8 @@ pub struct UpstreamPoolFacts {
     pub lent: u32,
     /// Connections that nobody uses.
     pub idle: u32,
+    /// Of `lent`, those that a session keeps to its end, in pool mode "transaction".
+    pub pinned: u32,
     /// Sessions that wait for one.
     pub waiting: u32,
     /// Places that it may have.
@@ -112,6 +118,8 @@ pub struct UpstreamPoolFacts {
     pub waits: u64,
     /// See `leases`.
     pub waited_us: u64,
+    /// How often a session came to keep its connection.
+    pub pins: u64,
 }
 
 impl Segment {
@@ -435,6 +443,15 @@ impl Segment {
         self.place(index).backend_pid.store(pid, Relaxed);
     }
 
+    /// Notes that the place's owner keeps it to the end of its session.
+    pub fn pin_upstream(&self, index: UpstreamPlaceIndex) {
+        let place = self.place(index);
+        place.pinned.store(1, Relaxed);
+        if let Some(pool) = place.pool.load(SeqCst).checked_sub(1) {
+            self.upstream_pool_words(pool).pins.fetch_add(1, Relaxed);
+        }
+    }
+
     /// Takes the dead process out of the queue and names the places that it owned, which stay its until each is
     /// settled. Grants that it left half done are finished.
     pub(crate) fn reap_upstream(&self, dead: Owner) -> Vec<UpstreamPlaceIndex> {
@@ -488,9 +505,14 @@ impl Segment {
             if words.key.load(SeqCst) == 0 {
                 continue;
             }
-            let (mut lent, mut idle) = (0, 0);
+            let (mut lent, mut idle, mut pinned) = (0, 0, 0);
             for (_, place) in self.places().filter(|(_, place)| place.pool.load(SeqCst) == index + 1) {
-                if place.owner.load(SeqCst) == 0 { idle += 1 } else { lent += 1 }
+                if place.owner.load(SeqCst) == 0 {
+                    idle += 1;
+                } else {
+                    lent += 1;
+                    pinned += u32::from(place.pinned.load(Relaxed) == 1);
+                }
             }
             let waiting = self.upstream_waiters().filter(|word| {
                 let word = word.load(SeqCst);
@@ -502,11 +524,13 @@ impl Segment {
                     name: words.name_sequence.read(|| words.name.load()).map(readable).unwrap_or_default(),
                     lent,
                     idle,
+                    pinned,
                     waiting: u32::try_from(waiting.count()).unwrap_or(u32::MAX),
                     limit: words.limit.load(Relaxed),
                     leases: words.leases.load(Relaxed),
                     waits: words.waits.load(Relaxed),
                     waited_us: words.waited_us.load(Relaxed),
+                    pins: words.pins.load(Relaxed),
                 },
             ));
         }
@@ -516,6 +540,7 @@ impl Segment {
 
 impl Place {
     fn begin(&self) {
+        self.pinned.store(0, Relaxed);
         self.changed_us.store(clock::monotonic_us(), Relaxed);
         self.uses.fetch_add(1, Relaxed);
     }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::relay::{Relay, RelayPartial};
 use super::section::section;
+use super::stages::Stages;
 use super::units::{ByteSize, Span, Threshold};
 
 /// Everything that can be set, with a value for each.
@@ -346,8 +347,9 @@ section! {
         format: LogFormat = LogFormat::Text,
         /// The log file; standard error when it isn't set (`serve --detach` uses pgprefork.log then).
         file: Option<PathBuf> = None,
-        /// A line for each session's start and end.
-        connections: bool = false,
+        /// Lines about connections: true, false, or a list of receipt, authentication, authorization, setup_durations. With
+        /// any of them a session's end has one, too.
+        connections: Stages = Stages::default(),
         /// Statements that take this long, the wait for their commit to be durable included, get a line; 0 is all,
         /// -1 none.
         min_duration: Threshold = Threshold::default(),

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 mod keys;
 mod relay;
 mod section;
+mod stages;
 mod units;
 
 pub use keys::{
     Auth, Config, Engine, EngineKind, Listen, Log, LogFormat, LogLevel, Metrics, Model, OnMemoryFault, Pool, Session,
     SessionDefault, Sqlite, Tls, TlsVersion,
 };
-pub use relay::{PoolMode, Relay, RelayDatabase};
+pub use relay::{PoolMode, Relay, RelayDatabase, SessionState};
 pub use units::{ByteSize, Span, Threshold};
 
 /// The file in the data directory.

@@ -19,6 +19,17 @@ pub enum PoolMode {
     Transaction,
 }
 
+/// What becomes of a session of pool mode "transaction" that leaves something on its connection which another one would
+/// find: LISTEN, advisory locks, temporary tables, cursors WITH HOLD, PREPARE, SET.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionState {
+    /// It keeps the connection to its end.
+    Pin,
+    /// It is ended with an error.
+    Refuse,
+}
+
 /// `[relay.databases.NAME]`: where the sessions of a database go. The name `*` stands for all that are not listed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +76,8 @@ section! {
         ignore_startup_parameters: Vec<String> = Vec::new(),
         /// Prepared statements that an upstream connection keeps in pool mode "transaction".
         max_prepared_statements: u32 = 200,
+        /// What becomes of a session of pool mode "transaction" that leaves something on its connection.
+        session_state: SessionState = SessionState::Pin,
         /// Users and their passwords, as PgBouncer's userlist.txt.
         auth_file: Option<PathBuf> = None,
         /// Where the sessions of each database go.

@@ -139,6 +139,13 @@ pub trait Engine {
         let _ = deadline;
     }
 
+    /// Whether the session may become another role: by SET SESSION AUTHORIZATION if `session`, else by SET ROLE; `None` is the
+    /// default. Whether it is a superuser then.
+    fn may_become(&mut self, session: bool, role: Option<&str>) -> Result<bool, Error> {
+        let _ = (session, role);
+        Err(Error::unsupported("SET ROLE"))
+    }
+
     /// How long the session may now stay idle before its transaction is in others' way (it holds the writer
     /// lock); after that the session ends with 25P03.
     fn idle_limit(&self) -> Option<Duration> {

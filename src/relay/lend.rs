@@ -100,6 +100,11 @@ impl Lender<'_> {
         Ok(Some(Lent { place, upstream }))
     }
 
+    /// The session keeps the connection to its end.
+    pub fn pin(&self, lent: &Lent) {
+        self.segment.pin_upstream(lent.place);
+    }
+
     fn is_old(&self, upstream: &Upstream) -> bool {
         let age_us = shm::clock::monotonic_us().saturating_sub(upstream.memory.connected_us);
         self.config.server_lifetime.nonzero().is_some_and(|life| Duration::from_micros(age_us) > life)

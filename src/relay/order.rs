@@ -50,6 +50,17 @@ pub enum Fate {
     Swallow,
 }
 
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was carried out.
+    Done,
+    /// It failed.
+    Failed,
+    /// One before it failed.
+    Skipped,
+}
+
 /// The server said something that nobody asked for: the connection is of no use any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfStep(pub u8);
@@ -72,8 +83,8 @@ pub struct Order {
     doubtful: bool,
     /// An error has come for a silent request.
     silent_failed: bool,
-    /// Of the requests that change something, in order: whether each was carried out. Since last asked.
-    settled: Vec<bool>,
+    /// Of the requests that change something, in order: what became of each. Since last asked.
+    settled: Vec<Outcome>,
 }
 
 impl Default for Order {
@@ -135,14 +146,14 @@ impl Order {
                 Entry::Due { request: Request::CopyEnd, .. } => {}
                 Entry::Due { .. } => return,
             }
-            self.pop(true);
+            self.pop(Outcome::Done);
         }
     }
 
-    /// Takes the first entry off; `done`: it was carried out.
-    fn pop(&mut self, done: bool) {
+    /// Takes the first entry off.
+    fn pop(&mut self, outcome: Outcome) {
         if let Some(Entry::Due { changes: true, .. } | Entry::Answer { changes: true, .. }) = self.due.pop_front() {
-            self.settled.push(done);
+            self.settled.push(outcome);
         }
     }
 
@@ -150,7 +161,7 @@ impl Order {
     /// before and after.
     pub fn reply(&mut self, kind: u8, status: Option<u8>) -> Result<Fate, OutOfStep> {
         while let Some(Entry::Due { request: Request::CopyEnd, .. }) = self.due.front() {
-            self.pop(true);
+            self.pop(Outcome::Done);
         }
         let (request, silent) = match self.due.front() {
             Some(Entry::Due { request, silent, .. }) => (*request, *silent),
@@ -179,7 +190,7 @@ impl Order {
             }
             (Request::FunctionCall, b'V') => Ok(fate),
             (Request::Query | Request::FunctionCall | Request::Sync, b'Z') => {
-                self.pop(true);
+                self.pop(Outcome::Done);
                 self.status = status.unwrap_or(b'E');
                 Ok(fate)
             }
@@ -188,13 +199,13 @@ impl Order {
             | (Request::Bind, b'2')
             | (Request::Close, b'3')
             | (Request::DescribeStatement | Request::DescribePortal, b'T' | b'n') => {
-                self.pop(true);
+                self.pop(Outcome::Done);
                 Ok(fate)
             }
             (Request::DescribeStatement, b't') | (Request::Execute, b'D' | b'H' | b'd' | b'c') => Ok(fate),
             (Request::Execute, b'C' | b'I' | b's') => {
                 (self.copying_in, self.sync_ahead) = (false, false);
-                self.pop(true);
+                self.pop(Outcome::Done);
                 Ok(fate)
             }
             (_, b'E') => {
@@ -243,11 +254,13 @@ impl Order {
 
     /// Drops what the server skips.
     fn skip(&mut self) {
+        let mut outcome = Outcome::Failed;
         while let Some(entry) = self.due.front() {
             if matches!(entry, Entry::Due { request: Request::Sync, .. }) {
                 return;
             }
-            self.pop(false);
+            self.pop(outcome);
+            outcome = Outcome::Skipped;
         }
         self.skipping = true;
     }
@@ -255,6 +268,28 @@ impl Order {
     /// Whether the server skips whatever is sent now, up to Sync.
     pub fn is_skipping(&self) -> bool {
         self.skipping
+    }
+
+    /// A request was refused here: what follows it is skipped, up to Sync.
+    pub fn skip_until_sync(&mut self) {
+        self.skipping = true;
+    }
+
+    /// A Sync is answered here.
+    pub fn end_skipping(&mut self) {
+        self.skipping = false;
+    }
+
+    /// Whether it is certain that no transaction has failed: a statement that the server has would be parsed again.
+    pub fn is_accepting(&self) -> bool {
+        self.status != b'E' && !self.is_ready_due()
+    }
+
+    fn is_ready_due(&self) -> bool {
+        self.due.iter().any(|entry| {
+            let Entry::Due { request, .. } = entry else { return false };
+            matches!(request, Request::Query | Request::FunctionCall | Request::Sync)
+        })
     }
 
     /// Requests under way.
@@ -274,11 +309,7 @@ impl Order {
 
     /// Whether the server will say something without being sent more first.
     pub fn is_answer_due(&self) -> bool {
-        !self.copying_in
-            && self.due.iter().any(|entry| {
-                let Entry::Due { request, .. } = entry else { return false };
-                matches!(request, Request::Query | Request::FunctionCall | Request::Sync)
-            })
+        !self.copying_in && self.is_ready_due()
     }
 
     /// Whether the last ReadyForQuery said that no transaction is open, and nothing is under way.
@@ -291,8 +322,8 @@ impl Order {
         self.status
     }
 
-    /// Whether each request that changes something was carried out, in order, since this was last asked.
-    pub fn take_settled(&mut self) -> Vec<bool> {
+    /// What became of each request that changes something, in order, since this was last asked.
+    pub fn take_settled(&mut self) -> Vec<Outcome> {
         std::mem::take(&mut self.settled)
     }
 
@@ -463,7 +494,11 @@ mod tests {
         order.sent(Request::Sync, false);
         order.answer(b"3".to_vec(), true);
         assert_eq!(replies_seen(&mut order, "1EZ"), "1EZ3");
-        assert_eq!(order.take_settled(), [true, false, true]);
+        assert_eq!(order.take_settled(), [Outcome::Done, Outcome::Skipped, Outcome::Done]);
+        order.sent_change(Request::Parse, false, true);
+        order.sent(Request::Sync, false);
+        assert_eq!(replies_seen(&mut order, "EZ"), "EZ");
+        assert_eq!(order.take_settled(), [Outcome::Failed]);
     }
 
     #[test]

@@ -2,6 +2,11 @@
 //! gives the connection back at the end of the session or of each transaction.
 //! Waits in one place, for whichever side has to speak next. A client that does not read holds up its own server only.
 
+mod leavings;
+mod prepare;
+mod release;
+mod replies;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
@@ -11,15 +16,16 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use self::leavings::Leavings;
+use self::prepare::{Change, Unnamed};
 use super::lend::{Lender, Lent, Pool};
-use super::login::condition_of;
 use super::messages::{self, Message};
 use super::order::{Fate, Order, Request};
 use super::parameters::{Parameters, set_statement, tracked};
-use super::statements::{Prepared, StatementId, Statements, remember};
+use super::statements::{Prepared, Statements};
 use crate::config::PoolMode;
 use crate::error::{Condition, Error};
-use crate::protocol::client::{self, Backend, ClientEncoder};
+use crate::protocol::client::ClientEncoder;
 use crate::protocol::{Encoder, Frame, Next, ReadyStatus, Severity, frame};
 use crate::session::{Activity, End, Interrupts, State};
 use crate::worker::transport::{Received, Sent, Transport};
@@ -34,8 +40,6 @@ const REQUESTS_MAX: usize = 64 * 1024;
 const RECHECK_MS: u16 = 1000;
 /// How long the request to cancel may take.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long making a connection as new may take after its client has gone.
-const RESET_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a session runs on.
 pub struct Session<'a> {
@@ -60,29 +64,12 @@ struct Relay<'a> {
     unnamed: Unnamed,
     /// Changes to statements that were sent and are not settled, in order.
     changes: VecDeque<Change>,
+    leavings: Leavings,
     /// Counts Sync and Query: an error has everything up to the next one skipped.
     unit: u64,
     /// Bytes of a long row that are still to come, and what becomes of them.
     passing: usize,
     passing_fate: Fate,
-}
-
-/// What is known of a connection's unnamed statement.
-#[derive(Debug, PartialEq, Eq)]
-enum Unnamed {
-    /// Nothing: another client may have left one.
-    Unknown,
-    Absent,
-    Is(Rc<Prepared>),
-}
-
-/// What a request does to statements, once it is carried out.
-struct Change {
-    unit: u64,
-    /// What the client calls which statement from then on (or nothing any more).
-    client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
-    /// The connection has this one then.
-    upstream: Option<StatementId>,
 }
 
 /// Serves the client to the end of its session. What the transport has gathered before goes out with the first answer.
@@ -95,6 +82,7 @@ pub fn serve(session: Session<'_>) -> End {
         statements: Statements::default(),
         unnamed: Unnamed::Unknown,
         changes: VecDeque::new(),
+        leavings: Leavings::default(),
         unit: 0,
         passing: 0,
         passing_fate: Fate::Forward,
@@ -114,7 +102,8 @@ pub fn serve(session: Session<'_>) -> End {
 impl Relay<'_> {
     /// Finds out what the server reports, and greets the client with it.
     fn begin(&mut self) -> Result<(), End> {
-        self.connect()?;
+        // Nobody has this session's key yet.
+        while !self.connect()? {}
         if let Some(lent) = &self.lent {
             self.wanted = lent.upstream.memory.defaults.clone();
         }
@@ -141,8 +130,7 @@ impl Relay<'_> {
         out.ready_for_query(ReadyStatus::Idle);
         self.session.activity.state(State::Idle, None);
         self.send_to_client()?;
-        self.release_if_between();
-        Ok(())
+        self.release_if_between()
     }
 
     fn run(&mut self) -> Result<std::convert::Infallible, End> {
@@ -155,7 +143,7 @@ impl Relay<'_> {
             if self.session.transport.gathered() > 0 {
                 self.send_to_client()?;
             }
-            self.release_if_between();
+            self.release_if_between()?;
             if self.has_client_message() && !self.is_client_held_up() {
                 continue;
             }
@@ -187,7 +175,8 @@ impl Relay<'_> {
     }
 
     fn is_client_held_up(&self) -> bool {
-        self.order.count() > REQUESTS_MAX
+        self.is_undecided()
+            || self.order.count() > REQUESTS_MAX
             || self.lent.as_ref().is_some_and(|lent| lent.upstream.output.len() > BACKLOG_BYTES)
     }
 
@@ -217,16 +206,22 @@ impl Relay<'_> {
             return Ok(());
         }
         let is_pooling = self.session.mode == PoolMode::Transaction;
+        if needs_connection(&message, is_pooling) && !self.connect()? {
+            self.refuse(matches!(message, Message::Query(_) | Message::FunctionCall));
+            return Ok(());
+        }
+        if is_pooling && let Message::Query(text) = message {
+            self.leavings.consider(text);
+        }
         match message {
             Message::Terminate => return Err(End::Terminate),
             Message::CopyData | Message::CopyEnd | Message::Flush if self.lent.is_none() => {
                 // What is left of a COPY that the server has given up; nothing is under way.
             }
-            Message::CopyData | Message::Flush => self.forward(frame, None)?,
-            Message::CopyEnd => self.forward(frame, Some(Request::CopyEnd))?,
+            Message::CopyData | Message::Flush => self.forward(frame, None),
+            Message::CopyEnd => self.forward(frame, Some(Request::CopyEnd)),
             Message::Query(text) => {
                 self.session.activity.state(State::Active, Some(&String::from_utf8_lossy(text)));
-                self.connect()?;
                 self.push(frame.kind, &[frame.body]);
                 // It ends the unnamed statement.
                 self.unit += 1;
@@ -237,211 +232,71 @@ impl Relay<'_> {
                 self.session.activity.state(State::Active, Some(&String::from_utf8_lossy(text)));
                 if is_pooling {
                     let encoding = self.wanted.get("client_encoding").unwrap_or_default();
-                    return self.parse(name, Rc::new(Prepared::new(definition, encoding)));
+                    self.parse(name, Rc::new(Prepared::new(definition, encoding)));
+                    return Ok(());
                 }
-                self.forward(frame, Some(Request::Parse))?;
+                self.forward(frame, Some(Request::Parse));
             }
             Message::Bind { portal, statement, rest } if is_pooling => {
-                let name = self.provide(statement)?;
+                let name = self.provide(statement);
                 self.push(b'B', &[portal, b"\0", &name, b"\0", rest]);
                 self.order.sent(Request::Bind, false);
             }
-            Message::Bind { .. } => self.forward(frame, Some(Request::Bind))?,
+            Message::Bind { .. } => self.forward(frame, Some(Request::Bind)),
             Message::DescribeStatement(name) if is_pooling => {
-                let name = self.provide(name)?;
+                let name = self.provide(name);
                 self.push(b'D', &[b"S", &name, b"\0"]);
                 self.order.sent(Request::DescribeStatement, false);
             }
-            Message::DescribeStatement(_) => self.forward(frame, Some(Request::DescribeStatement))?,
-            Message::DescribePortal => self.forward(frame, Some(Request::DescribePortal))?,
-            Message::Execute => self.forward(frame, Some(Request::Execute))?,
+            Message::DescribeStatement(_) => self.forward(frame, Some(Request::DescribeStatement)),
+            Message::DescribePortal => self.forward(frame, Some(Request::DescribePortal)),
+            Message::Execute => self.forward(frame, Some(Request::Execute)),
             // It stays upstream, for others.
             Message::CloseStatement(name) if is_pooling && !name.is_empty() => {
                 self.order.answer(b"3\0\0\0\x04".to_vec(), true);
                 self.note(Some((name.to_vec(), None)), None);
             }
             Message::CloseStatement(_) if is_pooling => {
-                self.connect()?;
                 self.push(frame.kind, &[frame.body]);
                 self.unnamed = Unnamed::Absent;
                 self.send_change(Request::Close, false, Some((Vec::new(), None)), None);
             }
-            Message::CloseStatement(_) | Message::ClosePortal => self.forward(frame, Some(Request::Close))?,
-            Message::FunctionCall => self.forward(frame, Some(Request::FunctionCall))?,
+            Message::CloseStatement(_) | Message::ClosePortal => self.forward(frame, Some(Request::Close)),
+            Message::FunctionCall => self.forward(frame, Some(Request::FunctionCall)),
             Message::Sync if self.lent.is_none() => {
+                self.order.end_skipping();
                 self.order.answer(b"Z\0\0\0\x05I".to_vec(), false);
                 self.session.activity.state(State::Idle, None);
             }
             Message::Sync => {
                 self.unit += 1;
-                self.forward(frame, Some(Request::Sync))?;
+                self.forward(frame, Some(Request::Sync));
             }
         }
         Ok(())
-    }
-
-    /// Parse in pool mode "transaction": the statement gets its name of text and types, once a connection.
-    fn parse(&mut self, name: &[u8], prepared: Rc<Prepared>) -> Result<(), End> {
-        self.connect()?;
-        let client = Some((name.to_vec(), Some(Rc::clone(&prepared))));
-        if name.is_empty() {
-            self.unnamed = Unnamed::Is(Rc::clone(&prepared));
-            self.send_parse(b"", &prepared, false, client, None);
-        } else if self.find(name).is_some() {
-            // The server has it under another name; asked a second time it refuses with the right error.
-            let upstream_name = self.provide(name)?;
-            self.send_parse(&upstream_name, &prepared, false, None, None);
-        } else if self.has(prepared.id) {
-            self.order.answer(b"1\0\0\0\x04".to_vec(), true);
-            self.note(client, None);
-        } else {
-            self.forget(prepared.id);
-            self.send_parse(prepared.id.name().as_bytes(), &prepared, false, client, Some(prepared.id));
-        }
-        Ok(())
-    }
-
-    /// What the client calls `name` when what it sent so far has been carried out.
-    fn find(&self, name: &[u8]) -> Option<Rc<Prepared>> {
-        let changed = self.changes.iter().rev().filter_map(|change| change.client.as_ref());
-        match changed.into_iter().find(|(changed, _)| changed == name) {
-            Some((_, prepared)) => prepared.clone(),
-            None => self.statements.find(name).cloned(),
-        }
-    }
-
-    /// Sees to it that the connection has what the client calls `name`, and nothing where the client has nothing of
-    /// that name; what it is called there.
-    fn provide(&mut self, name: &[u8]) -> Result<Vec<u8>, End> {
-        self.connect()?;
-        let found = self.find(name);
-        if let Some(prepared) = &found {
-            let text = prepared.definition.split(|byte| *byte == 0).next().unwrap_or_default();
-            self.session.activity.state(State::Active, Some(&String::from_utf8_lossy(text)));
-        }
-        // An error in a unit before this one may yet have its Parse skipped.
-        let is_certain = self.changes.iter().all(|change| change.unit == self.unit);
-        match found {
-            None if name.is_empty() => {
-                if !is_certain || self.unnamed != Unnamed::Absent {
-                    self.push(b'C', &[b"S\0"]);
-                    self.order.sent(Request::Close, true);
-                    self.unnamed = Unnamed::Absent;
-                }
-                Ok(Vec::new())
-            }
-            // The server says that there is no such statement.
-            None => Ok(name.to_vec()),
-            Some(prepared) if name.is_empty() => {
-                let wanted = Unnamed::Is(Rc::clone(&prepared));
-                if !is_certain || self.unnamed != wanted {
-                    self.unnamed = wanted;
-                    self.send_parse(b"", &prepared, true, None, None);
-                }
-                Ok(Vec::new())
-            }
-            Some(prepared) => {
-                let upstream_name = prepared.id.name().into_bytes();
-                if !self.has(prepared.id) {
-                    self.forget(prepared.id);
-                    self.send_parse(&upstream_name, &prepared, true, None, Some(prepared.id));
-                } else if let Some(lent) = &mut self.lent
-                    && lent.upstream.memory.statements.contains(&prepared.id)
-                {
-                    remember(&mut lent.upstream.memory.statements, prepared.id);
-                }
-                Ok(upstream_name)
-            }
-        }
-    }
-
-    /// Whether the connection has the statement, or will have it unless an error has all skipped that needs it.
-    fn has(&self, id: StatementId) -> bool {
-        self.lent.as_ref().is_some_and(|lent| lent.upstream.memory.statements.contains(&id))
-            || self.changes.iter().any(|change| change.upstream == Some(id) && change.unit == self.unit)
-    }
-
-    /// Closes a statement which the connection may have got by a Parse that is not settled.
-    fn forget(&mut self, id: StatementId) {
-        if self.changes.iter().any(|change| change.upstream == Some(id)) {
-            self.push(b'C', &[b"S", id.name().as_bytes(), b"\0"]);
-            self.order.sent(Request::Close, true);
-        }
-    }
-
-    fn send_parse(
-        &mut self,
-        name: &[u8],
-        prepared: &Prepared,
-        silent: bool,
-        client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
-        upstream: Option<StatementId>,
-    ) {
-        self.push(b'P', &[name, b"\0", &prepared.definition]);
-        self.send_change(Request::Parse, silent, client, upstream);
-    }
-
-    /// A request that changes statements has been sent.
-    fn send_change(
-        &mut self,
-        request: Request,
-        silent: bool,
-        client: Option<(Vec<u8>, Option<Rc<Prepared>>)>,
-        upstream: Option<StatementId>,
-    ) {
-        if self.order.sent_change(request, silent, true) {
-            self.note(client, upstream);
-        }
-    }
-
-    fn note(&mut self, client: Option<(Vec<u8>, Option<Rc<Prepared>>)>, upstream: Option<StatementId>) {
-        self.changes.push_back(Change { unit: self.unit, client, upstream });
-    }
-
-    /// Hands on our own answers whose turn it is, and carries out the changes that are settled.
-    fn settle(&mut self) {
-        self.order.take_answers(self.session.transport.output());
-        for is_done in self.order.take_settled() {
-            let Some(Change { client, upstream, .. }) = self.changes.pop_front() else { return };
-            if !is_done {
-                self.unnamed = Unnamed::Unknown;
-                continue;
-            }
-            if let (Some(id), Some(lent)) = (upstream, &mut self.lent) {
-                remember(&mut lent.upstream.memory.statements, id);
-            }
-            if let Some((name, prepared)) = client {
-                self.statements.set(name, prepared);
-            }
-        }
-    }
-
-    /// Closes statements of the connection that were not used for longest, where it has more than it may. Only while
-    /// nobody uses any.
-    fn evict(&mut self) {
-        let most = self.session.lender.config.max_prepared_statements as usize;
-        let Some(lent) = &mut self.lent else { return };
-        let memory = &mut lent.upstream.memory;
-        let excess = memory.statements.len().saturating_sub(most);
-        if excess == 0 {
-            return;
-        }
-        for id in memory.statements.drain(..excess) {
-            ClientEncoder::new(&mut lent.upstream.output).close_statement(&id.name());
-            self.order.sent(Request::Close, true);
-        }
-        ClientEncoder::new(&mut lent.upstream.output).sync();
-        self.order.sent(Request::Sync, true);
     }
 
     /// Sends a message of the client's on as it is.
-    fn forward(&mut self, frame: Frame<'_>, request: Option<Request>) -> Result<(), End> {
-        self.connect()?;
+    fn forward(&mut self, frame: Frame<'_>, request: Option<Request>) {
         self.push(frame.kind, &[frame.body]);
         if let Some(request) = request {
             self.order.sent(request, false);
         }
-        Ok(())
+    }
+
+    /// Tells the client that its wait for a connection was cancelled. `is_simple`: no Sync follows.
+    fn refuse(&mut self, is_simple: bool) {
+        self.settle();
+        let error = Error::new(Condition::QueryCanceled, "canceling statement due to user request");
+        let mut out = Encoder::new(self.session.transport.output());
+        out.error_response(Severity::Error, &error);
+        if is_simple {
+            self.statements.set(Vec::new(), None);
+            out.ready_for_query(ReadyStatus::Idle);
+            self.session.activity.state(State::Idle, None);
+        } else {
+            self.order.skip_until_sync();
+        }
     }
 
     /// Appends a message for the server.
@@ -454,10 +309,11 @@ impl Relay<'_> {
         }
     }
 
-    /// Has a connection lent, unless there is one, and gives it the client's parameters.
-    fn connect(&mut self) -> Result<(), End> {
+    /// Has a connection lent, unless there is one, and gives it the client's parameters. False if the client has
+    /// cancelled the wait.
+    fn connect(&mut self) -> Result<bool, End> {
         if self.lent.is_some() {
-            return Ok(());
+            return Ok(true);
         }
         let Session { lender, pool, interrupts, .. } = &mut self.session;
         let mut cancelled = false;
@@ -471,11 +327,11 @@ impl Relay<'_> {
                 self.unnamed = Unnamed::Unknown;
                 self.evict();
                 self.adapt("");
-                Ok(())
+                Ok(true)
             }
             Err(error) => {
                 self.check_interrupts()?;
-                Err(self.fail(error))
+                if cancelled { Ok(false) } else { Err(self.fail(error)) }
             }
         }
     }
@@ -522,108 +378,6 @@ impl Relay<'_> {
         }
     }
 
-    /// Deals with the server's messages that are there.
-    fn take_from_server(&mut self) -> Result<(), End> {
-        self.settle();
-        loop {
-            self.pass()?;
-            if self.session.transport.gathered() >= FLUSH_BYTES {
-                self.send_to_client()?;
-            }
-            let Some(lent) = &mut self.lent else { return Ok(()) };
-            if self.passing > 0 || lent.upstream.unread().is_empty() {
-                return Ok(());
-            }
-            let (kind, length) = match client::next(lent.upstream.unread()) {
-                Ok(Next::Complete(frame, length)) => (frame.kind, length),
-                Ok(Next::Missing(missing)) => {
-                    let unread = lent.upstream.unread();
-                    let kind = unread.first().copied().unwrap_or_default();
-                    // A long row is passed on as it comes.
-                    if !matches!(kind, b'D' | b'd') || unread.len() < FLUSH_BYTES {
-                        return Ok(());
-                    }
-                    (kind, unread.len() + missing)
-                }
-                Err(_) => return Err(self.lose()),
-            };
-            let status = if kind == b'Z' { lent.upstream.unread().get(5).copied() } else { None };
-            self.settle();
-            let Ok(fate) = self.order.reply(kind, status) else { return Err(self.lose()) };
-            self.notice(kind, length, fate)?;
-            self.passing = length;
-            self.passing_fate = fate;
-            self.pass()?;
-            self.settle();
-        }
-    }
-
-    /// Hands on, or drops, what there is of the message that is being passed.
-    fn pass(&mut self) -> Result<(), End> {
-        let Some(lent) = &mut self.lent else { return Ok(()) };
-        let unread = lent.upstream.unread();
-        let count = self.passing.min(unread.len());
-        if self.passing_fate == Fate::Forward {
-            self.session.transport.output().extend_from_slice(unread.get(..count).unwrap_or_default());
-        }
-        lent.upstream.consume(count);
-        self.passing -= count;
-        Ok(())
-    }
-
-    /// What a message of the server means for the session, besides being passed on.
-    fn notice(&mut self, kind: u8, length: usize, fate: Fate) -> Result<(), End> {
-        if !matches!(kind, b'S' | b'C' | b'Z' | b'E') {
-            return Ok(());
-        }
-        let Some(lent) = &mut self.lent else { return Ok(()) };
-        let Some(body) = lent.upstream.unread().get(5..length) else { return Ok(()) };
-        match kind {
-            b'S' => {
-                let body = body.to_vec();
-                let Ok(Backend::ParameterStatus(name, value)) = Backend::decode(Frame { kind, body: &body }) else {
-                    return Err(self.lose());
-                };
-                lent.upstream.memory.parameters.set(name, value);
-                // In the server's spelling, so that the next connection is not asked again for what it has.
-                self.wanted.set(name, value);
-            }
-            // The tag tells it exactly, whatever the text was.
-            b'C' if matches!(body, b"DISCARD ALL\0" | b"DEALLOCATE ALL\0") => {
-                lent.upstream.memory.statements.clear();
-                self.statements.forget_named();
-            }
-            b'Z' if fate == Fate::Forward => {
-                let state = match body.first() {
-                    Some(b'T') => State::IdleInTransaction,
-                    Some(b'E') => State::IdleInFailedTransaction,
-                    _ => State::Idle,
-                };
-                self.session.activity.state(state, None);
-            }
-            b'E' => {
-                let error =
-                    Error::new(condition_of(&messages::error_field(body, b'C')), messages::error_field(body, b'M'));
-                // Severity as it is never translated (PostgreSQL 9.6 and later).
-                let is_fatal = matches!(messages::error_field(body, b'V').as_str(), "FATAL" | "PANIC");
-                // What the client asked for at the start, and the server refuses: the session cannot be what it wants.
-                if fate == Fate::Swallow && self.order.take_silent_failure() {
-                    self.discard();
-                    return Err(self.fail(error));
-                }
-                if is_fatal {
-                    // The client is told in the server's own words.
-                    let whole = lent.upstream.unread().get(..length).unwrap_or_default();
-                    self.session.transport.output().extend_from_slice(whole);
-                    self.discard();
-                    return Err(End::Failed(error));
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
     /// The connection to the server is of no use any more; the client is told, once.
     fn lose(&mut self) -> End {
         self.discard();
@@ -659,25 +413,6 @@ impl Relay<'_> {
             Ok(Sent::All) => Ok(()),
             Ok(Sent::Interrupted) => Err(End::Terminated),
             Err(error) => Err(End::Io(error)),
-        }
-    }
-
-    /// In pool mode "transaction" the connection goes back as soon as no transaction is open and nothing is under way.
-    fn release_if_between(&mut self) {
-        if self.session.mode == PoolMode::Session || !self.order.is_between_transactions() {
-            return;
-        }
-        if let Some(lent) = self.lent.take_if(|lent| lent.upstream.is_quiet()) {
-            let memory = &lent.upstream.memory;
-            let is_same = |name| memory.parameters.get(name) == memory.defaults.get(name);
-            // Nobody else shall be who this client has made itself (SET SESSION AUTHORIZATION).
-            let is_oneself = is_same("session_authorization") && is_same("is_superuser");
-            if is_oneself && !self.order.is_doubtful() {
-                self.session.lender.give(lent);
-            } else {
-                self.session.lender.discard(lent);
-            }
-            self.order = Order::default();
         }
     }
 
@@ -737,64 +472,14 @@ impl Relay<'_> {
             Err(_) => Err(self.lose()),
         }
     }
-
-    /// The client has gone: a transaction that it left open is rolled back, and the connection is made as new. One on
-    /// which something is under way is closed.
-    fn release_at_end(&mut self) {
-        let Some(mut lent) = self.lent.take() else { return };
-        let is_in_step =
-            self.order.is_idle() && !self.order.is_doubtful() && self.passing == 0 && lent.upstream.is_quiet();
-        let mut statements = String::new();
-        if self.order.status() != b'I' {
-            statements += "ROLLBACK;";
-        }
-        let is_session = self.session.mode == PoolMode::Session;
-        let result = if !is_in_step {
-            Err(io::ErrorKind::InvalidData.into())
-        } else {
-            let deadline = Instant::now() + RESET_TIMEOUT;
-            let reset = &self.session.lender.config.server_reset_query;
-            ask(&mut lent, &statements, deadline)
-                .and_then(|()| if is_session { ask(&mut lent, reset, deadline) } else { Ok(()) })
-        };
-        match result {
-            Ok(()) => {
-                if is_session {
-                    lent.upstream.memory.statements.clear();
-                }
-                self.session.lender.give(lent);
-            }
-            Err(_) => self.session.lender.discard(lent),
-        }
-    }
 }
 
-/// Runs a statement of our own on a connection whose client has gone.
-fn ask(lent: &mut Lent, statement: &str, deadline: Instant) -> io::Result<()> {
-    if statement.is_empty() {
-        return Ok(());
-    }
-    let refused = || io::Error::from(io::ErrorKind::InvalidData);
-    ClientEncoder::new(&mut lent.upstream.output).query(statement);
-    loop {
-        lent.upstream.send_some()?;
-        let Some((kind, body)) = lent.upstream.take_message().map_err(|_| refused())? else {
-            match lent.upstream.receive() {
-                Ok(0) => return Err(refused()),
-                Ok(_) => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
-                Err(error) => return Err(error),
-            }
-            if Instant::now() >= deadline {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            continue;
-        };
-        match Backend::decode(Frame { kind, body: &body }).map_err(|_| refused())? {
-            Backend::ReadyForQuery(b'I') if lent.upstream.is_quiet() => return Ok(()),
-            Backend::ReadyForQuery(_) | Backend::ErrorResponse(_) => return Err(refused()),
-            Backend::ParameterStatus(name, value) => lent.upstream.memory.parameters.set(name, value),
-            _ => {}
-        }
+/// Whether a message goes to the server, or is about what it has.
+fn needs_connection(message: &Message<'_>, is_pooling: bool) -> bool {
+    match message {
+        // Without a connection nothing is under way.
+        Message::Terminate | Message::CopyData | Message::CopyEnd | Message::Flush | Message::Sync => false,
+        Message::CloseStatement(name) => !is_pooling || name.is_empty(),
+        _ => true,
     }
 }

@@ -9,6 +9,11 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
+/// How every name upstream begins.
+pub const NAME_PREFIX: &str = "pgprefork_";
+/// Bytes of a name upstream.
+pub const NAME_BYTES: usize = NAME_PREFIX.len() + 2 * size_of::<StatementId>();
+
 /// The first half of SHA-256 over encoding, text and types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StatementId(pub [u8; 16]);
@@ -39,8 +44,8 @@ impl Prepared {
 impl StatementId {
     /// Its name upstream.
     pub fn name(self) -> String {
-        let mut name = String::with_capacity(40);
-        name.push_str("pgprefork_");
+        let mut name = String::with_capacity(NAME_BYTES);
+        name.push_str(NAME_PREFIX);
         for byte in self.0 {
             let _ = write!(name, "{byte:02x}");
         }
@@ -56,6 +61,11 @@ impl Statements {
     /// What the client calls `name`.
     pub fn find(&self, name: &[u8]) -> Option<&Rc<Prepared>> {
         self.0.get(name)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&Vec<u8>, &Rc<Prepared>)> {
+        self.0.iter()
     }
 
     /// From now on the client calls `prepared` so, or nothing any more.
@@ -93,7 +103,8 @@ mod tests {
         let [a, b, c, d] = cases.map(|(definition, encoding)| Prepared::new(definition.as_bytes(), encoding).id);
         assert!(a != b && b != c && a != c && b != d);
         assert_eq!(b, Prepared::new(b"select $1\0\0\0", "UTF8").id);
-        assert!(a.name().len() < 64, "a name is not cut short upstream");
+        assert_eq!(a.name().len(), NAME_BYTES);
+        assert!(NAME_BYTES < 64, "a name is not cut short upstream");
     }
 
     #[test]

@@ -30,6 +30,11 @@ impl<E: Engine> Core<'_, E> {
                 let warning = Error::new(Condition::NoActiveSqlTransaction, warning);
                 send_notice(client, &self.environment, "WARNING", &warning);
             }
+            SessionCommand::Set { local, name, values } if is_identity(name) => {
+                let value = values.as_ref().and_then(|values| values.first()).map(String::as_str);
+                self.become_role(name, value, *local)?;
+            }
+            SessionCommand::Reset(name) if is_identity(name) => self.become_role(name, None, false)?,
             SessionCommand::Set { local, name, values } => {
                 self.settings.lock().set(name, values.as_deref(), *local)?;
                 self.follow_settings();
@@ -153,6 +158,26 @@ impl<E: Engine> Core<'_, E> {
         Ok(())
     }
 
+    /// SET ROLE or SET SESSION AUTHORIZATION.
+    fn become_role(&mut self, setting: &str, role: Option<&str>, local: bool) -> Result<(), Error> {
+        let session = !setting.eq_ignore_ascii_case("role");
+        let role = role.filter(|role| session || *role != "none");
+        if role.is_none() && self.settings.lock().is_oneself() {
+            return Ok(());
+        }
+        let superuser = self.engine.may_become(session, role)?;
+        let mut settings = self.settings.lock();
+        let present = settings.identity().0.to_owned();
+        // Another session user is nobody else at first.
+        match session {
+            true => settings.become_role(role, None, superuser, local),
+            false => settings.become_role(Some(&present), role, superuser, local),
+        }
+        drop(settings);
+        self.follow_settings();
+        Ok(())
+    }
+
     fn discard(&mut self, what: Discard) -> Result<(), Error> {
         if what == Discard::All {
             if self.in_transaction() {
@@ -161,7 +186,7 @@ impl<E: Engine> Core<'_, E> {
             self.portals.clear();
             self.statements.clear();
             self.settings.lock().reset_all();
-            self.follow_settings();
+            self.become_role("session_authorization", None, false)?;
         }
         self.engine.discard(what)
     }
@@ -248,4 +273,9 @@ fn isolation_name(level: Isolation) -> &'static str {
         Isolation::RepeatableRead => "repeatable read",
         Isolation::Serializable => "serializable",
     }
+}
+
+/// The settings that say who the session is.
+fn is_identity(setting: &str) -> bool {
+    setting.eq_ignore_ascii_case("role") || setting.eq_ignore_ascii_case("session_authorization")
 }

@@ -43,6 +43,9 @@ pub enum Source {
 /// Canonical values by canonical name; a parameter of two parts (`app.user`) by its name in lower case.
 type Values = BTreeMap<Cow<'static, str>, String>;
 
+/// The settings that say who the session is, which change together.
+const IDENTITY: [&str; 3] = ["session_authorization", "role", "is_superuser"];
+
 /// The values as they were when a transaction or a savepoint began.
 #[derive(Debug, Clone)]
 struct Level {
@@ -191,11 +194,49 @@ impl Settings {
         self.set(name, None, false)
     }
 
-    /// RESET ALL.
+    /// RESET ALL. Who the session is stays.
     pub fn reset_all(&mut self) {
-        self.kept = Arc::default();
-        self.current = Arc::default();
+        for values in [&mut self.kept, &mut self.current] {
+            let mut left = Values::default();
+            for name in IDENTITY {
+                if let Some(value) = values.get(name) {
+                    left.insert(Cow::Borrowed(name), value.clone());
+                }
+            }
+            *values = Arc::new(left);
+        }
         self.changed();
+    }
+
+    /// SET ROLE and SET SESSION AUTHORIZATION, once it is known that the session may do so: both names, `None` for the
+    /// default, and whether the role that it is then is a superuser.
+    pub fn become_role(&mut self, session: Option<&str>, role: Option<&str>, superuser: bool, local: bool) {
+        if local && self.levels.is_empty() {
+            return;
+        }
+        let superuser = if superuser { "on" } else { "off" };
+        let values = [session, role, Some(superuser)];
+        for (name, value) in IDENTITY.into_iter().zip(values) {
+            let kept = (!local).then_some(&mut self.kept);
+            for values in kept.into_iter().chain([&mut self.current]) {
+                let values = Arc::make_mut(values);
+                match value {
+                    Some(value) => values.insert(Cow::Borrowed(name), value.to_owned()),
+                    None => values.remove(name),
+                };
+            }
+        }
+        self.changed();
+    }
+
+    /// Whether nobody else was ever set.
+    pub fn is_oneself(&self) -> bool {
+        IDENTITY.iter().all(|name| !self.current.contains_key(*name) && !self.kept.contains_key(*name))
+    }
+
+    /// session_user and the role that was set, if one was.
+    pub fn identity(&self) -> (&str, Option<&str>) {
+        (self.value("session_authorization"), Some(self.value("role")).filter(|role| *role != "none"))
     }
 
     /// SHOW: the value as shown. 42704 for a name that does not exist.
@@ -441,11 +482,13 @@ impl Settings {
             "transaction_isolation" | "transaction_read_only" | "transaction_deferrable" => {
                 return Err(Error::unsupported(format!("SET {name}")).hint("Use SET TRANSACTION."));
             }
+            // Who may be whom is not known here: see `become_role`.
             "role" if value != "none" && value != self.value("session_authorization") => {
-                return Err(Error::unsupported("SET ROLE to another role"));
+                return Err(Error::unsupported("the setting \"role\" in this place").hint("Use SET ROLE."));
             }
             "session_authorization" if value != self.value("session_authorization") => {
-                return Err(Error::unsupported("SET SESSION AUTHORIZATION to another role"));
+                return Err(Error::unsupported("the setting \"session_authorization\" in this place")
+                    .hint("Use SET SESSION AUTHORIZATION."));
             }
             _ => return Ok(()),
         };

@@ -22,6 +22,7 @@ use super::idle::Accepted;
 use super::names;
 use super::preface::{Preface, Said};
 use super::presence::Presence;
+use super::stages;
 use super::startup::{self, Door, Failure, Opening, Request};
 use super::tls::{Acceptor, Certificate};
 use super::transport::Transport;
@@ -173,6 +174,9 @@ impl<'a> Connection<'a> {
         let mut interrupted = move || presence.is_terminated();
         slot.set_phase(Phase::Startup);
         budget::relieve(self.context, 0, u32::MAX);
+        if self.context.config.log.connections.receipt && self.preface.is_none() {
+            stages::received(self.peer);
+        }
         let Some(request) = self.opening(deadline, &mut interrupted)? else { return Ok(None) };
         names::set(&request.user, &request.database);
         self.finish_phase(SetupPhase::StartupPacket);
@@ -201,14 +205,21 @@ impl<'a> Connection<'a> {
             }
             patience = Patience { asked: true, park_at: Some(Instant::now() + PARK_AGAIN), deadline };
         };
+        if self.context.config.log.connections.authentication {
+            stages::authenticated(&identity);
+        }
         let database = directory.database(&request.database, identity.role.as_ref());
         let census = self.census(identity.role.as_ref(), database.as_ref())?;
         let role = auth::admit(&identity, &request.database, database.as_ref(), &census)?;
         let Some(database) = database else { return Err(Error::internal("admitted without a database").into()) };
+        let authentication_us = elapsed_us(self.phase_began);
         self.finish_phase(SetupPhase::Authentication);
         let settings = self.greet(&request, &role, &database)?;
         self.finish_phase(SetupPhase::Ready);
         self.context.segment.statistics().setup(SetupPhase::Total).record(elapsed_us(self.accepted));
+        if self.context.config.log.connections.setup_durations {
+            stages::ready(elapsed_us(self.accepted), authentication_us);
+        }
         Ok(Some(settings))
     }
 
@@ -329,11 +340,8 @@ impl<'a> Connection<'a> {
         self.presence.go(SlotState::Connecting, SlotState::Serving);
         self.context.segment.pool().set_recent_database(database.oid);
         self.context.segment.pool().count(Counter::Sessions);
-        if self.context.config.log.connections {
-            let tls = self.transport.tls().map_or(String::new(), |tls| {
-                format!(", SSL enabled (protocol={}, cipher={}, bits={})", tls.version, tls.cipher, tls.bits)
-            });
-            log::info!("session of {} in {} began{tls}", role.name, database.name);
+        if self.context.config.log.connections.authorization {
+            stages::authorized(&role.name, &database.name, &request.application_name, self.transport.tls());
         }
     }
 
@@ -503,7 +511,9 @@ impl<'a> Connection<'a> {
 
     fn log_end(&self, end: &End) {
         match end {
-            End::Terminate | End::Eof if self.context.config.log.connections => log::info!("session ended: {end:?}"),
+            End::Terminate | End::Eof if self.context.config.log.connections.any() => {
+                log::info!("session ended: {end:?}")
+            }
             End::Terminate | End::Eof => {}
             End::Terminated | End::Timeout(_) => log::info!("session ended: {end:?}"),
             End::Io(error) => log::debug!("session ended: {error}"),

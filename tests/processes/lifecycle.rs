@@ -406,7 +406,7 @@ fn log_lines_may_be_json() {
             is_whole && line["message"].as_str().unwrap().contains(wanted)
         })
     };
-    eventually("the session is told of", || said("session of postgres in postgres began"));
+    eventually("the session is told of", || said("connection authorized: user=postgres database=postgres"));
     // Written after clients have been let in.
     eventually("readiness is told of", || said("ready to accept connections"));
 }

@@ -9,6 +9,7 @@ use pgprefork::protocol::Format;
 use crate::server::{Log, Raw, Server, command, directory, eventually, free_port, is_stopped};
 
 pub const TESTS: &[(&str, fn())] = &[
+    ("connections_are_told_of_stage_by_stage", connections_are_told_of_stage_by_stage),
     ("statements_get_a_line_with_their_duration", statements_get_a_line_with_their_duration),
     ("pipelined_statements_get_a_line_each", pipelined_statements_get_a_line_each),
     ("by_default_no_statement_gets_a_line", by_default_no_statement_gets_a_line),
@@ -182,7 +183,7 @@ fn lines_of_json_name_user_and_database() {
     eventually("it ends", || of("session ended").len() == 2);
     let names = |line: &serde_json::Value| (line["user"].clone(), line["dbname"].clone());
     let expected = [("postgres".into(), "postgres".into()), ("ann".into(), "other".into())];
-    for message in ["session of", "session ended"] {
+    for message in ["connection authorized", "session ended"] {
         assert_eq!(of(message).iter().map(names).collect::<Vec<_>>(), expected, "{message}");
     }
     // Known before it is known whether that may be.
@@ -210,4 +211,39 @@ fn lines_of_json_name_user_and_database() {
     let line = line.unwrap();
     assert!(line.get("user").is_none() && line.get("dbname").is_none(), "{line}");
     assert!(lines().iter().filter(|line| line["pid"] == server.pid().as_raw()).all(|line| line.get("user").is_none()));
+}
+
+/// In PostgreSQL 18's words, all of them or those that were asked for.
+fn connections_are_told_of_stage_by_stage() {
+    for (setting, stages) in [
+        ("log.connections=true", &["received", "authenticated", "authorized", "ready"][..]),
+        ("log.connections=[\"receipt\", \"setup_durations\"]", &["received", "ready"]),
+        ("log.connections=authorization", &["authorized"]),
+        ("log.connections=false", &[]),
+    ] {
+        let server = Server::start(&["engine.kind=sqlite", setting]);
+        let client = Raw::connect(&server);
+        let port = client.stream.local_addr().unwrap().port();
+        drop(client);
+        let mut refused = Raw::connect(&server);
+        assert_eq!(refused.query("select 1").unwrap(), None);
+        let text = || server.log.text();
+        let rules = server.data.join("pg_hba.conf");
+        let lines = [
+            ("received", format!("connection received: host=127.0.0.1 port={port}")),
+            (
+                "authenticated",
+                format!("connection authenticated: user=\"postgres\" method=trust ({}:4)", rules.display()),
+            ),
+            ("authorized", "connection authorized: user=postgres database=postgres".to_owned()),
+            ("ready", "connection ready: setup total=".to_owned()),
+        ];
+        for (stage, line) in lines {
+            if stages.contains(&stage) {
+                eventually(&line, || text().contains(&line));
+            } else {
+                assert!(!text().contains(&format!("connection {stage}")), "{}", text());
+            }
+        }
+    }
 }

@@ -298,7 +298,7 @@ pub fn refusal(stream: &mut TcpStream) -> Option<String> {
 
 /// A client that knows its server process and key, which drivers keep to themselves.
 pub struct Raw {
-    stream: TcpStream,
+    pub stream: TcpStream,
     received: Vec<u8>,
     pub pid: Pid,
     pub key: Vec<u8>,

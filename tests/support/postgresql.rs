@@ -18,6 +18,8 @@ pub struct PostgreSql {
     pub port: u16,
     pub data: PathBuf,
     child: Child,
+    settings: Vec<String>,
+    user: Option<User>,
     directory: tempfile::TempDir,
 }
 
@@ -39,8 +41,9 @@ impl PostgreSql {
         let output = init.output().expect("initdb");
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
         let port = free_port();
-        let child = postgres(&data, port, settings, user.as_ref(), directory.path());
-        let server = Self { port, data, child, directory };
+        let settings: Vec<_> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let child = postgres(&data, port, &settings, user.as_ref(), directory.path());
+        let server = Self { port, data, child, settings, user, directory };
         server.wait_until_ready();
         server
     }
@@ -50,7 +53,20 @@ impl PostgreSql {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// What the server has printed so far.
+    /// Ends the server at once (SIGQUIT), or by an orderly, fast shutdown.
+    pub fn stop(&mut self, orderly: bool) {
+        let signal = if orderly { Signal::SIGINT } else { Signal::SIGQUIT };
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("PostgreSQL is there");
+        self.child.wait().expect("its end");
+    }
+
+    /// Starts it again, after [`Self::stop`], on the same port.
+    pub fn start_again(&mut self) {
+        self.child = postgres(&self.data, self.port, &self.settings, self.user.as_ref(), self.directory.path());
+        self.wait_until_ready();
+    }
+
+    /// What the server has printed so far, since it was started last.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
@@ -66,16 +82,19 @@ impl PostgreSql {
 
 impl Drop for PostgreSql {
     fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGQUIT);
-        let _ = self.child.wait();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGQUIT);
+            let _ = self.child.wait();
+        }
     }
 }
 
-fn postgres(data: &Path, port: u16, settings: &[&str], user: Option<&User>, folder: &Path) -> Child {
+fn postgres(data: &Path, port: u16, settings: &[String], user: Option<&User>, folder: &Path) -> Child {
     let log = std::fs::File::create(folder.join("log")).expect("a log");
     let mut command = Command::new(postgres_program("postgres"));
     command.arg("-D").arg(data).args(["-h", "127.0.0.1", "-p", &port.to_string()]).arg("-k").arg(data);
-    for setting in ["fsync=off", "log_min_messages=log", "log_statement=none"].iter().chain(settings) {
+    let always = ["fsync=off", "log_min_messages=log", "log_statement=none"];
+    for setting in always.into_iter().chain(settings.iter().map(String::as_str)) {
         command.args(["-c", setting]);
     }
     run_as(&mut command, user);

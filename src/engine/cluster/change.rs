@@ -3,11 +3,12 @@
 use rusqlite::{Connection, params};
 
 use super::init::create_database_file;
+use super::membership::FIRST_NORMAL_OID;
 use super::{Cluster, POSTGRES_DATABASE_OID, RoleRow, SUPERUSER_OID, Snapshot};
 use crate::auth::password;
 use crate::engine::sqlite::catalog::failure;
 use crate::error::{Condition, Error};
-use crate::sql::define::{Definition, RoleName, RoleOptions};
+use crate::sql::define::{Definition, MembershipOptions, RoleName, RoleOptions};
 use crate::sql::types::{TextContext, Type, Value, input};
 
 /// Who changes the cluster's catalog, and what it has to know beyond that catalog.
@@ -52,6 +53,12 @@ pub fn execute(definition: &Definition, actor: &Actor<'_>) -> Result<(Vec<Error>
         Definition::CreateRole { name, options, .. } => change.create_role(name, options)?,
         Definition::AlterRole { name, options } => change.alter_role(name, options)?,
         Definition::RenameRole { name, to } => notices = change.rename_role(name, to)?,
+        Definition::GrantRole { roles, members, options, grantor } => {
+            notices = change.grant_roles(roles, members, *options, grantor.as_ref())?;
+        }
+        Definition::RevokeRole { roles, members, options, grantor, cascade } => {
+            notices = change.revoke_roles(roles, members, *options, grantor.as_ref(), *cascade)?;
+        }
         Definition::DropRole { names, if_exists } => notices = change.drop_roles(names, *if_exists)?,
         Definition::CreateDatabase { name, owner, connection_limit } => {
             files = change.create_database(name, owner.as_deref(), *connection_limit)?;
@@ -68,13 +75,13 @@ pub fn execute(definition: &Definition, actor: &Actor<'_>) -> Result<(Vec<Error>
     Ok((notices, files))
 }
 
-struct Change<'a> {
+pub(super) struct Change<'a> {
     actor: &'a Actor<'a>,
-    snapshot: Snapshot,
-    me: RoleRow,
+    pub(super) snapshot: Snapshot,
+    pub(super) me: RoleRow,
 }
 
-fn denied(message: &str) -> Error {
+pub(super) fn denied(message: &str) -> Error {
     Error::new(Condition::InsufficientPrivilege, message)
 }
 
@@ -83,21 +90,45 @@ fn no_role(name: &str) -> Error {
 }
 
 impl Change<'_> {
-    fn run(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<(), Error> {
+    pub(super) fn run(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<(), Error> {
         self.actor.connection.execute(sql, parameters).map(|_| ()).map_err(failure)
     }
 
-    fn next_oid(&self) -> Result<u32, Error> {
+    pub(super) fn next_oid(&self) -> Result<u32, Error> {
         let sql = "UPDATE pgp_meta SET value = value + 1 WHERE key = 'next_oid' RETURNING value - 1";
         self.actor.connection.query_row(sql, [], |row| row.get(0)).map_err(failure)
     }
 
-    fn role(&self, name: &str) -> Result<&RoleRow, Error> {
+    /// Roles as this statement has left them so far.
+    pub(super) fn now(&self) -> Result<Snapshot, Error> {
+        Snapshot::load(self.actor.connection)
+    }
+
+    /// The name that a statement gives a role by.
+    pub(super) fn named<'n>(&'n self, name: &'n RoleName) -> &'n str {
+        match name {
+            RoleName::Named(name) => name,
+            RoleName::CurrentUser => self.actor.user,
+            RoleName::SessionUser => self.actor.session_user,
+        }
+    }
+
+    /// The role of that name, if this very statement has made it too.
+    pub(super) fn current(&self, name: &str) -> Result<RoleRow, Error> {
+        self.now()?.role_row(name).cloned().ok_or_else(|| no_role(name))
+    }
+
+    pub(super) fn role(&self, name: &str) -> Result<&RoleRow, Error> {
         self.snapshot.role_row(name).ok_or_else(|| no_role(name))
     }
 
     fn may_manage_roles(&self) -> bool {
         self.me.superuser || self.me.create_role
+    }
+
+    /// Whether the current user may change that role.
+    fn manages(&self, role: &RoleRow) -> bool {
+        self.me.superuser || self.me.create_role && self.snapshot.admin_of(self.me.oid, role.oid).is_some()
     }
 
     fn create_role(&self, name: &str, options: &RoleOptions) -> Result<(), Error> {
@@ -134,14 +165,20 @@ impl Change<'_> {
         };
         self.apply(&mut row, options)?;
         self.put(&row)?;
-        let link = |role: u32, member: u32| {
-            self.run("INSERT OR IGNORE INTO pgp_member(role, member) VALUES(?1, ?2)", [role, member])
-        };
-        for parent in &options.in_roles {
-            link(self.role(parent)?.oid, row.oid)?;
+        if !self.me.superuser {
+            // So that whoever has made a role can manage it, and no more (PostgreSQL 16).
+            let options = MembershipOptions { admin: Some(true), inherit: Some(false), set: Some(false) };
+            self.add_member(&row, &self.me, options, SUPERUSER_OID)?;
         }
-        for member in &options.members {
-            link(row.oid, self.role(member)?.oid)?;
+        let own = MembershipOptions::default();
+        let oneself = RoleName::Named(name.to_owned());
+        self.grant_roles(&options.in_roles, &[oneself], own, None)?;
+        let admin = MembershipOptions { admin: Some(true), ..own };
+        let grantor = if self.me.superuser { SUPERUSER_OID } else { self.me.oid };
+        for (members, options) in [(&options.members, own), (&options.admins, admin)] {
+            for member in members {
+                self.add_member(&row, &self.role(member)?.clone(), options, grantor)?;
+            }
         }
         Ok(())
     }
@@ -197,12 +234,7 @@ impl Change<'_> {
     }
 
     fn alter_role(&self, name: &RoleName, options: &RoleOptions) -> Result<(), Error> {
-        let name = match name {
-            RoleName::Named(name) => name.as_str(),
-            RoleName::CurrentUser => self.actor.user,
-            RoleName::SessionUser => self.actor.session_user,
-        };
-        let mut row = self.role(name)?.clone();
+        let mut row = self.role(self.named(name))?.clone();
         if !self.me.superuser {
             if row.superuser || options.superuser.is_some() {
                 return Err(denied("must be superuser to alter superuser roles or change superuser attribute"));
@@ -216,8 +248,13 @@ impl Change<'_> {
             let only_password =
                 *options == RoleOptions { password: options.password.clone(), ..RoleOptions::default() };
             let own_password = only_password && row.name == self.me.name;
-            if !self.me.create_role && !own_password {
-                return Err(denied("permission denied"));
+            let manages = self.me.create_role && self.snapshot.admin_of(self.me.oid, row.oid).is_some();
+            if !manages && !own_password {
+                let detail = format!(
+                    "Only roles with the CREATEROLE attribute and the ADMIN option on role \"{}\" may alter this role.",
+                    row.name
+                );
+                return Err(denied("permission denied to alter role").detail(detail));
             }
         }
         if row.oid == SUPERUSER_OID && options.superuser == Some(false) {
@@ -242,8 +279,11 @@ impl Change<'_> {
         if row.superuser && !self.me.superuser {
             return Err(denied("must be superuser to rename superusers"));
         }
-        if !self.may_manage_roles() {
-            return Err(denied("permission denied to rename role"));
+        if !self.manages(&row) {
+            let detail = format!(
+                "Only roles with the CREATEROLE attribute and the ADMIN option on role \"{name}\" may rename this role."
+            );
+            return Err(denied("permission denied to rename role").detail(detail));
         }
         if self.owns_anything(name)? {
             return Err(Error::unsupported("renaming a role that owns objects"));
@@ -274,7 +314,7 @@ impl Change<'_> {
                     return Err(no_role(name));
                 }
                 let message = format!("role \"{name}\" does not exist, skipping");
-                notices.push(Error::new(Condition::UndefinedObject, message));
+                notices.push(Error::new(Condition::SuccessfulCompletion, message));
                 continue;
             };
             if row.name == self.actor.user {
@@ -285,6 +325,16 @@ impl Change<'_> {
             }
             if row.superuser && !self.me.superuser {
                 return Err(denied("must be superuser to drop superusers"));
+            }
+            if !self.manages(row) {
+                let detail = format!(
+                    "Only roles with the CREATEROLE attribute and the ADMIN option on role \"{name}\" may drop this role."
+                );
+                return Err(denied("permission denied to drop role").detail(detail));
+            }
+            if row.oid < FIRST_NORMAL_OID && row.oid != SUPERUSER_OID {
+                let message = format!("cannot drop role {name} because it is required by the database system");
+                return Err(Error::new(Condition::DependentObjectsStillExist, message));
             }
             if row.oid == SUPERUSER_OID || self.owns_anything(name)? {
                 let message = format!("role \"{name}\" cannot be dropped because some objects depend on it");
@@ -301,8 +351,7 @@ impl Change<'_> {
             return Err(denied("permission denied to create database"));
         }
         let owner = owner.unwrap_or(self.actor.user);
-        self.role(owner)?;
-        if owner != self.actor.user && !self.me.superuser {
+        if !self.snapshot.may_become(self.me.oid, self.role(owner)?.oid) {
             return Err(denied(&format!("must be member of role \"{owner}\"")));
         }
         if self.snapshot.database(name).is_some() {
@@ -325,11 +374,11 @@ impl Change<'_> {
         let Some(row) = self.snapshot.database(name) else {
             if if_exists {
                 let message = format!("database \"{name}\" does not exist, skipping");
-                return Ok(Err(Error::new(Condition::InvalidCatalogName, message)));
+                return Ok(Err(Error::new(Condition::SuccessfulCompletion, message)));
             }
             return Err(Error::new(Condition::InvalidCatalogName, format!("database \"{name}\" does not exist")));
         };
-        if !self.me.superuser && row.owner != self.actor.user {
+        if !self.snapshot.has_privileges_of_named(self.me.oid, &row.owner) {
             return Err(denied(&format!("must be owner of database {name}")));
         }
         if name == self.actor.database {
@@ -363,7 +412,7 @@ impl Change<'_> {
     ) -> Result<(), Error> {
         let missing = || Error::new(Condition::InvalidCatalogName, format!("database \"{name}\" does not exist"));
         let row = self.snapshot.database(name).ok_or_else(missing)?;
-        if !self.me.superuser && row.owner != self.actor.user {
+        if !self.snapshot.has_privileges_of_named(self.me.oid, &row.owner) {
             return Err(denied(&format!("must be owner of database {name}")));
         }
         if let Some(to) = rename {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
+use super::membership::{FIRST_NORMAL_OID, PREDEFINED, PREDEFINED_MEMBERSHIPS};
 use super::{
     Cluster, ClusterError, FORMAT_VERSION, POSTGRES_DATABASE_OID, SUPERUSER_OID, VERSION_FILE, database_file, io_error,
     snapshot,
@@ -195,6 +196,16 @@ fn create_global(directory: &Path, options: &InitOptions) -> Result<(), ClusterE
             params![POSTGRES_DATABASE_OID, options.superuser],
         )
         .map_err(storage)?;
+    for (oid, name) in PREDEFINED {
+        let insert = "INSERT INTO pgp_role(oid, name, superuser, login, create_database, create_role, inherit, replication, bypass_row_security, connection_limit) VALUES(?1, ?2, 0, 0, 0, 0, 1, 0, 0, -1)";
+        connection.execute(insert, params![oid, name]).map_err(storage)?;
+    }
+    for (number, (role, member)) in (1..).zip(PREDEFINED_MEMBERSHIPS) {
+        let insert = "INSERT INTO pgp_member(oid, role, member, grantor, admin, inherit, may_set) VALUES(?1, ?2, ?3, ?4, 0, 1, 1)";
+        // Below the OIDs that are given out.
+        let oid = FIRST_NORMAL_OID - 100 + number;
+        connection.execute(insert, params![oid, role, member, SUPERUSER_OID]).map_err(storage)?;
+    }
     connection.execute_batch("COMMIT").map_err(storage)?;
     connection.close().map_err(|(_, error)| storage(error))
 }

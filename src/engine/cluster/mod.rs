@@ -13,7 +13,9 @@
 //! ```
 
 mod change;
+mod grant;
 mod init;
+pub mod membership;
 mod snapshot;
 
 use std::fmt;
@@ -26,8 +28,8 @@ pub use change::{Actor, FileChange, execute};
 pub use init::{Authentication, InitOptions, init};
 pub use snapshot::{DatabaseRow, Global, RoleRow, Snapshot, mock_secret};
 
-/// Version of the directory's layout. A newer one is refused.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of the directory's layout. Others are refused.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The bootstrap superuser's OID, as PostgreSQL's.
 pub const SUPERUSER_OID: u32 = 10;
@@ -45,8 +47,8 @@ pub enum ClusterError {
     NotEmpty(PathBuf),
     /// The directory is not a cluster's.
     NotACluster(PathBuf),
-    /// A newer program made it.
-    Newer { path: PathBuf, found: u32 },
+    /// A newer program made it, or an older one.
+    Foreign { path: PathBuf, found: u32 },
     /// The version file cannot be understood.
     BadVersion { path: PathBuf, found: String },
     /// It belongs to someone else.
@@ -74,9 +76,9 @@ impl fmt::Display for ClusterError {
         match self {
             Self::NotEmpty(path) => write!(f, "directory \"{}\" exists but is not empty", path.display()),
             Self::NotACluster(path) => write!(f, "\"{}\" is not a pgprefork data directory", path.display()),
-            Self::Newer { path, found } => write!(
+            Self::Foreign { path, found } => write!(
                 f,
-                "data directory \"{}\" has format {found}, this program knows up to {FORMAT_VERSION}",
+                "data directory \"{}\" has format {found}, this program knows format {FORMAT_VERSION}",
                 path.display()
             ),
             Self::BadVersion { path, found } => {
@@ -129,9 +131,7 @@ impl Cluster {
         let found = text.trim();
         match found.parse::<u32>() {
             Ok(FORMAT_VERSION) => {}
-            Ok(found) if found > FORMAT_VERSION => {
-                return Err(ClusterError::Newer { path: directory.to_owned(), found });
-            }
+            Ok(found) => return Err(ClusterError::Foreign { path: directory.to_owned(), found }),
             _ => return Err(ClusterError::BadVersion { path: version, found: found.to_owned() }),
         }
         let metadata = fs::metadata(directory).map_err(io_error(format!("stat \"{}\"", directory.display())))?;

@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use rusqlite::Connection;
 
+use super::membership::Membership;
+
 use crate::auth::{Role, Roles};
 use crate::engine::sqlite::catalog::failure;
 use crate::error::Error;
@@ -12,7 +14,7 @@ use crate::error::Error;
 pub(super) const TABLES: &str = "
 CREATE TABLE pgp_meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE pgp_role(oid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, superuser INTEGER NOT NULL, login INTEGER NOT NULL, create_database INTEGER NOT NULL, create_role INTEGER NOT NULL, inherit INTEGER NOT NULL, replication INTEGER NOT NULL, bypass_row_security INTEGER NOT NULL, connection_limit INTEGER NOT NULL, valid_until INTEGER, password TEXT);
-CREATE TABLE pgp_member(role INTEGER NOT NULL, member INTEGER NOT NULL, PRIMARY KEY(role, member)) WITHOUT ROWID;
+CREATE TABLE pgp_member(oid INTEGER PRIMARY KEY, role INTEGER NOT NULL, member INTEGER NOT NULL, grantor INTEGER NOT NULL, admin INTEGER NOT NULL, inherit INTEGER NOT NULL, may_set INTEGER NOT NULL, UNIQUE(role, member, grantor));
 CREATE TABLE pgp_database(oid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, allow_connections INTEGER NOT NULL, connection_limit INTEGER NOT NULL);
 ";
 
@@ -59,8 +61,7 @@ pub struct DatabaseRow {
 pub struct Snapshot {
     version: u64,
     roles: Vec<RoleRow>,
-    /// (role, member) OIDs.
-    members: Vec<(u32, u32)>,
+    members: Vec<Membership>,
     databases: Vec<DatabaseRow>,
 }
 
@@ -89,9 +90,23 @@ impl Snapshot {
             })
             .and_then(Iterator::collect)
             .map_err(failure)?;
-        let mut members = connection.prepare_cached("SELECT role, member FROM pgp_member").map_err(failure)?;
-        let members =
-            members.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).and_then(Iterator::collect).map_err(failure)?;
+        let mut members = connection
+            .prepare_cached("SELECT oid, role, member, grantor, admin, inherit, may_set FROM pgp_member ORDER BY oid")
+            .map_err(failure)?;
+        let members = members
+            .query_map([], |row| {
+                Ok(Membership {
+                    oid: row.get(0)?,
+                    role: row.get(1)?,
+                    member: row.get(2)?,
+                    grantor: row.get(3)?,
+                    admin: row.get(4)?,
+                    inherit: row.get(5)?,
+                    set: row.get(6)?,
+                })
+            })
+            .and_then(Iterator::collect)
+            .map_err(failure)?;
         let mut databases = connection
             .prepare_cached(
                 "SELECT oid, name, owner, allow_connections, connection_limit FROM pgp_database ORDER BY oid",
@@ -117,8 +132,8 @@ impl Snapshot {
         &self.roles
     }
 
-    /// Memberships as (role, member) OIDs.
-    pub fn members(&self) -> &[(u32, u32)] {
+    /// Memberships, oldest first.
+    pub fn members(&self) -> &[Membership] {
         &self.members
     }
 
@@ -142,19 +157,9 @@ impl Snapshot {
         self.version
     }
 
-    /// Names of all roles that this one is a member of, directly or not.
-    pub fn memberships(&self, oid: u32) -> Vec<String> {
-        let mut found: Vec<u32> = Vec::new();
-        let mut waiting = vec![oid];
-        while let Some(member) = waiting.pop() {
-            for (role, _) in self.members.iter().filter(|(_, of)| *of == member) {
-                if *role != oid && !found.contains(role) {
-                    found.push(*role);
-                    waiting.push(*role);
-                }
-            }
-        }
-        self.roles.iter().filter(|role| found.contains(&role.oid)).map(|role| role.name.clone()).collect()
+    /// The role of that OID.
+    pub fn role_by_oid(&self, oid: u32) -> Option<&RoleRow> {
+        self.roles.iter().find(|role| role.oid == oid)
     }
 }
 
@@ -240,5 +245,29 @@ impl Global {
             *self.snapshot.borrow_mut() = Rc::new(Snapshot::load(connection)?);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Roles by OID, superusers or not, and their memberships.
+    pub fn snapshot(roles: &[(u32, bool)], members: Vec<Membership>) -> Snapshot {
+        let row = |(oid, superuser): &(u32, bool)| RoleRow {
+            oid: *oid,
+            name: format!("r{oid}"),
+            superuser: *superuser,
+            login: true,
+            create_database: false,
+            create_role: false,
+            inherit: true,
+            replication: false,
+            bypass_row_security: false,
+            connection_limit: -1,
+            valid_until_us: None,
+            password: None,
+        };
+        Snapshot { version: 1, roles: roles.iter().map(row).collect(), members, databases: Vec::new() }
     }
 }

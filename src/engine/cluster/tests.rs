@@ -43,8 +43,8 @@ fn newer_formats_and_other_directories_are_refused() {
     let path = directory.path().join("data");
     init(&path, &InitOptions::default()).unwrap();
     fs::write(path.join(VERSION_FILE), "99\n").unwrap();
-    assert!(matches!(Cluster::open(&path), Err(ClusterError::Newer { found: 99, .. })));
-    fs::write(path.join(VERSION_FILE), "1\n").unwrap();
+    assert!(matches!(Cluster::open(&path), Err(ClusterError::Foreign { found: 99, .. })));
+    fs::write(path.join(VERSION_FILE), format!("{FORMAT_VERSION}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     assert!(matches!(Cluster::open(&path), Err(ClusterError::TooOpen { .. })));
 }

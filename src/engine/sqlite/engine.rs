@@ -554,6 +554,12 @@ impl Engine for Sqlite {
         self.database.as_ref().map_or(TransactionStatus::Idle, |database| database.store.status())
     }
 
+    fn may_become(&mut self, session: bool, role: Option<&str>) -> Result<bool, Error> {
+        let cluster = self.cluster()?;
+        let (authenticated, session_user) = (self.session.authenticated(), self.session.session_user());
+        super::roles::may_become(&cluster, &authenticated, &session_user, session, role)
+    }
+
     fn begin_implicit(&mut self) {
         let characteristics = self.characteristics(&Modes::default());
         if let Some(database) = &mut self.database {

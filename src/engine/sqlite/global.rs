@@ -101,7 +101,7 @@ impl Global {
                 connection: self.store.connection(),
                 cluster: actor.cluster,
                 user: actor.user,
-                session_user: actor.user,
+                session_user: actor.session_user,
                 database: actor.database,
                 text: actor.text,
                 sessions: &|oid| sessions_in(segment, oid),
@@ -203,6 +203,7 @@ pub fn remove_orphans(
 struct Surroundings<'a> {
     cluster: &'a Cluster,
     user: &'a str,
+    session_user: &'a str,
     database: &'a str,
     text: &'a crate::sql::types::TextContext,
     owns: &'a dyn Fn(&str) -> Result<bool, Error>,
@@ -231,7 +232,8 @@ impl Sqlite {
         match self.run_in_cluster(definition) {
             Ok(notices) => {
                 for notice in notices {
-                    sink.notice("NOTICE", notice);
+                    let is_warning = notice.condition() == Condition::Warning;
+                    sink.notice(if is_warning { "WARNING" } else { "NOTICE" }, notice);
                 }
                 Ok(0)
             }
@@ -246,6 +248,7 @@ impl Sqlite {
 
     fn run_in_cluster(&mut self, definition: &Definition) -> Result<Vec<Error>, Error> {
         let identity = self.session.identity();
+        let session_user = self.session.session_user();
         let default_read_only = self.session.default_modes().read_only == Some(true);
         let text = self.session.text_context();
         let data_directory = self.configuration.data_directory.clone();
@@ -282,6 +285,7 @@ impl Sqlite {
         let actor = Surroundings {
             cluster: &cluster,
             user: &identity.user,
+            session_user: &session_user,
             database: &identity.database,
             text: &text,
             owns: &owns,

@@ -15,7 +15,7 @@ impl Host for Session {
     }
 
     fn session_user(&self) -> String {
-        self.identity().user
+        Session::session_user(self)
     }
 
     fn current_database(&self) -> String {
@@ -79,15 +79,17 @@ impl Host for Session {
         self.check().map_or(Ok(()), Err)
     }
 
-    /// As in PostgreSQL: superusers may signal everybody's session, everybody else their own role's (roles are not
-    /// looked up by membership here), and only superusers a superuser's.
+    /// As in PostgreSQL: superusers may signal everybody's session, everybody else those of roles whose privileges they
+    /// have, members of pg_signal_backend all but superusers'.
     fn signal_backend(&self, pid: i32, terminate: bool) -> Result<bool, Error> {
         let target = self.segment().slots().find(|(_, slot)| slot.pid() == pid && slot.activity().database_oid() != 0);
         let Some((_, slot)) = target.filter(|_| pid > 0) else { return Ok(false) };
         let identity = self.identity();
         let session = slot.session_generation();
         let user_oid = slot.activity().user_oid();
-        if !identity.superuser && user_oid != identity.user_oid {
+        let may = views::has_privileges_of(identity.user_oid, user_oid)
+            || !views::is_superuser(user_oid) && views::has_privileges_of_named(identity.user_oid, "pg_signal_backend");
+        if !may {
             let verb = if terminate { "terminate process" } else { "cancel query" };
             let message = match views::is_superuser(user_oid) {
                 true => format!("must be a superuser to {verb}"),

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use shm::{Owner, OwnerCell, Segment, WaitEvent};
 
 use super::interrupts::Interrupts;
+use super::views;
 use crate::error::{Condition, Error};
 use crate::settings;
 use crate::sql::plan::{Isolation, Modes};
@@ -122,9 +123,31 @@ impl Session {
         self.owner.set(owner);
     }
 
-    /// Who the session is.
+    /// Who the session is now: the role that it has set, or session_user.
     pub fn identity(&self) -> Identity {
+        let identity = self.authenticated();
+        let (session, role) = self.with_settings((String::new(), None), |settings| {
+            let (session, role) = settings.identity();
+            (session.to_owned(), role.map(str::to_owned))
+        });
+        let current = role.unwrap_or(session);
+        if current.is_empty() || current == identity.user {
+            return identity;
+        }
+        // A role that was dropped meanwhile may nothing.
+        let (user_oid, superuser) = views::role(&current).unwrap_or((0, false));
+        Identity { user_oid, superuser, user: current, ..identity }
+    }
+
+    /// Who the client has proved to be.
+    pub fn authenticated(&self) -> Identity {
         self.state.lock().identity.clone()
+    }
+
+    /// session_user.
+    pub fn session_user(&self) -> String {
+        let session = self.with_settings(String::new(), |settings| settings.identity().0.to_owned());
+        if session.is_empty() { self.authenticated().user } else { session }
     }
 
     /// Its settings.
@@ -146,7 +169,7 @@ impl Session {
 
     /// search_path with `"$user"` resolved.
     pub fn search_path(&self) -> Vec<String> {
-        let user = self.state.lock().identity.user.clone();
+        let user = self.identity().user;
         let path = self.with_settings(vec!["public".to_owned()], settings::Settings::search_path);
         path.into_iter().map(|schema| if schema == "$user" { user.clone() } else { schema }).collect()
     }

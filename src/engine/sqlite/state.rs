@@ -14,9 +14,9 @@ use shm::{ClientAddress, Counter, ExitReason, Segment, SetupPhase, Slot, SlotInd
 
 use super::access_rules::{self, RuleFiles};
 use super::catalog::{Cache, StoredCatalog};
-use super::sequence;
-use super::session::{Identity, Session, microseconds};
+use super::session::{Session, microseconds};
 use super::views::{Source, functions};
+use super::{roles, sequence};
 use crate::engine::cluster::{Global, Snapshot};
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Catalog, Relation, RelationKind};
@@ -72,8 +72,8 @@ impl Source for Sources {
     fn state(&self, view: &str) -> Result<Vec<Row>, Error> {
         let segment = self.session.segment();
         Ok(match view {
-            "pg_catalog.pg_stat_activity" => activity(segment, &self.session.identity()),
-            "pg_catalog.pg_stat_ssl" => encryption(segment, &self.session.identity()),
+            "pg_catalog.pg_stat_activity" => activity(segment, &self.sight()),
+            "pg_catalog.pg_stat_ssl" => encryption(segment, &self.sight()),
             "pg_catalog.pg_locks" => locks(segment),
             "pg_catalog.pg_settings" => self.settings(),
             "pg_catalog.pg_sequence" => self.with_catalog(sequence::all)?,
@@ -98,6 +98,7 @@ impl Source for Sources {
                 self.with_catalog(|catalog| sequence::call(catalog, &self.session, name, arguments))
             }
             "has_table_privilege" => self.table_privilege(arguments),
+            "pg_has_role" => roles::has_role(&self.cluster.snapshot(), self.session.identity().user_oid, arguments),
             "pg_blocking_pids" => Ok(blocking_pids(self.session.segment(), arguments)),
             "pg_my_temp_schema" => Ok(Value::Int(0)),
             "pg_postmaster_start_time" | "pg_conf_load_time" => Ok(time(self.session.segment().pool().started_us())),
@@ -115,6 +116,13 @@ impl Source for Sources {
 }
 
 impl Sources {
+    /// Whose sessions the current user may see whole: those of roles whose privileges it has, or everybody's.
+    fn sight(&self) -> impl Fn(u32) -> bool + use<> {
+        let (viewer, cluster) = (self.session.identity().user_oid, self.cluster.snapshot());
+        let sees_all = cluster.has_privileges_of_named(viewer, "pg_read_all_stats");
+        move |user| sees_all || cluster.has_privileges_of(viewer, user)
+    }
+
     fn superusers_only(&self, view: &str) -> Result<(), Error> {
         if self.session.identity().superuser {
             return Ok(());
@@ -166,7 +174,7 @@ impl Sources {
         };
         let oid = if let Value::Int(oid) = oid { u32::try_from(oid).unwrap_or(0) } else { 0 };
         let Some(relation) = self.with_catalog(|catalog| catalog.relation_by_oid(oid))? else { return Ok(Value::Null) };
-        let owns = role.superuser || relation.owner == user;
+        let owns = cluster.has_privileges_of_named(role.oid, &relation.owner);
         let mut granted = false;
         for privilege in privileges.split(',') {
             let name = privilege.trim().to_uppercase();
@@ -254,19 +262,19 @@ fn named(oid: u32, name: &str) -> [Value; 2] {
 }
 
 /// pg_stat_activity: sessions, and the server's own processes.
-fn activity(segment: Segment, viewer: &Identity) -> Vec<Row> {
+fn activity(segment: Segment, viewer: &dyn Fn(u32) -> bool) -> Vec<Row> {
     let processes = segment.slots().filter(|(_, slot)| slot.state() != SlotState::Free && slot.pid() != 0);
     processes.filter_map(|(_, slot)| process(slot, viewer)).collect()
 }
 
-fn process(slot: &Slot, viewer: &Identity) -> Option<Row> {
+fn process(slot: &Slot, sees: &dyn Fn(u32) -> bool) -> Option<Row> {
     let Some(view) = slot.activity().read() else { return Some(unreadable(slot)) };
     let session = view.identity.database_oid != 0;
     // Idle workers have no session; they are in pgprefork.workers.
     if slot.kind() == SlotKind::Worker && !session {
         return None;
     }
-    let visible = viewer.superuser || view.identity.user_oid == viewer.user_oid;
+    let visible = sees(view.identity.user_oid);
     let [datid, datname] = named(view.identity.database_oid, &view.identity.database);
     let [usesysid, usename] = named(view.identity.user_oid, &view.identity.user);
     let (address, port) = match view.identity.client {
@@ -314,10 +322,10 @@ fn process(slot: &Slot, viewer: &Identity) -> Option<Row> {
 }
 
 /// pg_stat_ssl: sessions with a client on the network or on a Unix socket, as far as the viewer may see where it is.
-fn encryption(segment: Segment, viewer: &Identity) -> Vec<Row> {
+fn encryption(segment: Segment, sees: &dyn Fn(u32) -> bool) -> Vec<Row> {
     let row = |slot: &Slot| {
         let view = slot.activity().read().filter(|view| view.identity.database_oid != 0)?;
-        if !viewer.superuser && view.identity.user_oid != viewer.user_oid {
+        if !sees(view.identity.user_oid) {
             return None;
         }
         let shown = |value: String| if value.is_empty() { Value::Null } else { Value::Text(value) };

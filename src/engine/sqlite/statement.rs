@@ -250,9 +250,10 @@ impl Sqlite {
         let session = Arc::clone(&self.session);
         let identity = session.identity();
         if matches!(definition, Definition::Checkpoint) {
-            if !identity.superuser {
-                let message = "must be superuser or have privileges of pg_checkpointer to do CHECKPOINT";
-                return Err(Error::new(Condition::InsufficientPrivilege, message));
+            if !self.cluster()?.has_privileges_of_named(identity.user_oid, "pg_checkpoint") {
+                let detail = "Only roles with privileges of the \"pg_checkpoint\" role may execute this command.";
+                let message = "permission denied to execute CHECKPOINT command";
+                return Err(Error::new(Condition::InsufficientPrivilege, message).detail(detail));
             }
             return self.checkpoint();
         }

@@ -442,6 +442,11 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// Past one token.
+    pub(super) fn skip(&mut self) {
+        self.at += 1;
+    }
+
     pub(super) fn go_back(&mut self, mark: usize) {
         self.at = mark;
     }

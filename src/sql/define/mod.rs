@@ -6,6 +6,7 @@
 
 mod alter;
 mod cursor;
+mod grant;
 pub mod options;
 pub mod partition;
 mod role;
@@ -14,6 +15,7 @@ mod types;
 mod utility;
 
 pub use cursor::{fold_name, names_in, rename_in, sequences_in, written_name};
+pub use grant::MembershipOptions;
 pub use types::type_by_name;
 
 use crate::error::Error;
@@ -93,6 +95,21 @@ pub enum Definition {
         name: RoleName,
         options: RoleOptions,
     },
+    /// GRANT of roles.
+    GrantRole {
+        roles: Vec<String>,
+        members: Vec<RoleName>,
+        options: MembershipOptions,
+        grantor: Option<RoleName>,
+    },
+    /// REVOKE of roles, or of the options that are said to be false.
+    RevokeRole {
+        roles: Vec<String>,
+        members: Vec<RoleName>,
+        options: MembershipOptions,
+        grantor: Option<RoleName>,
+        cascade: bool,
+    },
     RenameRole {
         name: String,
         to: String,
@@ -137,6 +154,7 @@ impl Definition {
         use Definition::*;
         match self {
             CreateRole { .. } | AlterRole { .. } | RenameRole { .. } | DropRole { .. } => Scope::Cluster,
+            GrantRole { .. } | RevokeRole { .. } => Scope::Cluster,
             CreateDatabase { .. } | DropDatabase { .. } | AlterDatabase { .. } => Scope::Cluster,
             Vacuum { .. } | Analyze { .. } | Reindex { .. } | Checkpoint => Scope::Maintenance,
             _ => Scope::Database,
@@ -199,6 +217,8 @@ impl Definition {
             Self::CreateRole { .. } => "CREATE ROLE",
             Self::AlterRole { .. } | Self::RenameRole { .. } => "ALTER ROLE",
             Self::DropRole { .. } => "DROP ROLE",
+            Self::GrantRole { .. } => "GRANT ROLE",
+            Self::RevokeRole { .. } => "REVOKE ROLE",
             Self::CreateDatabase { .. } => "CREATE DATABASE",
             Self::DropDatabase { .. } => "DROP DATABASE",
             Self::AlterDatabase { .. } => "ALTER DATABASE",
@@ -542,6 +562,8 @@ pub struct RoleOptions {
     pub in_roles: Vec<String>,
     /// Roles that become members of this one.
     pub members: Vec<String>,
+    /// Those that may grant it to others as well.
+    pub admins: Vec<String>,
 }
 
 impl std::fmt::Debug for RoleOptions {

@@ -82,7 +82,11 @@ fn options(cursor: &mut Cursor<'_>, creating: bool) -> Result<RoleOptions, Error
             options.in_roles = cursor.list(Cursor::identifier)?;
             continue;
         }
-        if creating && (cursor.word("role") || cursor.word("admin") || cursor.word("user")) {
+        if creating && cursor.word("admin") {
+            options.admins.extend(cursor.list(Cursor::identifier)?);
+            continue;
+        }
+        if creating && (cursor.word("role") || cursor.word("user")) {
             options.members.extend(cursor.list(Cursor::identifier)?);
             continue;
         }

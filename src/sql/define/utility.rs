@@ -1,6 +1,7 @@
 //! Which definition a statement is, and the grammar of those that fit in a few lines.
 
 use super::cursor::Cursor;
+use super::grant;
 use super::{Definition, Name, ObjectKind, alter, role, table};
 use crate::error::{Condition, Error};
 use sqlparser::tokenizer::Token;
@@ -33,10 +34,14 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Option<Definition>, E
         Definition::Checkpoint
     } else if cursor.word("reindex") {
         reindex(cursor)?
+    } else if cursor.word("grant") {
+        grant::grant(cursor)?
+    } else if cursor.word("revoke") {
+        grant::revoke(cursor)?
     } else if cursor.word("comment") {
         comment(cursor)?
     } else {
-        for word in ["cluster", "grant", "revoke", "security", "reassign", "refresh", "import"] {
+        for word in ["cluster", "security", "reassign", "refresh", "import"] {
             if cursor.peek(&[word]) {
                 return Err(Error::unsupported(word.to_uppercase()).position(cursor.position()));
             }

@@ -23,6 +23,7 @@ use rusqlite::Connection;
 use rusqlite::fallible_iterator::FallibleIterator;
 
 use super::catalog::{Cache, StoredCatalog, TEMPORARY_SCHEMA, Writer};
+use super::views;
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Catalog, Relation, RelationKind, ViewSource};
 use crate::sql::define::{Definition, Name, ObjectKind};
@@ -212,7 +213,7 @@ impl<'a> Definer<'a> {
             let message = format!("permission denied: \"{}\" is a system catalog", relation.name);
             return Err(Error::new(Condition::InsufficientPrivilege, message));
         }
-        if self.context.superuser || relation.owner == self.context.user {
+        if self.context.superuser || views::is_owner(self.context.user, &relation.owner) {
             return Ok(());
         }
         let message = format!("must be owner of {} {}", kind_name(relation), relation.name);
@@ -305,7 +306,7 @@ impl<'a> Definer<'a> {
         let schemas = self.catalog().all_schemas()?;
         let (oid, _, owner) =
             schemas.into_iter().find(|(_, known, _)| known == name).ok_or_else(|| missing_schema(name))?;
-        if !self.context.superuser && owner != self.context.user {
+        if !self.context.superuser && !views::is_owner(self.context.user, &owner) {
             let message = format!("must be owner of schema {name}");
             return Err(Error::new(Condition::InsufficientPrivilege, message));
         }

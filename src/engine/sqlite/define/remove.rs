@@ -6,6 +6,7 @@ use super::depend::{Object, Target};
 use super::storage::quoted;
 use super::{Definer, is_table, missing, wrong_kind};
 use crate::engine::sqlite::catalog::{TEMPORARY_SCHEMA, failure};
+use crate::engine::sqlite::views;
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Catalog, ConstraintKind, Relation, RelationKind};
 use crate::sql::define::{Name, ObjectKind};
@@ -134,7 +135,7 @@ impl Definer<'_> {
             self.skip(&error);
             return Ok(None);
         };
-        if !self.context.superuser && schema.owner != self.context.user {
+        if !self.context.superuser && !views::is_owner(self.context.user, &schema.owner) {
             return Err(Error::new(Condition::InsufficientPrivilege, format!("must be owner of schema {name}")));
         }
         Ok(Some(Object::Schema(name.to_owned())))

@@ -518,7 +518,12 @@ pub(super) fn pg_auth_members(source: &dyn Source) -> Made {
         .cluster()
         .members()
         .iter()
-        .map(|(role, member)| vec![int(*role), int(*member), int(10), int(0)])
+        .map(|grant| {
+            let options = [grant.admin, grant.inherit, grant.set].map(int);
+            let mut row: Vec<Value> = [grant.oid, grant.role, grant.member, grant.grantor].map(int).into();
+            row.extend(options);
+            row
+        })
         .collect())
 }
 

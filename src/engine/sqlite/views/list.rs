@@ -96,7 +96,7 @@ pub(super) const VIEWS: &[View] = &[
         "pg_catalog",
         "pg_auth_members",
         1261,
-        "roleid:oid member:oid grantor:oid admin_option:bool",
+        "oid:oid roleid:oid member:oid grantor:oid admin_option:bool inherit_option:bool set_option:bool",
         Rows::Made(catalog::pg_auth_members),
     ),
     view("pg_catalog", "pg_am", 2601, "oid:oid amname:name amhandler:regproc amtype:char", Rows::Made(catalog::pg_am)),

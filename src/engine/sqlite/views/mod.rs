@@ -76,6 +76,31 @@ pub fn existing_schemas(path: &[String]) -> Vec<String> {
     path.iter().filter(|name| known.iter().any(|(_, schema, _)| schema == *name)).cloned().collect()
 }
 
+/// OID of the role of that name, and whether it is a superuser.
+pub fn role(name: &str) -> Option<(u32, bool)> {
+    source()?.cluster().role_row(name).map(|role| (role.oid, role.superuser))
+}
+
+/// Whether one role has another's privileges.
+pub fn has_privileges_of(member: u32, role: u32) -> bool {
+    source().is_some_and(|source| source.cluster().has_privileges_of(member, role))
+}
+
+/// The same, by the other one's name.
+pub fn has_privileges_of_named(member: u32, role: &str) -> bool {
+    source().is_some_and(|source| source.cluster().has_privileges_of_named(member, role))
+}
+
+/// Whether a role has what belongs to another one, both by name.
+pub fn is_owner(role: &str, owner: &str) -> bool {
+    role == owner
+        || source().is_some_and(|source| {
+            let cluster = source.cluster();
+            let role = cluster.role_row(role).map(|role| role.oid);
+            role.is_some_and(|role| cluster.has_privileges_of_named(role, owner))
+        })
+}
+
 /// Whether the role of that OID is a superuser.
 pub fn is_superuser(oid: u32) -> bool {
     source().is_some_and(|source| source.cluster().roles().iter().any(|role| role.oid == oid && role.superuser))

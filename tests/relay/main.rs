@@ -1,0 +1,13 @@
+//! The relay in front of a real PostgreSQL, in both pool modes: what clients see is what PostgreSQL alone says, and
+//! nothing of one client reaches another.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clients;
+mod faults;
+mod fuzz;
+mod place;
+mod pool;
+mod same;
+mod wire;
