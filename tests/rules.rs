@@ -48,7 +48,10 @@ const FILES: &[&str] = &[
     "host all nobody all trust \\\n\nhost all carl 127.0.0.1/32 \\\n trust # carl\n",
 ];
 
-const IDENT: &str = "ops root ann\nops /^ro(.*)$ b\\1b\ncerts ann bob\ncerts /^(a)nn$ \\1nn\nnames \"/^CN=ann\" carl\n";
+const IDENT: &str = "ops root ann\nops /^ro(.*)$ b\\1b\ncerts ann bob\ncerts /^(a)nn$ \\1nn\nnames \"/^CN=carl,O=Example,CN=ann$\" carl\n";
+
+/// A name with more bytes than names have.
+const LONG: &str = "a_role_whose_name_is_longer_than_the_sixty_three_bytes_that_a_name_may_have";
 
 /// A client: how it comes, who it wants to be and where, and what it has with it.
 struct Attempt {
@@ -71,6 +74,8 @@ fn attempts() -> Vec<Attempt> {
         ("carl", "depot", ""),
         ("ghost", "ghost", "secret1"),
         ("locked", "shop", "secret4"),
+        // Cut to 63 bytes, as where the role was made.
+        (LONG, "shop", "secret5"),
     ];
     for (user, database, password) in who {
         for (local, tls) in [(true, "disable"), (false, "disable"), (false, "require")] {
@@ -105,7 +110,7 @@ impl Place {
         let ca = ["req", "-new", "-x509", "-days", "2", "-subj", "/CN=CA", "-out", "root.crt", "-keyout", "root.key"];
         self.openssl(&[&ca[..], &key].concat());
         std::fs::write(self.path("ext"), "basicConstraints=CA:FALSE\n").expect("a file");
-        for (name, subject) in [("server", "/CN=localhost"), ("ann", "/O=Example/CN=ann")] {
+        for (name, subject) in [("server", "/CN=localhost"), ("ann", "/CN=ann/O=Example/CN=carl")] {
             let [file, csr, crt] = ["key", "csr", "crt"].map(|kind| format!("{name}.{kind}"));
             self.openssl(&[&["req", "-new", "-subj", subject, "-out", &csr, "-keyout", &file][..], &key].concat());
             let sign = ["x509", "-req", "-days", "2", "-in", &csr, "-CA", "root.crt", "-CAkey", "root.key"];
@@ -201,6 +206,7 @@ const SETUP: &[&str] = &[
     "create role carl login password 'secret3'",
     "create role staff role carl",
     "create role locked password 'secret4'",
+    "create role a_role_whose_name_is_longer_than_the_sixty_three_bytes_that_a_name_may_have login password 'secret5'",
     "create database shop",
     "create database ann",
     "create database staff",

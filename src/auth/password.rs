@@ -5,7 +5,7 @@ use std::fmt;
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
 
-use super::scram::{DEFAULT_ITERATIONS, Verifier};
+use super::scram::{DEFAULT_ITERATIONS, MAX_ITERATIONS, Verifier};
 use crate::error::{Condition, Error};
 
 /// Longest password that CREATE ROLE takes in clear, in bytes.
@@ -54,6 +54,12 @@ impl Stored {
 /// password, also one hidden in a verifier, leaves the role without one (`None`), as in PostgreSQL.
 pub fn encrypt(user: &str, password: &str) -> Result<Option<String>, Error> {
     let stored = Stored::parse(password);
+    if let Some(Stored::Scram(verifier)) = &stored
+        && verifier.iterations > MAX_ITERATIONS
+    {
+        return Err(Error::new(Condition::ProgramLimitExceeded, "SCRAM secret with too many iterations")
+            .detail(format!("SCRAM secrets must have no more than {MAX_ITERATIONS} iterations.")));
+    }
     if password.is_empty() || stored.as_ref().is_some_and(|stored| stored.verify(user, b"")) {
         return Ok(None);
     }
@@ -116,5 +122,8 @@ mod tests {
         assert_eq!(encrypt("ann", ""), Ok(None));
         assert_eq!(encrypt("ann", &md5_hash(b"", b"ann")), Ok(None));
         assert!(encrypt("ann", &"x".repeat(2000)).is_err());
+        // Whoever checked a password against it would be busy for hours.
+        let endless = Verifier::with_salt(b"x", 1, b"salt").to_string().replace("$1:", "$4294967295:");
+        assert_eq!(encrypt("ann", &endless).unwrap_err().condition(), Condition::ProgramLimitExceeded);
     }
 }

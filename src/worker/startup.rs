@@ -45,6 +45,9 @@ pub struct Door<'a> {
     pub deadline: Instant,
 }
 
+/// The longest name, in bytes (NAMEDATALEN - 1).
+const NAME_BYTES_MAX: usize = 63;
+
 /// A StartupMessage, owned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -220,6 +223,12 @@ pub fn receive(
     }
 }
 
+/// A role's or database's name as far as names go (NAMEDATALEN): what is longer is cut, as where the name was given, so that
+/// both are the same.
+fn name(text: &str) -> String {
+    text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default().to_owned()
+}
+
 impl Request {
     fn new(startup: &Startup<'_>) -> Result<Self, Error> {
         let mut settings: Vec<(String, String)> =
@@ -229,8 +238,8 @@ impl Request {
             version: startup.version,
             negotiate: startup.negotiate,
             unknown_options: startup.unknown_options.iter().map(|name| (*name).to_owned()).collect(),
-            user: startup.user.to_owned(),
-            database: startup.database.to_owned(),
+            user: name(startup.user),
+            database: name(startup.database),
             application_name: startup.application_name.unwrap_or_default().to_owned(),
             settings,
             packet: Vec::new(),
@@ -288,6 +297,15 @@ mod tests {
         assert_eq!((request.user.as_str(), request.database.as_str()), ("ann", "ann"));
         assert_eq!(request.settings.len(), 2);
         assert_eq!(answer, b"NN");
+    }
+
+    #[test]
+    fn long_names_are_cut_as_those_of_roles_are() {
+        let long = "\u{20ac}".repeat(3000);
+        let bytes =
+            packet(|client| client.startup(Version { minor: 0 }, &[("user", &long), ("database", &"x".repeat(64))]));
+        let Opening::Session(request) = open(&bytes, true).0.unwrap() else { panic!("no session") };
+        assert_eq!((request.user, request.database), ("\u{20ac}".repeat(21), "x".repeat(63)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use subtle::ConstantTimeEq;
 
-use super::{Key, NONCE_LENGTH, hash, hmac, random, salted_password, xor};
+use super::{Key, MAX_ITERATIONS, NONCE_LENGTH, hash, hmac, random, salted_password, xor};
 
 /// Keys derived from a password for one salt and iteration count.
 #[derive(Clone)]
@@ -25,9 +25,6 @@ impl Keys {
         Keys { salt, iterations, client_key, server_key }
     }
 }
-
-/// Most iterations that a server may ask of this client.
-const MAX_ITERATIONS: u32 = 1_000_000;
 
 /// A client's exchange that is under way.
 pub struct Client {

@@ -23,6 +23,8 @@ pub const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
 const BINDING_TYPE: &str = "tls-server-end-point";
 /// Iterations of a new verifier (`scram_iterations`).
 pub const DEFAULT_ITERATIONS: u32 = 4096;
+/// Most iterations that anybody may ask for: nothing interrupts them.
+pub const MAX_ITERATIONS: u32 = 1_000_000;
 /// Bytes of a new verifier's salt.
 const SALT_LENGTH: usize = 16;
 /// Random bytes of a nonce, before base64.
