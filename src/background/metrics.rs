@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use shm::{Counter, ExitReason, Segment, SetupPhase};
+use shm::{Counter, ExitReason, Segment, SetupPhase, UpstreamPoolFacts};
 
 /// Upper bounds of the histograms' buckets, in microseconds, and as they are written: in seconds.
 const BOUNDS: [(u64, &str); 17] = [
@@ -78,6 +78,7 @@ pub fn render(segment: Segment) -> String {
         page.sample("pgprefork_durable_commits_total", &[("database", &oid)], database.durable());
     }
     page.phases(segment);
+    page.upstream(segment);
     page.0
 }
 
@@ -118,10 +119,11 @@ impl Page {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// One line. Names and values of labels are this program's own: nothing in them needs an escape.
+    /// One line. Values of labels may be a client's choice: they are escaped.
     fn line(&mut self, name: &str, labels: &[(&str, &str)], value: &str) {
         self.0.push_str(name);
         for (number, (label, text)) in labels.iter().enumerate() {
+            let text = text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
             let _ = write!(self.0, "{}{label}=\"{text}\"", if number == 0 { '{' } else { ',' });
         }
         let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
@@ -134,6 +136,36 @@ impl Page {
     fn alone(&mut self, name: &str, help: &str, value: u64) {
         self.family(name, "gauge", help);
         self.sample(name, &[], value);
+    }
+
+    /// Pools of a relay; nothing where there is none.
+    fn upstream(&mut self, segment: Segment) {
+        let pools: Vec<_> = segment.upstream_pools().into_iter().map(|(_, pool)| pool).collect();
+        if pools.is_empty() {
+            return;
+        }
+        self.family("pgprefork_upstream_connections", "gauge", "Connections of a relay's pools by state.");
+        for pool in &pools {
+            for (state, count) in [("lent", pool.lent - pool.pinned), ("pinned", pool.pinned), ("idle", pool.idle)] {
+                let labels = [("pool", pool.name.as_str()), ("state", state)];
+                self.sample("pgprefork_upstream_connections", &labels, count.into());
+            }
+        }
+        type Fact = fn(&UpstreamPoolFacts) -> u64;
+        let facts: [(&str, &str, &str, Fact); 5] = [
+            ("pgprefork_upstream_pool_size", "gauge", "Connections that a pool may have.", |pool| pool.limit.into()),
+            ("pgprefork_upstream_waiting", "gauge", "Sessions that wait for a connection.", |pool| pool.waiting.into()),
+            ("pgprefork_upstream_leases_total", "counter", "Times that a connection was lent.", |pool| pool.leases),
+            ("pgprefork_upstream_waits_total", "counter", "Times that a session waited for one.", |pool| pool.waits),
+            ("pgprefork_upstream_pins_total", "counter", "Times that a session came to keep one.", |pool| pool.pins),
+        ];
+        for (name, kind, help, fact) in facts {
+            self.family(name, kind, help);
+            pools.iter().for_each(|pool| self.sample(name, &[("pool", &pool.name)], fact(pool)));
+        }
+        let name = "pgprefork_upstream_wait_seconds_total";
+        self.family(name, "counter", "How long sessions have waited for connections.");
+        pools.iter().for_each(|pool| self.line(name, &[("pool", &pool.name)], &seconds(pool.waited_us)));
     }
 
     /// Times of connections' phases.
@@ -157,6 +189,21 @@ impl Page {
 mod tests {
     use super::*;
     use shm::Geometry;
+
+    #[test]
+    fn pools_are_shown_and_their_names_escaped() {
+        let segment = Segment::on_heap(&Geometry { slots: 4, databases: 1, wal_index_bytes: 32768 }).unwrap();
+        assert!(!render(segment).contains("upstream"));
+        segment.open_upstream_pool(1, "shop a\"b\\", 3).unwrap();
+        let page = render(segment);
+        for line in [
+            r#"pgprefork_upstream_pool_size{pool="shop a\"b\\"} 3"#,
+            r#"pgprefork_upstream_connections{pool="shop a\"b\\",state="idle"} 0"#,
+            r#"pgprefork_upstream_wait_seconds_total{pool="shop a\"b\\"} 0.000000"#,
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+    }
 
     #[test]
     fn lines_are_as_the_format_has_them() {

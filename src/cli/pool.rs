@@ -1,7 +1,7 @@
 //! What a running server's segment says, read from outside: the same words that its own views show.
 
 use serde_json::{Value, json};
-use shm::{Counter, ExitReason, Segment, SetupPhase};
+use shm::{Counter, ExitReason, Segment, SetupPhase, UpstreamPoolFacts};
 
 use crate::system::signal::Signal;
 
@@ -20,6 +20,7 @@ pub(super) fn as_json(segment: Segment, listen_queue: Option<u32>) -> Value {
         .collect();
     let crashes: serde_json::Map<String, Value> =
         crashes(segment).map(|(name, count)| (name.to_owned(), json!(count))).collect();
+    let upstream: Vec<Value> = segment.upstream_pools().into_iter().map(|(_, pool)| upstream(&pool)).collect();
     json!({
         "starting": census.starting,
         "idle": census.idle,
@@ -36,6 +37,23 @@ pub(super) fn as_json(segment: Segment, listen_queue: Option<u32>) -> Value {
         "exits": exits,
         "crashes_by_signal": crashes,
         "connection_phases": phases,
+        "upstream_pools": upstream,
+    })
+}
+
+/// A relay's pool of connections.
+fn upstream(pool: &UpstreamPoolFacts) -> Value {
+    json!({
+        "name": pool.name,
+        "size": pool.limit,
+        "lent": pool.lent,
+        "idle": pool.idle,
+        "pinned": pool.pinned,
+        "waiting": pool.waiting,
+        "leases": pool.leases,
+        "waits": pool.waits,
+        "waited_us": pool.waited_us,
+        "pins": pool.pins,
     })
 }
 
@@ -70,6 +88,15 @@ pub(super) fn as_text(segment: Segment, listen_queue: Option<u32>) -> String {
     }
     for (name, count, [p50, p95, p99, max]) in phases(segment) {
         text += &format!("{name}: {count} times, median {p50} us, 95 % {p95} us, 99 % {p99} us, longest {max} us\n");
+    }
+    for (_, pool) in segment.upstream_pools() {
+        // Clients choose the name.
+        let name = pool.name.escape_debug();
+        let UpstreamPoolFacts { limit, lent, pinned, idle, waiting, leases, waits, waited_us, .. } = pool;
+        text += &format!(
+            "upstream pool {name}: {lent} lent ({pinned} pinned), {idle} idle of {limit}, {waiting} waiting; \
+             lent {leases} times, {waits} after waiting, {waited_us} us altogether\n"
+        );
     }
     text
 }

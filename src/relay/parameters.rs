@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Reported by PostgreSQL up to 18 and settable in a session.
-pub const TRACKED: &[&str] = &[
+const TRACKED: &[&str] = &[
     "application_name",
     "client_encoding",
     "DateStyle",

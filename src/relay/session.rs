@@ -109,7 +109,8 @@ impl Relay<'_> {
         }
         let mut extra = String::new();
         for (name, value) in std::mem::take(&mut self.session.startup) {
-            if tracked(&name).is_some() {
+            // Older servers do not report every one.
+            if tracked(&name).is_some() && self.wanted.get(&name).is_some() {
                 self.wanted.set(&name, &value);
             } else if self.session.mode == PoolMode::Session {
                 extra += &set_statement(&name, &value);

@@ -7,6 +7,7 @@ mod support;
 mod clients;
 mod faults;
 mod fuzz;
+mod leavings;
 mod place;
 mod pool;
 mod same;

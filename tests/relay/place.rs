@@ -1,6 +1,9 @@
 //! A PostgreSQL and servers that relay to it.
 
+use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
+
+use shm::{Segment, UpstreamPoolFacts};
 
 use crate::support::Server;
 use crate::support::postgresql::PostgreSql;
@@ -33,4 +36,29 @@ pub fn arguments(port: u16, mode: &str, settings: &[&str]) -> Vec<String> {
 /// As they are handed to a program.
 pub fn strings(arguments: &[String]) -> Vec<&str> {
     arguments.iter().map(String::as_str).collect()
+}
+
+impl Server {
+    /// Sessions that wait for an upstream connection.
+    pub fn waiting(&self) -> usize {
+        self.pools().map(|pool| pool.waiting as usize).sum()
+    }
+
+    /// Upstream connections of all pools.
+    pub fn connections(&self) -> u32 {
+        self.pools().map(|pool| pool.lent + pool.idle).sum()
+    }
+
+    /// What `pgprefork status` says.
+    pub fn status(&self) -> String {
+        let data = self.data.display().to_string();
+        let output = Command::new(env!("CARGO_BIN_EXE_pgprefork")).args(["status", "--data", &data]).output();
+        String::from_utf8_lossy(&output.expect("status").stdout).into_owned()
+    }
+
+    /// The pools, as the segment has them.
+    pub fn pools(&self) -> impl Iterator<Item = UpstreamPoolFacts> {
+        let segment = Segment::of_process(self.pid().as_raw()).expect("the server's segment");
+        segment.upstream_pools().into_iter().map(|(_, pool)| pool)
+    }
 }

@@ -249,20 +249,3 @@ fn a_reload_changes_the_pools_and_keeps_sessions() {
     let [mut a, mut b] = [(); 2].map(|()| Raw::try_connect(server.port, &database("after")).expect("a session"));
     assert_eq!((a.query("begin"), b.query("begin")), ("C(BEGIN) Z(T)".into(), "C(BEGIN) Z(T)".into()));
 }
-
-impl Server {
-    /// Sessions that wait for an upstream connection.
-    fn waiting(&self) -> usize {
-        self.pools().map(|pool| pool.waiting as usize).sum()
-    }
-
-    /// Upstream connections of all pools.
-    fn connections(&self) -> u32 {
-        self.pools().map(|pool| pool.lent + pool.idle).sum()
-    }
-
-    fn pools(&self) -> impl Iterator<Item = shm::UpstreamPoolFacts> {
-        let segment = shm::Segment::of_process(self.pid().as_raw()).expect("the server's segment");
-        segment.upstream_pools().into_iter().map(|(_, pool)| pool)
-    }
-}

@@ -9,7 +9,7 @@ use crate::config::SessionState;
 use crate::error::{Condition, Error};
 use crate::protocol::client::ClientEncoder;
 use crate::relay::order::Request;
-use crate::relay::parameters::TRACKED;
+use crate::relay::parameters::{Parameters, tracked};
 use crate::session::End;
 
 /// Words of statements that may leave something, in lower case.
@@ -57,20 +57,19 @@ impl Relay<'_> {
         if self.leavings.pinned.is_some() || self.leavings.asked {
             return false;
         }
+        let Some(lent) = &mut self.lent else { return true };
         let statement = if std::mem::take(&mut self.leavings.suspected) {
             self.leavings.asked = true;
-            question()
+            question(&lent.upstream.memory.parameters)
         } else if std::mem::take(&mut self.leavings.set) {
             // Of parameters that an extension has not defined the server gives no list.
             "RESET ALL".to_owned()
         } else {
             return true;
         };
-        if let Some(lent) = &mut self.lent {
-            ClientEncoder::new(&mut lent.upstream.output).query(&statement);
-            self.order.sent(Request::Query, true);
-            self.unnamed = super::Unnamed::Absent;
-        }
+        ClientEncoder::new(&mut lent.upstream.output).query(&statement);
+        self.order.sent(Request::Query, true);
+        self.unnamed = super::Unnamed::Absent;
         false
     }
 
@@ -104,8 +103,10 @@ impl Relay<'_> {
 }
 
 /// One row: what the session has that others must not find, or NULL.
-fn question() -> String {
-    let known: Vec<_> = TRACKED.iter().map(|name| format!("'{name}'")).collect();
+fn question(reported: &Parameters) -> String {
+    // The others follow the client.
+    let known = reported.iter().filter(|(name, _)| tracked(name).is_some());
+    let known: Vec<_> = known.map(|(name, _)| format!("'{name}'")).collect();
     let known = known.join(", ");
     format!(
         "SELECT CASE \
@@ -117,7 +118,7 @@ fn question() -> String {
          WHEN EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' \
          AND pid = pg_catalog.pg_backend_pid()) THEN 'a session advisory lock' \
          WHEN CURRENT_USER <> SESSION_USER THEN 'SET ROLE' \
-         WHEN EXISTS (SELECT FROM pg_catalog.pg_settings WHERE source = 'session' AND name NOT IN ({known})) \
+         WHEN EXISTS (SELECT FROM pg_catalog.pg_settings WHERE source = 'session' AND name <> ALL (ARRAY[{known}]::text[])) \
          THEN 'SET of a parameter that is not reported' END"
     )
 }
