@@ -131,7 +131,9 @@ fn unsafe_stays_in_its_rooms() {
 fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut links = 0;
-    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/benchmarks.md", "docs/differences.md"] {
+    let documents =
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/benchmarks.md", "docs/differences.md", "docs/relay.md"];
+    for document in documents {
         let text = fs::read_to_string(root.join(document)).expect("a document");
         let folder = root.join(document).parent().expect("a folder").to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
