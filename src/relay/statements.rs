@@ -14,6 +14,8 @@ pub const NAME_PREFIX: &str = "pgprefork_";
 /// Bytes of a name upstream.
 pub const NAME_BYTES: usize = NAME_PREFIX.len() + 2 * size_of::<StatementId>();
 
+const _: () = assert!(NAME_BYTES < 64, "a name is not cut short upstream");
+
 /// The first half of SHA-256 over encoding, text and types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StatementId(pub [u8; 16]);
@@ -104,7 +106,6 @@ mod tests {
         assert!(a != b && b != c && a != c && b != d);
         assert_eq!(b, Prepared::new(b"select $1\0\0\0", "UTF8").id);
         assert_eq!(a.name().len(), NAME_BYTES);
-        assert!(NAME_BYTES < 64, "a name is not cut short upstream");
     }
 
     #[test]

@@ -77,7 +77,8 @@ impl Relay<'_> {
     /// What a message of the server means for the session, besides being passed on.
     fn notice(&mut self, kind: u8, length: usize, fate: Fate) -> Result<(), End> {
         let is_ours = fate == Fate::Swallow && self.is_asked();
-        if !matches!(kind, b'S' | b'C' | b'Z' | b'E') && !(is_ours && kind == b'D') {
+        let concerns_us = matches!(kind, b'S' | b'C' | b'Z' | b'E') || (is_ours && kind == b'D');
+        if !concerns_us {
             return Ok(());
         }
         let Some(lent) = &mut self.lent else { return Ok(()) };
