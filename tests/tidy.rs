@@ -138,6 +138,7 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "docs/benchmarks.md",
         "docs/differences.md",
+        "docs/relay.md",
         "docs/security.md",
     ] {
         let text = fs::read_to_string(root.join(document)).expect("a document");

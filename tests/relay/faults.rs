@@ -1,11 +1,14 @@
 //! Ends that nobody wished for: kill -9 of a worker, clients that vanish, a server upstream that goes and comes back.
 
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::place::{arguments, relay, strings, upstream};
 use crate::support::postgresql::PostgreSql;
-use crate::support::{Server, wait_until};
+use crate::support::{PATIENCE, Server, wait_until};
 use crate::wire::{Raw, shown};
 
 fn value(raw: &mut Raw, sql: &str) -> String {
@@ -61,7 +64,7 @@ fn kill_9_while_a_connection_changes_hands() {
                 scope.spawn(move || {
                     let mut count = 0;
                     let mut raw = None;
-                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    while !stop.load(Relaxed) {
                         let Some(client) = &mut raw else {
                             raw = Raw::try_connect(port, &[]).ok();
                             continue;
@@ -80,12 +83,17 @@ fn kill_9_while_a_connection_changes_hands() {
             for point in points {
                 let token = token(point);
                 std::fs::write(&token, "").expect("a token");
-                std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o666))
-                    .expect("permissions");
-                wait_until("a worker is killed", || !token.exists());
+                let began = Instant::now();
+                while token.exists() {
+                    if began.elapsed() > PATIENCE {
+                        stop.store(true, Relaxed);
+                        panic!("no worker came to {point}: {:?}\n{}", server.pools().collect::<Vec<_>>(), server.log());
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                }
             }
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        stop.store(true, Relaxed);
         clients.into_iter().map(|client| client.join().expect("a client")).collect()
     });
     // Both places are there still.
