@@ -133,14 +133,19 @@ impl Segment {
     /// last process has let go of it.
     pub fn doom_database(&self, oid: u32) {
         if let Some(database) = self.databases().find(|database| database.oid() == oid) {
-            database.region().doomed.store(oid, SeqCst);
+            // Counted first: who is killed in between leaves others looking once more, and no harm.
+            self.pool().doomed.fetch_add(1, SeqCst);
+            if database.region().doomed.swap(oid, SeqCst) == oid {
+                self.pool().doomed.fetch_sub(1, SeqCst);
+            }
         }
         self.pool().forget_recent_database(oid);
     }
 
-    /// Databases that were dropped, and whose regions are not free yet.
+    /// Databases that were dropped, and whose regions are not free yet. One load where there is none.
     pub fn doomed_databases(&self) -> impl Iterator<Item = Database> {
-        self.databases().filter(Database::is_doomed)
+        let any = self.pool().doomed.load(SeqCst) != 0;
+        any.then(|| self.databases().filter(Database::is_doomed)).into_iter().flatten()
     }
 }
 
@@ -201,6 +206,7 @@ fn free(database: Database) -> Result<(), Error> {
     region.writer.reset();
     region.commit.reset();
     region.oid.store(FREED, SeqCst);
+    database.segment.pool().doomed.fetch_sub(1, SeqCst);
     Ok(())
 }
 
@@ -252,6 +258,7 @@ mod tests {
         segment.reap(late);
         segment.claim_slot(SlotKind::Worker).unwrap();
         assert!(vacating.free(segment).unwrap());
+        assert_eq!((segment.doomed_databases().count(), segment.pool().doomed.load(SeqCst)), (0, 0));
         assert_eq!(segment.databases().map(|database| database.oid()).collect::<Vec<_>>(), [11]);
     }
 

@@ -176,6 +176,8 @@ pub struct Pool {
     shutdown: AtomicU32,
     panic: AtomicU32,
     recent_database: AtomicU32,
+    /// How many databases were dropped whose regions are not free yet; never too low.
+    pub(crate) doomed: AtomicU32,
     /// Below this index no slot is free.
     pub(crate) free_hint: AtomicU32,
     postmaster: AtomicU32,

@@ -12,8 +12,10 @@ use crate::relay::order::Request;
 use crate::relay::parameters::{Parameters, tracked};
 use crate::session::End;
 
-/// Words of statements that may leave something, in lower case.
-const WORDS: [&[u8]; 6] = [b"listen", b"temp", b"advisory", b"hold", b"prepare", b"set_config"];
+/// It sets a parameter.
+const SET_CONFIG: &[u8] = b"set_config";
+/// Words of statements that may leave something, in lower case, each with another first letter.
+const WORDS: [&[u8]; 6] = [b"listen", b"temp", b"advisory", b"hold", b"prepare", SET_CONFIG];
 
 /// What is known of what the session leaves.
 #[derive(Debug, Default)]
@@ -32,9 +34,16 @@ impl Leavings {
     /// A statement of that text goes upstream.
     pub(super) fn consider(&mut self, text: &[u8]) {
         if self.pinned.is_none() && (!self.suspected || !self.set) {
-            let has = |word: &[u8]| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
-            self.suspected |= WORDS.iter().any(|word| has(word));
-            self.set |= has(b"set_config");
+            for (at, byte) in text.iter().enumerate() {
+                // One look at each byte: texts may be long, and hardly any has such a word.
+                let Some(word) = WORDS.iter().find(|word| word.first() == Some(&byte.to_ascii_lowercase())) else {
+                    continue;
+                };
+                if text.get(at..at + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word)) {
+                    self.suspected = true;
+                    self.set |= *word == SET_CONFIG;
+                }
+            }
         }
     }
 
@@ -135,6 +144,9 @@ mod tests {
             ("Listen x", true),
             ("select pg_ADVISORY_lock(1)", true),
             ("create temporary table x ()", true),
+            ("sselect sET_config('a', 'b', false)", true),
+            ("set_confi", false),
+            ("llisten", true),
         ] {
             let mut leavings = Leavings::default();
             leavings.consider(text.as_bytes());
