@@ -28,6 +28,8 @@ conditions! {
     SuccessfulCompletion = "00000",
     Warning = "01000",
     StringDataRightTruncationWarning = "01004",
+    PrivilegeNotRevoked = "01006",
+    PrivilegeNotGranted = "01007",
     FeatureNotSupported = "0A000",
     ProtocolViolation = "08P01",
     ConnectionDoesNotExist = "08003",

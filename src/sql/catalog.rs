@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::acl::Acl;
 use super::types::Type;
 use crate::error::Error;
 
@@ -23,6 +24,9 @@ pub trait Catalog {
 
     /// Whether a schema of that name exists.
     fn schema_exists(&self, name: &str) -> Result<bool, Error>;
+
+    /// 42501 where the schema exists and whoever asks may not use it.
+    fn require_usable(&self, schema: &str) -> Result<(), Error>;
 
     /// The schemas of the search path that exist, in order, implicit ones left out; the first is where
     /// CREATE puts things.
@@ -46,8 +50,11 @@ pub struct Relation {
     pub constraints: Vec<Constraint>,
     /// Indexes, those behind constraints included.
     pub indexes: Vec<Index>,
-    /// Name of the role that owns it.
-    pub owner: String,
+    /// OID of the role that owns it.
+    pub owner: u32,
+    /// What was granted on it, where anything ever was.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub acl: Option<Acl>,
     /// SQLite name of what holds the rows, without quotes. Of a partition: its root's.
     pub storage: String,
     /// Index of the column that is SQLite's rowid, where there is one.
@@ -216,6 +223,9 @@ pub struct ColumnDefinition {
     pub default: Option<String>,
     /// DROP COLUMN happened.
     pub dropped: bool,
+    /// What was granted on the column alone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub acl: Option<Acl>,
 }
 
 /// A constraint.

@@ -3,6 +3,7 @@
 //! What it needs to know about tables it asks of a [`catalog::Catalog`]. What is not supported is refused by
 //! name (`0A000`); nothing is silently dropped.
 
+pub mod acl;
 pub mod bind;
 pub mod cache;
 pub mod catalog;

@@ -1,8 +1,10 @@
 //! What planning a statement yields: everything a session and an engine need to run it, and nothing of how it
 //! was found. Immutable once made, shared by reference count between cache, statements and portals.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
+use super::acl::Privileges;
 use super::define::Definition;
 use super::list::List;
 use super::types::{Type, Value};
@@ -103,6 +105,48 @@ pub struct Query {
     pub functions: Vec<&'static str>,
     /// Storage names of the system relations and table functions that it reads.
     pub virtual_tables: Vec<String>,
+    /// What whoever runs it must be allowed to do.
+    pub permissions: Permissions,
+}
+
+/// The privileges that a statement needs.
+#[derive(Debug, Clone, Default)]
+pub struct Permissions {
+    /// On relations, in the order in which they are asked for.
+    pub relations: Vec<Permission>,
+    /// Schemas that it names, which need USAGE.
+    pub schemas: Vec<String>,
+    /// Whether some are the business of a view's owner: superusers need those as well.
+    pub of_views: bool,
+    /// The state of roles and catalog at which they were found to be held; 0: not yet.
+    pub held_at: Cell<u64>,
+}
+
+impl Permissions {
+    /// Those on these relations and schemas.
+    pub fn new(relations: Vec<Permission>, schemas: Vec<String>) -> Self {
+        let of_views = relations.iter().any(|permission| permission.checked_as.is_some());
+        Self { relations, schemas, of_views, held_at: Cell::new(0) }
+    }
+}
+
+/// The privileges that a statement needs on one relation. Columns are indices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Permission {
+    /// The relation's OID.
+    pub relation: u32,
+    /// The owner of the view that names it; `None`: whoever runs the statement.
+    pub checked_as: Option<u32>,
+    /// What is needed on the relation, or on each of the columns below.
+    pub wanted: Privileges,
+    /// One of the wanted is enough: LOCK TABLE.
+    pub any: bool,
+    /// Columns that are read: SELECT on each; if there are none, on any.
+    pub read: Vec<usize>,
+    /// Columns that are inserted.
+    pub inserted: Vec<usize>,
+    /// Columns that are updated.
+    pub updated: Vec<usize>,
 }
 
 /// A value that is computed before a query runs, where SQLite takes nothing but a constant.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use sqlparser::ast;
 
+use super::acl::Privileges;
 use super::bind::{self, Bound, Environment, Literals};
 use super::cache::{Cache, Entry, Shape};
 use super::catalog::{Catalog, Relation, RelationKind};
@@ -18,7 +19,8 @@ use super::lex::{self, Lexer};
 use super::literals;
 use super::parse::{self, CopySource, CopyStatement, Explain, PlainList, Statement, Utility};
 use super::plan::{
-    Access, Action, Column, Copy, CopyDirection, Plan, Planned, Query, SessionCommand, Tag, Transaction,
+    Access, Action, Column, Copy, CopyDirection, Permission, Permissions, Plan, Planned, Query, SessionCommand, Tag,
+    Transaction,
 };
 use super::types::{TextContext, Type, Value};
 use crate::error::{Condition, Error};
@@ -297,17 +299,24 @@ impl Work<'_> {
         for (schema, name, byte) in tables {
             relations.push(self.table(schema.as_deref(), name, *byte)?.oid);
         }
+        let wanted = Privileges::UPDATE.or(Privileges::DELETE).or(Privileges::TRUNCATE);
+        let needed = |oid: &u32| Permission { relation: *oid, wanted, any: true, ..Permission::default() };
+        let permissions = Permissions::new(relations.iter().map(needed).collect(), Vec::new());
         let query = Query {
             sql: "SELECT 1 WHERE 0".to_owned(),
             access: Access::Lock,
             catalog_version: self.catalog.version(),
             relations,
+            permissions,
             ..Query::default()
         };
         Ok(self.bare(Tag::Bare("LOCK TABLE"), Action::Query(query), false))
     }
 
     fn table(&self, schema: Option<&str>, name: &str, byte: usize) -> Result<Rc<Relation>, Error> {
+        if let Some(schema) = schema {
+            self.catalog.require_usable(schema)?;
+        }
         self.catalog.relation(schema, name)?.ok_or_else(|| {
             let shown = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));
             Error::new(Condition::UndefinedTable, format!("relation \"{shown}\" does not exist"))

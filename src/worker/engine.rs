@@ -109,14 +109,14 @@ impl Roles for Catalogued {
 }
 
 impl Directory for Catalogued {
-    fn database(&self, name: &str, _role: Option<&Role>) -> Option<Database> {
+    fn database(&self, name: &str, role: Option<&Role>) -> Option<Database> {
         let row = self.snapshot.database(name)?;
         Some(Database {
             oid: row.oid,
             name: row.name.clone(),
             allow_connections: row.allow_connections,
             connection_limit: row.connection_limit,
-            may_connect: true,
+            may_connect: role.is_some_and(|role| self.snapshot.may_connect(role.oid, row)),
         })
     }
 

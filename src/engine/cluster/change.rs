@@ -1,5 +1,7 @@
 //! Roles and databases: their statements carried out on `global.db`, inside the caller's write transaction.
 
+use std::rc::Rc;
+
 use rusqlite::{Connection, params};
 
 use super::init::create_database_file;
@@ -7,6 +9,7 @@ use super::membership::FIRST_NORMAL_OID;
 use super::{Cluster, POSTGRES_DATABASE_OID, RoleRow, SUPERUSER_OID, Snapshot};
 use crate::auth::password;
 use crate::engine::sqlite::catalog::failure;
+use crate::engine::sqlite::rights::Rights;
 use crate::error::{Condition, Error};
 use crate::sql::define::{Definition, MembershipOptions, RoleName, RoleOptions};
 use crate::sql::types::{TextContext, Type, Value, input};
@@ -27,8 +30,8 @@ pub struct Actor<'a> {
     pub text: &'a TextContext,
     /// Sessions in a database, by its OID, this one included.
     pub sessions: &'a dyn Fn(u32) -> u32,
-    /// Whether a role owns something in the session's database.
-    pub owns: &'a dyn Fn(&str) -> Result<bool, Error>,
+    /// What in the session's database depends on a role, a line each: what it owns and what was granted to it.
+    pub dependents: &'a dyn Fn(u32) -> Result<Vec<String>, Error>,
 }
 
 /// What the caller does with files once the transaction has ended.
@@ -59,6 +62,7 @@ pub fn execute(definition: &Definition, actor: &Actor<'_>) -> Result<(Vec<Error>
         Definition::RevokeRole { roles, members, options, grantor, cascade } => {
             notices = change.revoke_roles(roles, members, *options, grantor.as_ref(), *cascade)?;
         }
+        Definition::Privileges(privileges) => notices = change.grant_on_databases(privileges)?,
         Definition::DropRole { names, if_exists } => notices = change.drop_roles(names, *if_exists)?,
         Definition::CreateDatabase { name, owner, connection_limit } => {
             files = change.create_database(name, owner.as_deref(), *connection_limit)?;
@@ -92,6 +96,18 @@ fn no_role(name: &str) -> Error {
 impl Change<'_> {
     pub(super) fn run(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<(), Error> {
         self.actor.connection.execute(sql, parameters).map(|_| ()).map_err(failure)
+    }
+
+    /// What the current user may.
+    pub(super) fn rights(&self) -> Rights {
+        Rights {
+            role: self.me.oid,
+            name: self.me.name.clone(),
+            superuser: self.me.superuser,
+            session_user: self.actor.session_user.to_owned(),
+            database: 0,
+            cluster: Rc::new(self.snapshot.clone()),
+        }
     }
 
     pub(super) fn next_oid(&self) -> Result<u32, Error> {
@@ -285,9 +301,6 @@ impl Change<'_> {
             );
             return Err(denied("permission denied to rename role").detail(detail));
         }
-        if self.owns_anything(name)? {
-            return Err(Error::unsupported("renaming a role that owns objects"));
-        }
         row.name = to.to_owned();
         let mut notices = Vec::new();
         if row.password.as_deref().is_some_and(|password| password.starts_with("md5")) {
@@ -296,11 +309,6 @@ impl Change<'_> {
         }
         self.put(&row)?;
         Ok(notices)
-    }
-
-    /// Objects keep their owner's name, so a name that owns something stays.
-    fn owns_anything(&self, name: &str) -> Result<bool, Error> {
-        Ok(self.snapshot.databases().iter().any(|database| database.owner == name) || (self.actor.owns)(name)?)
     }
 
     fn drop_roles(&self, names: &[String], if_exists: bool) -> Result<Vec<Error>, Error> {
@@ -336,9 +344,15 @@ impl Change<'_> {
                 let message = format!("cannot drop role {name} because it is required by the database system");
                 return Err(Error::new(Condition::DependentObjectsStillExist, message));
             }
-            if row.oid == SUPERUSER_OID || self.owns_anything(name)? {
-                let message = format!("role \"{name}\" cannot be dropped because some objects depend on it");
+            if row.oid == SUPERUSER_OID {
+                let message = format!("cannot drop role {name} because it is required by the database system");
                 return Err(Error::new(Condition::DependentObjectsStillExist, message));
+            }
+            let dependents = self.dependents(row.oid)?;
+            if !dependents.is_empty() {
+                let message = format!("role \"{name}\" cannot be dropped because some objects depend on it");
+                let error = Error::new(Condition::DependentObjectsStillExist, message);
+                return Err(error.detail(dependents.join("\n")));
             }
             self.run("DELETE FROM pgp_member WHERE role = ?1 OR member = ?1", [row.oid])?;
             self.run("DELETE FROM pgp_role WHERE oid = ?1", [row.oid])?;
@@ -346,25 +360,46 @@ impl Change<'_> {
         Ok(notices)
     }
 
+    /// What depends on a role, a line each: in the cluster's catalog and in the session's database.
+    fn dependents(&self, role: u32) -> Result<Vec<String>, Error> {
+        let mut lines = Vec::new();
+        for database in self.snapshot.databases() {
+            if database.owner == role {
+                lines.push(format!("owner of database {}", database.name));
+            }
+            if database.acl.as_ref().is_some_and(|acl| acl.names(role)) && database.owner != role {
+                lines.push(format!("privileges for database {}", database.name));
+            }
+        }
+        for grant in self.snapshot.members().iter().filter(|grant| grant.grantor == role && grant.member != role) {
+            let name = |oid| self.snapshot.role_by_oid(oid).map_or("", |role| role.name.as_str());
+            let (member, of) = (name(grant.member), name(grant.role));
+            lines.push(format!("privileges for membership of role {member} in role {of}"));
+        }
+        lines.extend((self.actor.dependents)(role)?);
+        Ok(lines)
+    }
+
     fn create_database(&self, name: &str, owner: Option<&str>, limit: Option<i32>) -> Result<FileChange, Error> {
         if !self.me.superuser && !self.me.create_database {
             return Err(denied("permission denied to create database"));
         }
         let owner = owner.unwrap_or(self.actor.user);
-        if !self.snapshot.may_become(self.me.oid, self.role(owner)?.oid) {
+        let owner_oid = self.role(owner)?.oid;
+        if !self.snapshot.may_become(self.me.oid, owner_oid) {
             return Err(denied(&format!("must be member of role \"{owner}\"")));
         }
         if self.snapshot.database(name).is_some() {
             return Err(Error::new(Condition::DuplicateDatabase, format!("database \"{name}\" already exists")));
         }
         let oid = self.next_oid()?;
-        create_database_file(self.actor.cluster.directory(), oid, owner).map_err(|error| {
+        create_database_file(self.actor.cluster.directory(), oid).map_err(|error| {
             let condition = if error.is_disk_full() { Condition::DiskFull } else { Condition::IoError };
             Error::new(condition, error.to_string())
         })?;
         self.run(
             "INSERT INTO pgp_database(oid, name, owner, allow_connections, connection_limit) VALUES(?1, ?2, ?3, 1, ?4)",
-            params![oid, name, owner, limit.unwrap_or(-1)],
+            params![oid, name, owner_oid, limit.unwrap_or(-1)],
         )?;
         Ok(FileChange::RemoveOnRollback(oid))
     }
@@ -378,7 +413,7 @@ impl Change<'_> {
             }
             return Err(Error::new(Condition::InvalidCatalogName, format!("database \"{name}\" does not exist")));
         };
-        if !self.snapshot.has_privileges_of_named(self.me.oid, &row.owner) {
+        if !self.snapshot.has_privileges_of(self.me.oid, row.owner) {
             return Err(denied(&format!("must be owner of database {name}")));
         }
         if name == self.actor.database {
@@ -412,7 +447,7 @@ impl Change<'_> {
     ) -> Result<(), Error> {
         let missing = || Error::new(Condition::InvalidCatalogName, format!("database \"{name}\" does not exist"));
         let row = self.snapshot.database(name).ok_or_else(missing)?;
-        if !self.snapshot.has_privileges_of_named(self.me.oid, &row.owner) {
+        if !self.snapshot.has_privileges_of(self.me.oid, row.owner) {
             return Err(denied(&format!("must be owner of database {name}")));
         }
         if let Some(to) = rename {
@@ -425,8 +460,12 @@ impl Change<'_> {
             self.run("UPDATE pgp_database SET name = ?2 WHERE oid = ?1", params![row.oid, to])?;
         }
         if let Some(owner) = owner {
-            self.role(owner)?;
+            let owner = self.role(owner)?.oid;
             self.run("UPDATE pgp_database SET owner = ?2 WHERE oid = ?1", params![row.oid, owner])?;
+            if let Some(mut acl) = row.acl.clone() {
+                acl.change_owner(row.owner, owner);
+                self.put_database_acl(row.oid, &acl)?;
+            }
         }
         if let Some(limit) = limit {
             self.run("UPDATE pgp_database SET connection_limit = ?2 WHERE oid = ?1", params![row.oid, limit])?;

@@ -3,10 +3,43 @@
 use super::change::{Change, denied};
 use super::membership::Membership;
 use super::{RoleRow, SUPERUSER_OID};
+use crate::engine::sqlite::grant::{apply, check_grantor, resolve};
+use crate::engine::sqlite::rights::Object;
 use crate::error::{Condition, Error};
-use crate::sql::define::{MembershipOptions, RoleName};
+use crate::sql::acl::{Acl, Kind};
+use crate::sql::define::{MembershipOptions, PrivilegeChange, PrivilegeTarget, RoleName};
 
 impl Change<'_> {
+    /// GRANT and REVOKE on databases. Warnings.
+    pub(super) fn grant_on_databases(&self, change: &PrivilegeChange) -> Result<Vec<Error>, Error> {
+        let PrivilegeTarget::Databases(names) = &change.target else {
+            return Err(Error::internal("privileges on other objects came to the cluster's catalog"));
+        };
+        let rights = self.rights();
+        check_grantor(&rights, change.grantor.as_ref())?;
+        let missing =
+            |name: &String| Error::new(Condition::InvalidCatalogName, format!("database \"{name}\" does not exist"));
+        let databases = names.iter().map(|name| self.snapshot.database(name).ok_or_else(|| missing(name)));
+        let databases = databases.collect::<Result<Vec<_>, _>>()?;
+        let grant = resolve(&rights, change, Kind::Database)?;
+        let mut warnings = Vec::new();
+        for database in databases {
+            let wanted = grant.privileges.unwrap_or(Kind::Database.all());
+            let all = grant.privileges.is_none();
+            let acl = apply(&rights, Object::Database(database), &grant, wanted, all, &mut warnings)?;
+            if database.acl.as_ref() != Some(&acl) {
+                self.put_database_acl(database.oid, &acl)?;
+            }
+        }
+        Ok(warnings)
+    }
+
+    /// Stores what is granted on a database.
+    pub(super) fn put_database_acl(&self, oid: u32, acl: &Acl) -> Result<(), Error> {
+        let json = serde_json::to_string(acl).map_err(|error| Error::internal(error.to_string()))?;
+        self.run("UPDATE pgp_database SET acl = ?2 WHERE oid = ?1", rusqlite::params![oid, json])
+    }
+
     /// GRANT: each role to each member. Notices what was granted before.
     pub(super) fn grant_roles(
         &self,

@@ -90,7 +90,7 @@ pub fn init(directory: &Path, options: &InitOptions) -> Result<Cluster, ClusterE
     write(&directory.join("pg_ident.conf"), IDENT)?;
     write(&directory.join("pgprefork.toml"), SETTINGS)?;
     create_global(directory, options)?;
-    create_database_file(directory, POSTGRES_DATABASE_OID, &options.superuser)?;
+    create_database_file(directory, POSTGRES_DATABASE_OID)?;
     write(&directory.join(VERSION_FILE), &format!("{FORMAT_VERSION}\n"))?;
     sync_directory(&base)?;
     sync_directory(directory)?;
@@ -193,7 +193,7 @@ fn create_global(directory: &Path, options: &InitOptions) -> Result<(), ClusterE
     connection
         .execute(
             "INSERT INTO pgp_database(oid, name, owner, allow_connections, connection_limit) VALUES(?1, 'postgres', ?2, 1, -1)",
-            params![POSTGRES_DATABASE_OID, options.superuser],
+            params![POSTGRES_DATABASE_OID, SUPERUSER_OID],
         )
         .map_err(storage)?;
     for (oid, name) in PREDEFINED {
@@ -212,12 +212,12 @@ fn create_global(directory: &Path, options: &InitOptions) -> Result<(), ClusterE
 
 /// Makes the file of a new database, complete and synced. Until it is whole it has another name, by which the
 /// checkpointer does not lock it. A file that is there is of an attempt that failed, for the OID is new.
-pub(super) fn create_database_file(directory: &Path, oid: u32, owner: &str) -> Result<(), ClusterError> {
+pub(super) fn create_database_file(directory: &Path, oid: u32) -> Result<(), ClusterError> {
     let path = database_file(directory, oid);
     database::remove(&path).map_err(file)?;
     database::create(&path, |connection| {
         connection.execute_batch("BEGIN")?;
-        crate::engine::sqlite::catalog::create(connection, owner)
+        crate::engine::sqlite::catalog::create(connection)
             .map_err(|error| rusqlite::Error::UserFunctionError(Box::new(error)))?;
         connection.execute_batch("COMMIT")
     })

@@ -1,7 +1,8 @@
 //! Who is a member of which role, and what follows of it: whose privileges one has, whom one may become, whom one may
 //! make others a member of.
 
-use super::snapshot::Snapshot;
+use super::snapshot::{DatabaseRow, Snapshot};
+use crate::sql::acl::{Holder, Kind, Privileges};
 
 /// A role's membership in another one, as one role has granted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +25,15 @@ pub struct Membership {
 
 impl Snapshot {
     /// The role itself and all that it is a member of, directly or by others, following the grants that `follows` says.
+    /// The owner of the session's database is a member of pg_database_owner.
     fn closure(&self, member: u32, follows: impl Fn(&Membership) -> bool) -> Vec<u32> {
         let mut found = vec![member];
         let mut next = 0;
         while let Some(member) = found.get(next).copied() {
             next += 1;
+            if self.current_owner() == Some(member) && !found.contains(&DATABASE_OWNER_OID) {
+                found.push(DATABASE_OWNER_OID);
+            }
             for grant in self.members().iter().filter(|grant| grant.member == member && follows(grant)) {
                 if !found.contains(&grant.role) {
                     found.push(grant.role);
@@ -63,6 +68,17 @@ impl Snapshot {
         member == role || self.is_superuser(member) || self.closure(member, |grant| grant.set).contains(&role)
     }
 
+    /// Whether it may connect to a database, as far as privileges go; superusers are not looked at here.
+    pub fn may_connect(&self, role: u32, database: &DatabaseRow) -> bool {
+        let holder = Holder { roles: self, role, owner: database.owner };
+        let wanted = Privileges::CONNECT;
+        let held = match &database.acl {
+            Some(acl) => acl.held(holder, wanted),
+            None => Kind::Database.of_everybody().and(wanted),
+        };
+        held == wanted
+    }
+
     /// On whose behalf it may grant that role to others: for a superuser the first superuser's, else that of a role
     /// whose privileges it has and which has the ADMIN option. `None`: it may not.
     pub fn admin_of(&self, member: u32, role: u32) -> Option<u32> {
@@ -77,14 +93,31 @@ impl Snapshot {
     /// Names of all roles that this one is a member of, directly or not.
     pub fn memberships(&self, oid: u32) -> Vec<String> {
         let found = self.closure(oid, |_| true);
-        let is_other = |other: u32| other != oid && found.contains(&other);
+        let is_other = |other: u32| other != oid && other != DATABASE_OWNER_OID && found.contains(&other);
         self.roles().iter().filter(|role| is_other(role.oid)).map(|role| role.name.clone()).collect()
+    }
+}
+
+/// The role that the owner of the session's database is a member of.
+pub const DATABASE_OWNER_OID: u32 = 6171;
+
+impl crate::sql::acl::Membership for Snapshot {
+    fn has_privileges_of(&self, member: u32, role: u32) -> bool {
+        Self::has_privileges_of(self, member, role)
+    }
+
+    fn acts_as(&self, member: u32) -> Vec<u32> {
+        self.closure(member, |grant| grant.inherit)
+    }
+
+    fn is_superuser(&self, role: u32) -> bool {
+        Self::is_superuser(self, role)
     }
 }
 
 /// Roles that PostgreSQL has from the beginning, with their OIDs there.
 pub const PREDEFINED: &[(u32, &str)] = &[
-    (6171, "pg_database_owner"),
+    (DATABASE_OWNER_OID, "pg_database_owner"),
     (6181, "pg_read_all_data"),
     (6182, "pg_write_all_data"),
     (3373, "pg_monitor"),

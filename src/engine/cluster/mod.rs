@@ -29,7 +29,7 @@ pub use init::{Authentication, InitOptions, init};
 pub use snapshot::{DatabaseRow, Global, RoleRow, Snapshot, mock_secret};
 
 /// Version of the directory's layout. Others are refused.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// The bootstrap superuser's OID, as PostgreSQL's.
 pub const SUPERUSER_OID: u32 = 10;

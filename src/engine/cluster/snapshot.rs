@@ -10,12 +10,13 @@ use super::membership::Membership;
 use crate::auth::{Role, Roles};
 use crate::engine::sqlite::catalog::failure;
 use crate::error::Error;
+use crate::sql::acl::Acl;
 
 pub(super) const TABLES: &str = "
 CREATE TABLE pgp_meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE pgp_role(oid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, superuser INTEGER NOT NULL, login INTEGER NOT NULL, create_database INTEGER NOT NULL, create_role INTEGER NOT NULL, inherit INTEGER NOT NULL, replication INTEGER NOT NULL, bypass_row_security INTEGER NOT NULL, connection_limit INTEGER NOT NULL, valid_until INTEGER, password TEXT);
 CREATE TABLE pgp_member(oid INTEGER PRIMARY KEY, role INTEGER NOT NULL, member INTEGER NOT NULL, grantor INTEGER NOT NULL, admin INTEGER NOT NULL, inherit INTEGER NOT NULL, may_set INTEGER NOT NULL, UNIQUE(role, member, grantor));
-CREATE TABLE pgp_database(oid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, allow_connections INTEGER NOT NULL, connection_limit INTEGER NOT NULL);
+CREATE TABLE pgp_database(oid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, owner INTEGER NOT NULL, allow_connections INTEGER NOT NULL, connection_limit INTEGER NOT NULL, acl TEXT);
 ";
 
 /// A role with all its attributes.
@@ -50,10 +51,12 @@ impl std::fmt::Debug for RoleRow {
 pub struct DatabaseRow {
     pub oid: u32,
     pub name: String,
-    /// Name of the role that owns it.
-    pub owner: String,
+    /// OID of the role that owns it.
+    pub owner: u32,
     pub allow_connections: bool,
     pub connection_limit: i32,
+    /// What was granted on it, where anything ever was.
+    pub acl: Option<Acl>,
 }
 
 /// All roles and databases at one version.
@@ -63,6 +66,8 @@ pub struct Snapshot {
     roles: Vec<RoleRow>,
     members: Vec<Membership>,
     databases: Vec<DatabaseRow>,
+    /// The database whose owner is a member of pg_database_owner; 0: none yet.
+    current: u32,
 }
 
 impl Snapshot {
@@ -109,7 +114,7 @@ impl Snapshot {
             .map_err(failure)?;
         let mut databases = connection
             .prepare_cached(
-                "SELECT oid, name, owner, allow_connections, connection_limit FROM pgp_database ORDER BY oid",
+                "SELECT oid, name, owner, allow_connections, connection_limit, acl FROM pgp_database ORDER BY oid",
             )
             .map_err(failure)?;
         let databases = databases
@@ -120,11 +125,12 @@ impl Snapshot {
                     owner: row.get(2)?,
                     allow_connections: row.get(3)?,
                     connection_limit: row.get(4)?,
+                    acl: acl_of(row.get(5)?),
                 })
             })
             .and_then(Iterator::collect)
             .map_err(failure)?;
-        Ok(Self { version: stored_version(connection)?, roles, members, databases })
+        Ok(Self { version: stored_version(connection)?, roles, members, databases, current: 0 })
     }
 
     /// All roles, by OID.
@@ -150,6 +156,11 @@ impl Snapshot {
     /// The database of that name.
     pub fn database(&self, name: &str) -> Option<&DatabaseRow> {
         self.databases.iter().find(|database| database.name == name)
+    }
+
+    /// The owner of the session's database.
+    pub(super) fn current_owner(&self) -> Option<u32> {
+        self.databases.iter().find(|database| database.oid == self.current).map(|database| database.owner)
     }
 
     /// The version that this was read at.
@@ -178,6 +189,11 @@ impl Roles for Snapshot {
     }
 }
 
+/// A list as it is stored: JSON.
+fn acl_of(stored: Option<String>) -> Option<Acl> {
+    stored.and_then(|json| serde_json::from_str(&json).ok())
+}
+
 fn stored_version(connection: &Connection) -> Result<u64, Error> {
     let version: i64 = connection
         .prepare_cached("SELECT value FROM pgp_meta WHERE key = 'catalog_version'")
@@ -196,12 +212,15 @@ pub fn mock_secret(connection: &Connection) -> Result<[u8; 32], Error> {
 pub struct Global {
     snapshot: RefCell<Rc<Snapshot>>,
     changed: Cell<bool>,
+    /// The session's database.
+    current: Cell<u32>,
 }
 
 impl Global {
     /// Reads the cluster's catalog for the first time.
     pub fn load(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { snapshot: RefCell::new(Rc::new(Snapshot::load(connection)?)), changed: Cell::new(false) })
+        let snapshot = RefCell::new(Rc::new(Snapshot::load(connection)?));
+        Ok(Self { snapshot, changed: Cell::new(false), current: Cell::new(0) })
     }
 
     /// What is known.
@@ -216,8 +235,23 @@ impl Global {
             return Ok(());
         }
         if self.changed.get() || stored_version(connection)? != loaded {
-            *self.snapshot.borrow_mut() = Rc::new(Snapshot::load(connection)?);
+            self.reload(connection)?;
         }
+        Ok(())
+    }
+
+    /// The session is in that database: its owner is a member of pg_database_owner.
+    pub fn enter(&self, database: u32) {
+        self.current.set(database);
+        let mut snapshot = self.snapshot.borrow_mut();
+        if snapshot.current != database {
+            *snapshot = Rc::new(Snapshot { current: database, ..Snapshot::clone(&snapshot) });
+        }
+    }
+
+    fn reload(&self, connection: &Connection) -> Result<(), Error> {
+        let loaded = Snapshot { current: self.current.get(), ..Snapshot::load(connection)? };
+        *self.snapshot.borrow_mut() = Rc::new(loaded);
         Ok(())
     }
 
@@ -242,7 +276,7 @@ impl Global {
     /// After COMMIT or ROLLBACK.
     pub fn transaction_ended(&self, connection: &Connection) -> Result<(), Error> {
         if self.changed.replace(false) {
-            *self.snapshot.borrow_mut() = Rc::new(Snapshot::load(connection)?);
+            self.reload(connection)?;
         }
         Ok(())
     }
@@ -268,6 +302,6 @@ pub(super) mod tests {
             valid_until_us: None,
             password: None,
         };
-        Snapshot { version: 1, roles: roles.iter().map(row).collect(), members, databases: Vec::new() }
+        Snapshot { version: 1, roles: roles.iter().map(row).collect(), members, ..Snapshot::default() }
     }
 }

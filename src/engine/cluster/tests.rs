@@ -16,7 +16,7 @@ fn run(cluster: &Cluster, connection: &Connection, user: &str, text: &str) -> Re
         database: "postgres",
         text: &TextContext::default(),
         sessions: &|_| 0,
-        owns: &|_| Ok(false),
+        dependents: &|_| Ok(Vec::new()),
     };
     execute(&parse(text)?.expect("a definition"), &actor)
 }

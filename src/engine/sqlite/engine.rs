@@ -3,7 +3,7 @@
 //! Owns the order of things around a statement: catalog refreshed, plan checked against it, lock taken, statement
 //! run, catalog version published with the commit. The parts know nothing of each other.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -24,8 +24,9 @@ use super::ffi::vfs;
 use super::functions::{self, Registry};
 use super::global::Global;
 use super::interrupts::Interrupts;
+use super::rights::Rights;
 use super::session::{Identity, Session, Signal, microseconds};
-use super::state::{PoolFacts, Sources};
+use super::state::{PoolFacts, Sources, Standing};
 use super::store::Store;
 use super::transaction::{Access, Characteristics, Isolation, Span};
 use super::views;
@@ -33,8 +34,9 @@ use crate::engine::cluster::Snapshot;
 use crate::engine::{Completion, Engine, RowSink, Split, TransactionStatus};
 use crate::error::{Condition, Error};
 use crate::settings;
+use crate::sql::acl::Privileges;
 use crate::sql::catalog::Catalog;
-use crate::sql::plan::{self, Action, Copy, CopyDirection, Discard, Modes, Plan};
+use crate::sql::plan::{self, Action, Copy, CopyDirection, Discard, Modes, Permissions, Plan};
 use crate::sql::planner::{Planner, Raw};
 use crate::sql::types::Value;
 use crate::system::fault;
@@ -108,6 +110,14 @@ pub(super) struct Database {
     pub(super) planner: Planner,
     /// The search path that plans rest on.
     pub(super) search_path: Vec<String>,
+    /// As whom the session acts.
+    pub(super) rights: Rc<Rights>,
+    /// The same and the search path, for functions and views.
+    standing: Rc<Standing>,
+    /// The catalog's version that both rest on.
+    stood_at: u64,
+    /// The number of that state: what was allowed in it stays allowed while it lasts.
+    stand: u64,
     /// `settings::Settings::generation` at which it was read.
     settings_generation: u64,
     /// Functions and system views that the connection knows.
@@ -191,11 +201,15 @@ impl Sqlite {
         if shared.catalog_version() == 0 {
             shared.publish_catalog_version(catalog.loaded_version());
         }
+        let standing = Rc::new(Standing::default());
+        let cluster = Rc::clone(&self.cluster_catalog()?.catalog);
+        cluster.enter(oid);
         views::install(Some(Rc::new(Sources {
+            standing: Rc::clone(&standing),
             connection: store.shared_connection(),
             cache: Rc::clone(&catalog),
             session: Arc::clone(&self.session),
-            cluster: Rc::clone(&self.cluster_catalog()?.catalog),
+            cluster,
             pool: self.configuration.pool.clone(),
             files: self.configuration.files.clone(),
         })));
@@ -205,6 +219,10 @@ impl Sqlite {
             catalog,
             planner: Planner::new(),
             search_path: Vec::new(),
+            rights: Rc::default(),
+            standing,
+            stood_at: 0,
+            stand: 0,
             settings_generation: 0,
             functions: Registry::default(),
             views: RefCell::default(),
@@ -332,26 +350,85 @@ impl Sqlite {
 
     /// Before a statement is planned or run: the catalog and the search path are those of now.
     pub(super) fn refresh(&mut self) -> Result<(), Error> {
+        let cluster = self.cluster()?;
         let session = Arc::clone(&self.session);
         let database = self.database()?;
-        let generation = session.settings_generation();
-        if generation != database.settings_generation {
-            database.settings_generation = generation;
-            let path = session.search_path();
-            if path != database.search_path {
-                database.search_path = path;
-                database.catalog.invalidate_plans();
-            }
-        }
         let published = database.store.attachment().database().catalog_version();
-        database.catalog.refresh(database.store.connection(), published)
+        database.catalog.refresh(database.store.connection(), published)?;
+        database.stand(&session, cluster)
     }
 }
 
+thread_local! {
+    /// Numbers the states that [`Database::stand`] finds, whichever database they are of.
+    static STANDS: Cell<u64> = const { Cell::new(0) };
+}
+
 impl Database {
+    /// Who the session acts as, and which schemas it finds things in.
+    fn stand(&mut self, session: &Session, cluster: Rc<Snapshot>) -> Result<(), Error> {
+        let settings = session.settings_generation();
+        let catalog = self.catalog().version();
+        let same_role = settings == self.settings_generation && Rc::ptr_eq(&cluster, self.rights.cluster());
+        if same_role && catalog == self.stood_at {
+            return Ok(());
+        }
+        if !same_role {
+            self.settings_generation = settings;
+            self.rights = Rc::new(Rights::new(&session.identity(), session.session_user(), cluster));
+        }
+        STANDS.set(STANDS.get() + 1);
+        self.stand = STANDS.get();
+        let path = self.usable(session.search_path())?;
+        if path != self.search_path {
+            self.search_path = path;
+            self.catalog.invalidate_plans();
+        }
+        self.stood_at = self.catalog().version();
+        self.standing.replace(Rc::clone(&self.rights), &self.search_path);
+        Ok(())
+    }
+
+    /// A search path without the schemas that the session may not use.
+    fn usable(&self, mut path: Vec<String>) -> Result<Vec<String>, Error> {
+        if !self.rights.superuser {
+            let schemas = self.catalog().schemas()?;
+            path.retain(|name| {
+                let schema = schemas.iter().find(|schema| schema.name == *name);
+                schema.is_none_or(|schema| self.rights.require_schema(schema, Privileges::USAGE).is_ok())
+            });
+        }
+        Ok(path)
+    }
+
+    /// 42501 unless the session may do what a statement needs.
+    pub(super) fn require(&self, permissions: &Permissions) -> Result<(), Error> {
+        if permissions.held_at.get() == self.stand {
+            return Ok(());
+        }
+        if !self.rights.superuser || permissions.of_views {
+            let catalog = self.catalog();
+            for schema in &permissions.schemas {
+                catalog.require_usable(schema)?;
+            }
+            for permission in &permissions.relations {
+                if let Some(relation) = catalog.relation_by_oid(permission.relation)? {
+                    self.rights.require(&relation, permission)?;
+                }
+            }
+        }
+        permissions.held_at.set(self.stand);
+        Ok(())
+    }
+
     /// The catalog as this session's transaction sees it.
     pub(super) fn catalog(&self) -> StoredCatalog<'_> {
-        StoredCatalog { connection: self.store.connection(), cache: &self.catalog, search_path: &self.search_path }
+        StoredCatalog {
+            connection: self.store.connection(),
+            cache: &self.catalog,
+            search_path: &self.search_path,
+            rights: &self.rights,
+        }
     }
 
     /// Ends a transaction by `end`, with the catalog's version published before a commit makes changes visible.
@@ -478,8 +555,8 @@ impl Engine for Sqlite {
         self.refresh()?;
         let context = self.session.text_context();
         let database = self.database()?;
-        let Database { planner, store, catalog, search_path, .. } = database;
-        let catalog = StoredCatalog { connection: store.connection(), cache: catalog, search_path };
+        let Database { planner, store, catalog, search_path, rights, .. } = database;
+        let catalog = StoredCatalog { connection: store.connection(), cache: catalog, search_path, rights };
         let planned = planner.plan(text, &raw, types, &catalog, &context)?;
         Ok(Rc::new(Prepared::new(text, types, planned)))
     }

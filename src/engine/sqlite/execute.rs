@@ -177,7 +177,10 @@ impl Sqlite {
         let (query, literals) = if stale {
             again = self.planned_anew(prepared)?;
             match &again.plan.action {
-                Action::Query(query) => (query, &again.literals),
+                Action::Query(query) => {
+                    self.provide_anew(query)?;
+                    (query, &again.literals)
+                }
                 _ => return Err(Error::internal("a query was planned anew as something else")),
             }
         } else {
@@ -207,6 +210,7 @@ impl Sqlite {
     pub(super) fn run_part(&mut self, prepared: &Prepared, query: &Query) -> Result<u64, Error> {
         let session = Arc::clone(&self.session);
         let database = self.database()?;
+        database.require(&query.permissions)?;
         database.provide(query, &session)?;
         let mut values = Values::new(&[], &prepared.planned.literals, &session);
         database.step(query, &mut values, 0, &mut Keep(&mut Rows::default()))?;
@@ -315,8 +319,8 @@ impl Sqlite {
 
     fn planned_anew(&mut self, prepared: &Rc<Prepared>) -> Result<Planned, Error> {
         let context = self.session.text_context();
-        let Database { planner, store, catalog, search_path, .. } = self.database()?;
-        let catalog = StoredCatalog { connection: store.connection(), cache: catalog, search_path };
+        let Database { planner, store, catalog, search_path, rights, .. } = self.database()?;
+        let catalog = StoredCatalog { connection: store.connection(), cache: catalog, search_path, rights };
         let mut statements = planner.split(&prepared.text)?;
         let (_, raw) = statements.pop().ok_or_else(|| Error::internal("a statement has lost its text"))?;
         let planned = planner.plan(&prepared.text, &raw, &prepared.types, &catalog, &context)?;
@@ -328,10 +332,25 @@ impl Sqlite {
         Ok(planned)
     }
 
-    /// Locks what a query needs, and registers what it calls.
+    /// What [`Self::before`] does besides locking, for a query that was planned under the lock.
+    fn provide_anew(&mut self, query: &Query) -> Result<(), Error> {
+        let session = Arc::clone(&self.session);
+        let database = self.database()?;
+        let ready = database.require(&query.permissions).and_then(|()| database.provide(query, &session));
+        if ready.is_err() {
+            database.failed();
+        }
+        ready
+    }
+
+    /// Asks for the privileges that a query needs, locks, and registers what it calls.
     fn before(&mut self, query: &Query, tag: &Tag) -> Result<(), Error> {
         let session = Arc::clone(&self.session);
         let database = self.database()?;
+        if let Err(error) = database.require(&query.permissions) {
+            database.failed();
+            return Err(error);
+        }
         let access = match query.access {
             Access::None | Access::Read => transaction::Access::Read,
             Access::Lock | Access::Write if database.writes_temporary_only(query)? => transaction::Access::Temporary,

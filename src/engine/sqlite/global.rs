@@ -105,7 +105,7 @@ impl Global {
                 database: actor.database,
                 text: actor.text,
                 sessions: &|oid| sessions_in(segment, oid),
-                owns: actor.owns,
+                dependents: actor.dependents,
             },
         )?;
         self.catalog.note_change();
@@ -206,7 +206,7 @@ struct Surroundings<'a> {
     session_user: &'a str,
     database: &'a str,
     text: &'a crate::sql::types::TextContext,
-    owns: &'a dyn Fn(&str) -> Result<bool, Error>,
+    dependents: &'a dyn Fn(u32) -> Result<Vec<String>, Error>,
 }
 
 /// Sessions that use the database now.
@@ -232,7 +232,7 @@ impl Sqlite {
         match self.run_in_cluster(definition) {
             Ok(notices) => {
                 for notice in notices {
-                    let is_warning = notice.condition() == Condition::Warning;
+                    let is_warning = notice.condition().code().starts_with("01");
                     sink.notice(if is_warning { "WARNING" } else { "NOTICE" }, notice);
                 }
                 Ok(0)
@@ -276,19 +276,16 @@ impl Sqlite {
             connection: database.store.connection(),
             cache: &database.catalog,
             search_path: &database.search_path,
+            rights: &database.rights,
         };
-        let owns = |role: &str| {
-            let relations = catalog.relations()?;
-            Ok(relations.iter().any(|relation| relation.owner == role)
-                || catalog.schemas()?.iter().any(|schema| schema.owner == role))
-        };
+        let dependents = |role: u32| super::owned::dependents(&catalog, role);
         let actor = Surroundings {
             cluster: &cluster,
             user: &identity.user,
             session_user: &session_user,
             database: &identity.database,
             text: &text,
-            owns: &owns,
+            dependents: &dependents,
         };
         let mut changed = global.change(definition, &actor);
         if single {

@@ -9,8 +9,10 @@ use std::cell::RefCell;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::catalog::{StoredCatalog, failure};
+use super::rights::{Object, denied_relation};
 use super::session::Session;
 use crate::error::{Condition, Error};
+use crate::sql::acl::Privileges;
 use crate::sql::catalog::{Catalog, Relation, RelationKind};
 use crate::sql::types::{Datum, Type, Value};
 
@@ -82,16 +84,25 @@ pub(super) fn call(
     name: &str,
     arguments: &[Datum<'_>],
 ) -> Result<Value, Error> {
-    if name == "lastval" {
-        return session.sequence_value(None).map(Value::Int).ok_or_else(|| undefined("lastval"));
-    }
-    let Some(Datum::Int(oid)) = arguments.first() else { return Ok(Value::Null) };
-    let oid = u32::try_from(*oid).unwrap_or(0);
+    let oid = match (name, arguments.first()) {
+        ("lastval", _) => session.newest_sequence().ok_or_else(|| undefined("lastval"))?,
+        (_, Some(Datum::Int(oid))) => u32::try_from(*oid).unwrap_or(0),
+        _ => return Ok(Value::Null),
+    };
     let sequence = catalog
         .relation_by_oid(oid)?
         .ok_or_else(|| Error::new(Condition::UndefinedTable, format!("could not open relation with OID {oid}")))?;
     if sequence.kind != RelationKind::Sequence {
         return Err(Error::new(Condition::WrongObjectType, format!("\"{}\" is not a sequence", sequence.name)));
+    }
+    let wanted = match name {
+        "nextval" => Privileges::USAGE.or(Privileges::UPDATE),
+        "setval" => Privileges::UPDATE,
+        _ => Privileges::USAGE.or(Privileges::SELECT),
+    };
+    let rights = catalog.rights;
+    if !rights.superuser && rights.held(rights.role, Object::Relation(&sequence), wanted).is_empty() {
+        return Err(denied_relation(&sequence));
     }
     match (name, arguments) {
         ("nextval", _) => {
@@ -107,8 +118,8 @@ pub(super) fn call(
             }
             Ok(Value::Int(*value))
         }
-        ("currval", _) => {
-            let value = session.sequence_value(Some(oid));
+        ("currval" | "lastval", _) => {
+            let value = session.sequence_value(oid);
             value.map(Value::Int).ok_or_else(|| undefined(&format!("currval of sequence \"{}\"", sequence.name)))
         }
         _ => Ok(Value::Null),

@@ -93,14 +93,14 @@ impl Session {
         sequences.push((oid, value));
     }
 
-    /// What currval() and, without an OID, lastval() give.
-    pub fn sequence_value(&self, oid: Option<u32>) -> Option<i64> {
-        let state = self.state.lock();
-        let found = match oid {
-            Some(oid) => state.sequences.iter().find(|(known, _)| *known == oid),
-            None => state.sequences.last(),
-        };
-        found.map(|(_, value)| *value)
+    /// What currval() gives.
+    pub fn sequence_value(&self, oid: u32) -> Option<i64> {
+        self.state.lock().sequences.iter().find(|(known, _)| *known == oid).map(|(_, value)| *value)
+    }
+
+    /// The sequence that lastval() is about.
+    pub fn newest_sequence(&self) -> Option<u32> {
+        self.state.lock().sequences.last().map(|(oid, _)| *oid)
     }
 
     /// DISCARD SEQUENCES.

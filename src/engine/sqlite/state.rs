@@ -3,6 +3,7 @@
 //! Owns what others may see of a session: the text of another role's query is for superusers. Everything is read
 //! from the segment when a scan begins; nothing is kept.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,7 +14,8 @@ use shm::clock::{monotonic_us, wall_us};
 use shm::{ClientAddress, Counter, ExitReason, Segment, SetupPhase, Slot, SlotIndex, SlotKind, SlotState, WaitEvent};
 
 use super::access_rules::{self, RuleFiles};
-use super::catalog::{Cache, StoredCatalog};
+use super::catalog::{Cache, Schema, StoredCatalog};
+use super::rights::Rights;
 use super::session::{Session, microseconds};
 use super::views::{Source, functions};
 use super::{roles, sequence};
@@ -33,8 +35,25 @@ pub struct PoolFacts {
     pub max_sessions: u32,
 }
 
+/// As whom the session acts and where it finds things, since its newest statement began.
+#[derive(Default)]
+pub(super) struct Standing(RefCell<(Rc<Rights>, Rc<[String]>)>);
+
+impl Standing {
+    /// Both have changed.
+    pub(super) fn replace(&self, rights: Rc<Rights>, path: &[String]) {
+        *self.0.borrow_mut() = (rights, path.into());
+    }
+
+    /// Both.
+    pub(super) fn now(&self) -> (Rc<Rights>, Rc<[String]>) {
+        self.0.borrow().clone()
+    }
+}
+
 /// Everything that the views of one session are made from.
 pub(super) struct Sources {
+    pub(super) standing: Rc<Standing>,
     pub(super) connection: Rc<Connection>,
     pub(super) cache: Rc<Cache>,
     pub(super) session: Arc<Session>,
@@ -47,13 +66,13 @@ type Row = Vec<Value>;
 
 impl Sources {
     fn with_catalog<T>(&self, read: impl FnOnce(&StoredCatalog<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        let path = self.session.search_path();
-        read(&StoredCatalog { connection: &self.connection, cache: &self.cache, search_path: &path })
+        let (rights, path) = self.standing.now();
+        read(&StoredCatalog { connection: &self.connection, cache: &self.cache, search_path: &path, rights: &rights })
     }
 }
 
 impl Source for Sources {
-    fn schemas(&self) -> Result<Vec<(u32, String, String)>, Error> {
+    fn schemas(&self) -> Result<Vec<Schema>, Error> {
         self.with_catalog(|catalog| catalog.all_schemas())
     }
 
@@ -174,7 +193,7 @@ impl Sources {
         };
         let oid = if let Value::Int(oid) = oid { u32::try_from(oid).unwrap_or(0) } else { 0 };
         let Some(relation) = self.with_catalog(|catalog| catalog.relation_by_oid(oid))? else { return Ok(Value::Null) };
-        let owns = cluster.has_privileges_of_named(role.oid, &relation.owner);
+        let owns = cluster.has_privileges_of(role.oid, relation.owner);
         let mut granted = false;
         for privilege in privileges.split(',') {
             let name = privilege.trim().to_uppercase();

@@ -9,6 +9,7 @@ use super::catalog::StoredCatalog;
 use super::define::{self, Context, ExpressionBinder};
 use super::engine::{Database, Sqlite};
 use super::execute;
+use super::rights::Rights;
 use super::session::{Session, microseconds};
 use super::store::Store;
 use super::transaction::{Access, Ended, Span};
@@ -175,11 +176,11 @@ impl Sqlite {
 
     fn define(&mut self, definition: &Definition, sink: &mut dyn RowSink) -> Result<(u64, bool), Error> {
         let session = Arc::clone(&self.session);
-        let identity = session.identity();
         let context = session.text_context();
         let access = if definition.is_temporary() { Access::Temporary } else { Access::Write };
         self.start(access, definition.tag())?;
         let database = self.database()?;
+        let rights = Rc::clone(&database.rights);
         let published = database.store.attachment().database().catalog_version();
         let mut outcome = define::Outcome::default();
         let defined = database.catalog.refresh(database.store.connection(), published).and_then(|()| {
@@ -191,8 +192,7 @@ impl Sqlite {
                     connection: database.store.connection(),
                     cache: &database.catalog,
                     search_path: &database.search_path,
-                    user: &identity.user,
-                    superuser: identity.superuser,
+                    rights: &rights,
                     binder: &binder,
                 },
             );
@@ -264,6 +264,7 @@ impl Sqlite {
         let access = if writes { Access::Write } else { Access::Read };
         self.start(access, definition.tag())?;
         let database = self.database()?;
+        let rights = Rc::clone(&database.rights);
         let (outcome, done) = {
             let binder = Binder { database, session: &session, context: &context };
             define::execute(
@@ -272,8 +273,7 @@ impl Sqlite {
                     connection: database.store.connection(),
                     cache: &database.catalog,
                     search_path: &database.search_path,
-                    user: &identity.user,
-                    superuser: identity.superuser,
+                    rights: &rights,
                     binder: &binder,
                 },
             )
@@ -310,6 +310,10 @@ impl Sqlite {
         let session = Arc::clone(&self.session);
         let database = self.database()?;
         database.store.before_statement(Access::Read, "EXPLAIN")?;
+        if let Err(error) = database.require(&query.permissions) {
+            database.failed();
+            return Err(error);
+        }
         let explained = database.provide(query, &session).and_then(|()| {
             execute::explain(database.store.connection(), &query.sql, sink)
                 .unwrap_or_else(|error| Err(database.describe(&error, &[])))
@@ -351,14 +355,14 @@ impl Database {
             };
             let context = session.text_context();
             let binder = Binder { database: self, session, context: &context };
+            let owner = Rights { superuser: true, ..Rights::clone(&self.rights) };
             let (_, done) = define::execute(
                 &definition,
                 &Context {
                     connection: self.store.connection(),
                     cache: &self.catalog,
                     search_path: &self.search_path,
-                    user: &relation.owner,
-                    superuser: true,
+                    rights: &owner,
                     binder: &binder,
                 },
             );

@@ -6,6 +6,7 @@ use super::expression::start;
 use super::scope::{Scope, Source};
 use super::{Binder, from};
 use crate::error::{Condition, Error};
+use crate::sql::acl::Privileges;
 use crate::sql::catalog::{ColumnDefinition, ConstraintKind, Relation, RelationKind};
 use crate::sql::emit::EXCLUDED;
 use crate::sql::functions::{Emit, guards};
@@ -22,7 +23,8 @@ impl Binder<'_> {
         let ast::TableObject::TableName(name) = &insert.table else {
             return Err(Error::unsupported("INSERT into this"));
         };
-        let relation = self.target(name)?;
+        let alias = insert.table_alias.as_ref().map(|alias| alias.alias.value.clone());
+        let relation = self.target(name, alias.as_deref(), Privileges::INSERT)?;
         let table = self.next_table();
         let targets = self.insert_targets(&relation, &insert.columns)?;
         let mut columns: Vec<String> = targets.iter().map(|at| relation.columns[*at].name.clone()).collect();
@@ -35,12 +37,12 @@ impl Binder<'_> {
         }
         let given = self.given_columns(&source, targets.len());
         columns.truncate(given);
+        targets[..given].iter().for_each(|at| self.note_written(&relation, *at, Privileges::INSERT));
         self.add_defaults(&relation, &targets[..given], &mut columns, &mut source)?;
         self.guard_rows(&relation, &columns, &mut source)?;
         if columns.is_empty() {
             source = InsertSource::DefaultValues;
         }
-        let alias = insert.table_alias.as_ref().map(|alias| alias.alias.value.clone());
         let scope = target_scope(&relation, table, alias.as_deref());
         let conflict = match &insert.on {
             None => None,
@@ -71,7 +73,12 @@ impl Binder<'_> {
     }
 
     /// The table that a data change writes.
-    fn target(&mut self, name: &ast::ObjectName) -> Result<std::rc::Rc<Relation>, Error> {
+    fn target(
+        &mut self,
+        name: &ast::ObjectName,
+        alias: Option<&str>,
+        wanted: Privileges,
+    ) -> Result<std::rc::Rc<Relation>, Error> {
         let (schema, bare) = self.split_name(name)?;
         let relation = self.relation(schema.as_deref(), &bare, start(name))?;
         let refused = match relation.kind {
@@ -85,7 +92,10 @@ impl Binder<'_> {
         };
         match refused {
             Some(kind) => Err(Error::unsupported(format!("changing rows of {kind} \"{}\"", relation.name))),
-            None => Ok(relation),
+            None => {
+                self.note_use(&relation, alias, wanted);
+                Ok(relation)
+            }
         }
     }
 
@@ -404,6 +414,11 @@ impl Binder<'_> {
                 Some((assignments, Some(first_change(relation, filter))))
             }
         };
+        for name in &target {
+            if let Some(at) = relation.columns.iter().position(|column| !column.dropped && column.name == *name) {
+                self.note_read_of(relation.oid, at);
+            }
+        }
         if !target.is_empty() {
             self.check_conflict_target(relation, &target)?;
         }
@@ -473,6 +488,7 @@ impl Binder<'_> {
         // A qualified name is a field of a column, never a column of a table.
         let first = name.0.first().and_then(|part| part.as_ident()).map_or("", |word| word.value.as_str());
         let at = self.column_index(relation, first, start(name))?;
+        self.note_written(relation, at, Privileges::UPDATE);
         let column = &relation.columns[at];
         if name.0.len() > 1 {
             return Err(Error::unsupported("an assignment to a field of a column"));
@@ -527,7 +543,7 @@ impl Binder<'_> {
         if foreign {
             return Err(Error::unsupported("this form of UPDATE"));
         }
-        let (relation, table, target) = self.changed_table(&update.table.relation)?;
+        let (relation, table, target) = self.changed_table(&update.table.relation, Privileges::UPDATE)?;
         let mut scope = target.clone();
         let from = match &update.from {
             None => None,
@@ -558,7 +574,7 @@ impl Binder<'_> {
         if foreign || !table_with_joins.joins.is_empty() {
             return Err(Error::unsupported("this form of DELETE"));
         }
-        let (relation, table, target) = self.changed_table(&table_with_joins.relation)?;
+        let (relation, table, target) = self.changed_table(&table_with_joins.relation, Privileges::DELETE)?;
         let mut scope = target.clone();
         let using = match &delete.using {
             None => None,
@@ -579,13 +595,17 @@ impl Binder<'_> {
         Ok(Delete { ctes: Vec::new(), table, storage: relation.storage.clone(), using, filter, returning })
     }
 
-    fn changed_table(&mut self, factor: &ast::TableFactor) -> Result<(std::rc::Rc<Relation>, usize, Scope), Error> {
+    fn changed_table(
+        &mut self,
+        factor: &ast::TableFactor,
+        wanted: Privileges,
+    ) -> Result<(std::rc::Rc<Relation>, usize, Scope), Error> {
         let ast::TableFactor::Table { name, alias, args: None, .. } = factor else {
             return Err(self.refused("changing rows of this", factor));
         };
-        let relation = self.target(name)?;
-        let table = self.next_table();
         let alias = alias.as_ref().map(|alias| alias.name.value.clone());
+        let relation = self.target(name, alias.as_deref(), wanted)?;
+        let table = self.next_table();
         let scope = target_scope(&relation, table, alias.as_deref());
         Ok((relation, table, scope))
     }
@@ -611,6 +631,8 @@ impl Binder<'_> {
     pub(super) fn copy_insert(&mut self, relation: &Relation, given: &[usize]) -> Result<Insert, Error> {
         let table = self.next_table();
         self.relations.push(relation.oid);
+        self.note_use(relation, None, Privileges::INSERT);
+        given.iter().for_each(|at| self.note_written(relation, *at, Privileges::INSERT));
         let mut columns: Vec<String> = given.iter().map(|at| relation.columns[*at].name.clone()).collect();
         self.parameters = given.iter().map(|at| Some(relation.columns[*at].type_)).collect();
         let row: Vec<Scalar> = given
@@ -639,6 +661,8 @@ impl Binder<'_> {
             RelationKind::System => self.virtual_tables.push(relation.storage.clone()),
             _ => self.relations.push(relation.oid),
         }
+        self.note_use(relation, None, Privileges::SELECT);
+        columns.iter().for_each(|at| self.note_read_of(relation.oid, *at));
         let all = from::stored_columns(relation, table);
         let chosen: Vec<_> = columns
             .iter()

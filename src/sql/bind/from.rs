@@ -6,6 +6,7 @@ use super::Binder;
 use super::expression::start;
 use super::scope::{Scope, Source, Visible};
 use crate::error::{Condition, Error};
+use crate::sql::acl::Privileges;
 use crate::sql::catalog::{Relation, RelationKind, ViewSource};
 use crate::sql::define::partition;
 use crate::sql::functions::{Emit, guards, regexp};
@@ -101,6 +102,7 @@ impl Binder<'_> {
             return Ok(From::Cte { table, number });
         }
         let relation = self.relation(schema.as_deref(), &relation_name, byte)?;
+        self.note_use(&relation, alias.map(|alias| alias.name.value.as_str()), Privileges::SELECT);
         if let RelationKind::View { query } = &relation.kind {
             let bound = self.view(&relation, query)?;
             let table = self.next_table();
@@ -162,7 +164,12 @@ impl Binder<'_> {
     ) -> Result<std::rc::Rc<Relation>, Error> {
         let found = match self.seen(schema, name) {
             Some(source) => self.environment.catalog.relation_by_oid(source.oid)?,
-            None => self.environment.catalog.relation(schema, name)?,
+            None => {
+                if let Some(schema) = schema {
+                    self.name_schema(schema, byte)?;
+                }
+                self.environment.catalog.relation(schema, name)?
+            }
         };
         let Some(relation) = found else {
             let shown = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));
@@ -186,6 +193,15 @@ impl Binder<'_> {
             }
         }
         Ok(relation)
+    }
+
+    /// A schema that is named must be one that may be used.
+    fn name_schema(&mut self, schema: &str, byte: Option<usize>) -> Result<(), Error> {
+        self.environment.catalog.require_usable(schema).map_err(|error| self.error_at(error, byte))?;
+        if !self.schemas.iter().any(|known| known == schema) {
+            self.schemas.push(schema.to_owned());
+        }
+        Ok(())
     }
 
     fn note_relation(&mut self, schema: Option<&str>, name: &str, relation: &Relation) {
@@ -244,7 +260,7 @@ impl Binder<'_> {
         if lateral {
             self.scopes.push(scope.clone());
         }
-        let bound = self.subquery(query);
+        let bound = self.derived_query(query);
         if lateral {
             self.scopes.pop();
         }

@@ -139,6 +139,8 @@ impl Binder<'_> {
             }
             let left = take_column(&mut left_columns, name, "left")?;
             let right = take_column(&mut right_columns, name, "right")?;
+            self.note(&left);
+            self.note(&right);
             let type_ = self.common_type("JOIN/USING", &[&left, &right])?;
             let merged = match kind {
                 JoinKind::Inner if left.type_ != type_ && right.type_ == type_ => right.clone(),

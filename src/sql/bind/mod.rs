@@ -11,6 +11,7 @@ mod function;
 mod join;
 mod list;
 mod order;
+mod permission;
 mod quantified;
 mod query;
 mod scope;
@@ -419,6 +420,16 @@ struct Binder<'a> {
     named: Vec<ViewSource>,
     /// Columns that were read outside of views, as origins.
     read: RefCell<Vec<(u32, i16)>>,
+    /// Places that name relations.
+    uses: RefCell<Vec<permission::Use>>,
+    /// Schemas that are named.
+    schemas: Vec<String>,
+    /// The owner of the innermost view around what is being bound.
+    view_owner: Option<u32>,
+    /// Queries and views around it.
+    level: usize,
+    /// Those of them that are parts of expressions or of WITH.
+    sublinks: usize,
 }
 
 impl<'a> Binder<'a> {
@@ -462,6 +473,11 @@ impl<'a> Binder<'a> {
             views: 0,
             named: Vec::new(),
             read: RefCell::default(),
+            uses: RefCell::default(),
+            schemas: Vec::new(),
+            view_owner: None,
+            level: 0,
+            sublinks: 0,
         })
     }
 
@@ -485,8 +501,9 @@ impl<'a> Binder<'a> {
         scalar
     }
 
-    /// Notes a column as read, unless a view reads it.
+    /// Notes a column as read: for privileges, and, unless a view reads it, for those who depend on it.
     fn note(&self, scalar: &Scalar) {
+        self.note_read(scalar);
         let Node::Column { origin: Some(origin), .. } = &scalar.node else { return };
         // The relation was noted before; what was named in a view was not.
         if self.views == 0 && self.named.iter().any(|source| source.oid == origin.0) {
@@ -551,9 +568,13 @@ impl<'a> Binder<'a> {
         let scopes = std::mem::take(&mut self.scopes);
         let ctes = std::mem::take(&mut self.ctes);
         let sources = std::mem::replace(&mut self.sources, relation.depends.sources.clone());
+        let view_owner = self.view_owner.replace(relation.owner);
         self.views += 1;
+        self.level += 1;
         let bound = self.query(&parsed);
+        self.level -= 1;
         self.views -= 1;
+        self.view_owner = view_owner;
         self.sources = sources;
         self.text = text_outside;
         self.literals = literals;
@@ -625,7 +646,8 @@ impl<'a> Binder<'a> {
         Ok(bound)
     }
 
-    fn bound(self, tag: Tag, columns: Vec<Column>, access: Access, emitter: Emitter) -> Bound {
+    fn bound(mut self, tag: Tag, columns: Vec<Column>, access: Access, emitter: Emitter) -> Bound {
+        let permissions = self.permissions();
         let Emitter { sql, binds, lifted, functions, computed, .. } = emitter;
         let writes = functions.iter().any(|call| matches!(*call, "pg_catalog_nextval" | "pg_catalog_setval"));
         let access = if writes { Access::Write } else { access };
@@ -643,6 +665,7 @@ impl<'a> Binder<'a> {
             computed,
             functions,
             virtual_tables: self.virtual_tables,
+            permissions,
         };
         Bound { tag, columns, parameters, lifted, query, reads_settings: self.reads_settings }
     }

@@ -17,13 +17,23 @@ const OUTPUTS_MAX: usize = 1664;
 impl Binder<'_> {
     /// A query inside another: it sees the scopes around it, and its aggregates are its own.
     pub(super) fn subquery(&mut self, query: &ast::Query) -> Result<Query, Error> {
+        self.sublinks += 1;
+        let bound = self.derived_query(query);
+        self.sublinks -= 1;
+        bound
+    }
+
+    /// The same for one in FROM.
+    pub(super) fn derived_query(&mut self, query: &ast::Query) -> Result<Query, Error> {
         self.depth += 4;
         if self.depth > 400 {
             return Err(parse::too_deep());
         }
         let refused = self.aggregates_refused.take();
         let seen = std::mem::replace(&mut self.aggregates_seen, false);
+        self.level += 1;
         let bound = self.query(query);
+        self.level -= 1;
         self.aggregates_refused = refused;
         self.aggregates_seen = seen;
         self.depth -= 4;
@@ -40,6 +50,7 @@ impl Binder<'_> {
             return Err(self.refused("this clause of a query", query));
         }
         let known = self.ctes.len();
+        let first_use = self.uses_from_here();
         let mut ctes = match &query.with {
             Some(with) => self.with(with)?,
             None => Vec::new(),
@@ -54,6 +65,8 @@ impl Binder<'_> {
                 return Err(self.refused("NOWAIT and SKIP LOCKED", query));
             }
             self.locks = true;
+            let of = lock.of.as_ref().map(super::last_name);
+            self.note_locked(first_use, of.as_deref());
         }
         Ok(self.defer_volatile(bound))
     }

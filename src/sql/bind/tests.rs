@@ -12,7 +12,7 @@ use crate::settings::TextContext;
 struct Fixture(Vec<Rc<Relation>>);
 
 fn column(name: &str, type_: Type, typmod: i32, not_null: bool) -> ColumnDefinition {
-    ColumnDefinition { name: name.into(), type_, typmod, not_null, default: None, dropped: false }
+    ColumnDefinition { name: name.into(), type_, typmod, not_null, default: None, dropped: false, acl: None }
 }
 
 fn table(oid: u32, name: &str, columns: Vec<ColumnDefinition>, key: Option<usize>) -> Rc<Relation> {
@@ -28,7 +28,8 @@ fn table(oid: u32, name: &str, columns: Vec<ColumnDefinition>, key: Option<usize
         columns,
         constraints,
         indexes: Vec::new(),
-        owner: "postgres".into(),
+        owner: 10,
+        acl: None,
         storage: name.into(),
         rowid_column: key,
         unlogged: false,
@@ -76,6 +77,10 @@ impl Catalog for Fixture {
     fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Rc<Relation>>, Error> {
         let found = self.0.iter().find(|relation| relation.name == name && schema.is_none_or(|s| s == relation.schema));
         Ok(found.cloned())
+    }
+
+    fn require_usable(&self, _: &str) -> Result<(), Error> {
+        Ok(())
     }
 
     fn relation_by_oid(&self, oid: u32) -> Result<Option<Rc<Relation>>, Error> {

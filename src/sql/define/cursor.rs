@@ -21,6 +21,13 @@ pub fn fold_name(text: &str, quoted: bool) -> String {
     name
 }
 
+/// A name with quotes where SQL needs them.
+pub fn identifier(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain { name.to_owned() } else { super::partition::quoted(name) }
+}
+
 /// The first word of a text, comments and blanks skipped; empty when it starts with something else.
 pub(super) fn first_word(text: &str) -> &str {
     let mut rest = text;

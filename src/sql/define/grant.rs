@@ -2,7 +2,7 @@
 
 use super::alter::role_name;
 use super::cursor::Cursor;
-use super::{Definition, RoleName};
+use super::{Definition, RoleName, privilege};
 use crate::error::Error;
 
 /// The options of a membership; `None` where nothing was said.
@@ -16,7 +16,9 @@ pub struct MembershipOptions {
 
 /// After GRANT.
 pub(super) fn grant(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
-    refuse_objects(cursor, "GRANT")?;
+    if privilege::is_ahead(cursor) {
+        return Ok(Definition::Privileges(privilege::change(cursor, true, false)?));
+    }
     let roles = cursor.list(Cursor::identifier)?;
     cursor.expect_word("to")?;
     let members = members(cursor)?;
@@ -41,7 +43,9 @@ pub(super) fn grant(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
 
 /// After REVOKE.
 pub(super) fn revoke(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
-    refuse_objects(cursor, "REVOKE")?;
+    if privilege::is_ahead(cursor) {
+        return Ok(Definition::Privileges(privilege::change(cursor, false, false)?));
+    }
     let start = cursor.mark();
     let mut options = MembershipOptions::default();
     let found = option(cursor, &mut options)?.map(|option| *option = Some(false));
@@ -83,17 +87,4 @@ fn members(cursor: &mut Cursor<'_>) -> Result<Vec<RoleName>, Error> {
 
 fn grantor(cursor: &mut Cursor<'_>) -> Result<Option<RoleName>, Error> {
     if cursor.words(&["granted", "by"]) { role_name(cursor).map(Some) } else { Ok(None) }
-}
-
-/// Privileges on objects are not there: everybody has those of the owner, or none.
-fn refuse_objects(cursor: &mut Cursor<'_>, verb: &str) -> Result<(), Error> {
-    let start = cursor.mark();
-    while !cursor.at_end() && !cursor.peek_semicolon() && !cursor.peek(&["to"]) && !cursor.peek(&["from"]) {
-        if cursor.peek(&["on"]) {
-            return Err(Error::unsupported(format!("{verb} of privileges on objects")).position(cursor.position()));
-        }
-        cursor.skip();
-    }
-    cursor.go_back(start);
-    Ok(())
 }

@@ -9,13 +9,15 @@ mod cursor;
 mod grant;
 pub mod options;
 pub mod partition;
+mod privilege;
 mod role;
 mod table;
 mod types;
 mod utility;
 
-pub use cursor::{fold_name, names_in, rename_in, sequences_in, written_name};
+pub use cursor::{fold_name, identifier, names_in, rename_in, sequences_in, written_name};
 pub use grant::MembershipOptions;
+pub use privilege::{Grantee, PrivilegeChange, PrivilegeTarget};
 pub use types::type_by_name;
 
 use crate::error::Error;
@@ -32,8 +34,14 @@ pub enum Definition {
     CreateTableAs(CreateTableAs),
     CreateIndex(CreateIndex),
     CreateSchema {
-        name: String,
+        name: Option<String>,
         if_not_exists: bool,
+        authorization: Option<RoleName>,
+    },
+    /// ALTER SCHEMA … OWNER TO.
+    SchemaOwner {
+        name: String,
+        owner: RoleName,
     },
     CreateView(CreateView),
     CreateSequence(CreateSequence),
@@ -110,6 +118,22 @@ pub enum Definition {
         grantor: Option<RoleName>,
         cascade: bool,
     },
+    /// GRANT and REVOKE on objects.
+    Privileges(PrivilegeChange),
+    /// ALTER DEFAULT PRIVILEGES: no roles for the current one, no schemas for all.
+    AlterDefaultPrivileges {
+        roles: Vec<RoleName>,
+        schemas: Vec<String>,
+        change: PrivilegeChange,
+    },
+    ReassignOwned {
+        roles: Vec<RoleName>,
+        to: RoleName,
+    },
+    DropOwned {
+        roles: Vec<RoleName>,
+        cascade: bool,
+    },
     RenameRole {
         name: String,
         to: String,
@@ -155,6 +179,7 @@ impl Definition {
         match self {
             CreateRole { .. } | AlterRole { .. } | RenameRole { .. } | DropRole { .. } => Scope::Cluster,
             GrantRole { .. } | RevokeRole { .. } => Scope::Cluster,
+            Privileges(PrivilegeChange { target: PrivilegeTarget::Databases(_), .. }) => Scope::Cluster,
             CreateDatabase { .. } | DropDatabase { .. } | AlterDatabase { .. } => Scope::Cluster,
             Vacuum { .. } | Analyze { .. } | Reindex { .. } | Checkpoint => Scope::Maintenance,
             _ => Scope::Database,
@@ -217,6 +242,17 @@ impl Definition {
             Self::CreateRole { .. } => "CREATE ROLE",
             Self::AlterRole { .. } | Self::RenameRole { .. } => "ALTER ROLE",
             Self::DropRole { .. } => "DROP ROLE",
+            Self::SchemaOwner { .. } => "ALTER SCHEMA",
+            Self::Privileges(change) => {
+                if change.grants {
+                    "GRANT"
+                } else {
+                    "REVOKE"
+                }
+            }
+            Self::AlterDefaultPrivileges { .. } => "ALTER DEFAULT PRIVILEGES",
+            Self::ReassignOwned { .. } => "REASSIGN OWNED",
+            Self::DropOwned { .. } => "DROP OWNED",
             Self::GrantRole { .. } => "GRANT ROLE",
             Self::RevokeRole { .. } => "REVOKE ROLE",
             Self::CreateDatabase { .. } => "CREATE DATABASE",

@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::grant;
-use super::{Definition, Name, ObjectKind, alter, role, table};
+use super::{Definition, Name, ObjectKind, alter, privilege, role, table};
 use crate::error::{Condition, Error};
 use sqlparser::tokenizer::Token;
 
@@ -38,10 +38,12 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Option<Definition>, E
         grant::grant(cursor)?
     } else if cursor.word("revoke") {
         grant::revoke(cursor)?
+    } else if cursor.words(&["reassign", "owned", "by"]) {
+        privilege::reassign_owned(cursor)?
     } else if cursor.word("comment") {
         comment(cursor)?
     } else {
-        for word in ["cluster", "security", "reassign", "refresh", "import"] {
+        for word in ["cluster", "security", "refresh", "import"] {
             if cursor.peek(&[word]) {
                 return Err(Error::unsupported(word.to_uppercase()).position(cursor.position()));
             }
@@ -67,7 +69,6 @@ fn refuse(cursor: &Cursor<'_>, verb: &str) -> Error {
         "language",
         "materialized",
         "operator",
-        "owned",
         "policy",
         "procedure",
         "publication",
@@ -130,11 +131,9 @@ fn create(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
     }
     if cursor.word("schema") {
         let if_not_exists = cursor.words(&["if", "not", "exists"]);
-        let name = cursor.identifier()?;
-        if cursor.word("authorization") {
-            alter::role_name(cursor)?;
-        }
-        return Ok(Definition::CreateSchema { name, if_not_exists });
+        let name = if cursor.peek(&["authorization"]) { None } else { Some(cursor.identifier()?) };
+        let authorization = if cursor.word("authorization") { Some(alter::role_name(cursor)?) } else { None };
+        return Ok(Definition::CreateSchema { name, if_not_exists, authorization });
     }
     if cursor.word("role") || cursor.word("group") {
         return role::create_role(cursor, false);
@@ -175,6 +174,9 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
     if cursor.word("database") {
         return role::drop_database(cursor);
     }
+    if cursor.words(&["owned", "by"]) {
+        return privilege::drop_owned(cursor);
+    }
     for kind in ["type", "domain"] {
         if cursor.word(kind) {
             let if_exists = cursor.words(&["if", "exists"]);
@@ -188,7 +190,15 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
 
 fn alter_statement(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
     match object_kind(cursor) {
-        Some(ObjectKind::Schema) => return Err(Error::unsupported("ALTER SCHEMA")),
+        Some(ObjectKind::Schema) => {
+            let name = cursor.identifier()?;
+            if cursor.words(&["rename", "to"]) {
+                return Err(Error::unsupported("ALTER SCHEMA ... RENAME TO").position(cursor.position()));
+            }
+            cursor.expect_word("owner")?;
+            cursor.expect_word("to")?;
+            return Ok(Definition::SchemaOwner { name, owner: alter::role_name(cursor)? });
+        }
         Some(object) => return alter::alter(cursor, object),
         None => {}
     }
@@ -197,6 +207,9 @@ fn alter_statement(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
     }
     if cursor.word("database") {
         return role::alter_database(cursor);
+    }
+    if cursor.words(&["default", "privileges"]) {
+        return privilege::alter_defaults(cursor);
     }
     Err(refuse(cursor, "ALTER"))
 }

@@ -4,10 +4,14 @@ use std::rc::Rc;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Cache, Schema, TEMPORARY_SCHEMA, failure};
+use super::{Cache, DefaultAcl, Schema, TEMPORARY_SCHEMA, failure};
+use crate::engine::cluster::SUPERUSER_OID;
+use crate::engine::sqlite::rights::Rights;
 use crate::engine::sqlite::views;
 use crate::error::Error;
+use crate::sql::acl::{Acl, Privileges};
 use crate::sql::catalog::{Catalog, ConstraintKind, Relation};
+use crate::sql::define::identifier;
 
 /// The catalog as the connection's transaction sees it, read through a cache.
 pub struct StoredCatalog<'a> {
@@ -17,6 +21,8 @@ pub struct StoredCatalog<'a> {
     pub cache: &'a Cache,
     /// The session's search_path, `"$user"` resolved.
     pub search_path: &'a [String],
+    /// As whom schemas are looked at.
+    pub rights: &'a Rights,
 }
 
 /// Schemas that are there without being stored, and where they stand in `pg_namespace`.
@@ -30,14 +36,50 @@ impl StoredCatalog<'_> {
         }
         let mut statement = self
             .connection
-            .prepare_cached("SELECT oid, name, owner FROM main.pgp_schema ORDER BY oid")
+            .prepare_cached("SELECT oid, name, owner, acl FROM main.pgp_schema ORDER BY oid")
             .map_err(failure)?;
         let rows = statement
-            .query_map([], |row| Ok(Schema { oid: row.get(0)?, name: row.get(1)?, owner: row.get(2)? }))
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Option<String>>(3)?)))
             .map_err(failure)?;
-        let schemas: Rc<[Schema]> = rows.collect::<Result<Vec<_>, _>>().map_err(failure)?.into();
+        let mut schemas = Vec::new();
+        for row in rows {
+            let (oid, name, owner, acl) = row.map_err(failure)?;
+            schemas.push(Schema { oid, name, owner, acl: acl.map(|json| parse(&json)).transpose()? });
+        }
+        let schemas: Rc<[Schema]> = schemas.into();
         *self.cache.schemas.borrow_mut() = Some(Rc::clone(&schemas));
         Ok(schemas)
+    }
+
+    /// Default privileges, oldest first.
+    pub fn default_acls(&self) -> Result<Vec<DefaultAcl>, Error> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT oid, role, schema, object, acl FROM main.pgp_default_acl ORDER BY oid")
+            .map_err(failure)?;
+        let rows = statement
+            .query_map([], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?, row.get::<_, String>(4)?))
+            })
+            .map_err(failure)?;
+        let mut found = Vec::new();
+        for row in rows {
+            let (oid, role, schema, object, acl) = row.map_err(failure)?;
+            found.push(DefaultAcl { oid, role, schema, kind: parse(&object)?, acl: parse(&acl)? });
+        }
+        Ok(found)
+    }
+
+    /// The stored schema of that name.
+    pub fn schema(&self, name: &str) -> Result<Option<Schema>, Error> {
+        Ok(self.schemas()?.iter().find(|schema| schema.name == name).cloned())
+    }
+
+    /// A relation's name, with its schema where the search path finds another one of that name or none.
+    pub fn shown_name(&self, relation: &Relation) -> Result<String, Error> {
+        let visible = self.relation(None, &relation.name)?.is_some_and(|found| found.oid == relation.oid);
+        let name = identifier(&relation.name);
+        Ok(if visible { name } else { format!("{}.{name}", identifier(&relation.schema)) })
     }
 
     /// Every stored relation, in order of OID; system views are not among them.
@@ -120,11 +162,15 @@ impl StoredCatalog<'_> {
             .map_err(failure)
     }
 
-    /// All schemas as (OID, name, owner), system ones included, as `pg_namespace` shows them.
-    pub fn all_schemas(&self) -> Result<Vec<(u32, String, String)>, Error> {
-        let system = SYSTEM_SCHEMAS.iter().map(|(name, oid)| (*oid, (*name).to_owned(), "postgres".to_owned()));
-        let stored = self.schemas()?;
-        Ok(system.chain(stored.iter().map(|schema| (schema.oid, schema.name.clone(), schema.owner.clone()))).collect())
+    /// All schemas, system ones included, as `pg_namespace` shows them.
+    pub fn all_schemas(&self) -> Result<Vec<Schema>, Error> {
+        let system = SYSTEM_SCHEMAS.iter().map(|(name, oid)| Schema {
+            oid: *oid,
+            name: (*name).to_owned(),
+            owner: SUPERUSER_OID,
+            acl: Some(Acl::of_public_schema(SUPERUSER_OID)),
+        });
+        Ok(system.chain(self.schemas()?.iter().cloned()).collect())
     }
 
     /// All comments as (relation, attribute, text).
@@ -162,7 +208,7 @@ impl StoredCatalog<'_> {
             .prepare_cached(&sql)
             .and_then(|mut statement| statement.query_row([schema, name], |row| row.get(0)).optional())
             .map_err(failure)?;
-        let relation = json.map(|json| parse(&json).map(Rc::new)).transpose()?;
+        let relation = json.map(|json| parse::<Relation>(&json).map(Rc::new)).transpose()?;
         if let Some(relation) = &relation {
             self.cache.oids.borrow_mut().insert(relation.oid, Some(Rc::clone(relation)));
         }
@@ -171,7 +217,7 @@ impl StoredCatalog<'_> {
     }
 }
 
-fn parse(json: &str) -> Result<Relation, Error> {
+fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, Error> {
     serde_json::from_str(json).map_err(|error| {
         Error::new(crate::error::Condition::DataCorrupted, format!("could not read a catalog entry: {error}"))
     })
@@ -217,7 +263,7 @@ impl Catalog for StoredCatalog<'_> {
                 break;
             }
         }
-        let relation = json.map(|json| parse(&json).map(Rc::new)).transpose()?;
+        let relation = json.map(|json| parse::<Relation>(&json).map(Rc::new)).transpose()?;
         self.cache.oids.borrow_mut().insert(oid, relation.clone());
         Ok(relation)
     }
@@ -227,6 +273,16 @@ impl Catalog for StoredCatalog<'_> {
             return Ok(true);
         }
         Ok(self.schemas()?.iter().any(|schema| schema.name == name))
+    }
+
+    fn require_usable(&self, schema: &str) -> Result<(), Error> {
+        if self.rights.superuser {
+            return Ok(());
+        }
+        match self.schemas()?.iter().find(|known| known.name == schema) {
+            Some(known) => self.rights.require_schema(known, Privileges::USAGE),
+            None => Ok(()),
+        }
     }
 
     fn search_path(&self) -> Vec<String> {

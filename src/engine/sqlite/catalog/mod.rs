@@ -13,7 +13,9 @@ use std::rc::Rc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::engine::cluster::membership::DATABASE_OWNER_OID;
 use crate::error::{Condition, Error};
+use crate::sql::acl::{Acl, Kind};
 use crate::sql::catalog::{Relation, RelationKind};
 
 pub use lookup::StoredCatalog;
@@ -32,7 +34,8 @@ pub const TEMPORARY_SCHEMA: &str = "pg_temp";
 
 const TABLES: &str = "
 CREATE TABLE pgp_meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE pgp_schema(oid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, owner TEXT NOT NULL);
+CREATE TABLE pgp_schema(oid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, owner INTEGER NOT NULL, acl TEXT);
+CREATE TABLE pgp_default_acl(oid INTEGER PRIMARY KEY, role INTEGER NOT NULL, schema INTEGER NOT NULL, object TEXT NOT NULL, acl TEXT NOT NULL, UNIQUE(role, schema, object));
 CREATE TABLE pgp_relation(oid INTEGER PRIMARY KEY, schema TEXT NOT NULL, name TEXT NOT NULL, definition TEXT NOT NULL, UNIQUE(schema, name));
 CREATE TABLE pgp_index(oid INTEGER PRIMARY KEY, schema TEXT NOT NULL, name TEXT NOT NULL, relation INTEGER NOT NULL, UNIQUE(schema, name));
 CREATE TABLE pgp_reference(referenced INTEGER, referencing INTEGER, PRIMARY KEY(referenced, referencing)) WITHOUT ROWID;
@@ -41,16 +44,21 @@ CREATE TABLE pgp_sequence(relation INTEGER PRIMARY KEY, start INTEGER, increment
 ";
 
 /// Creates the catalog in a new database file: schema `public`, nothing else. Inside the caller's transaction.
-pub fn create(connection: &Connection, owner: &str) -> Result<(), Error> {
+pub fn create(connection: &Connection) -> Result<(), Error> {
     connection.execute_batch(TABLES).map_err(failure)?;
     let meta = [("format_version", FORMAT_VERSION), ("next_oid", i64::from(FIRST_OID)), ("catalog_version", 1)];
     for (key, value) in meta {
         connection.execute("INSERT INTO pgp_meta(key, value) VALUES(?1, ?2)", params![key, value]).map_err(failure)?;
     }
+    let insert = "INSERT INTO pgp_schema(oid, name, owner, acl) VALUES(2200, 'public', ?1, ?2)";
     connection
-        .execute("INSERT INTO pgp_schema(oid, name, owner) VALUES(2200, 'public', ?1)", [owner])
+        .execute(insert, params![DATABASE_OWNER_OID, json(&Acl::of_public_schema(DATABASE_OWNER_OID))?])
         .map_err(failure)?;
     Ok(())
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::internal(format!("catalog: {error}")))
 }
 
 /// The error of a catalog read or write that SQLite refused.
@@ -86,8 +94,25 @@ pub struct Schema {
     pub oid: u32,
     /// Its name.
     pub name: String,
-    /// The owning role's name.
-    pub owner: String,
+    /// OID of the role that owns it.
+    pub owner: u32,
+    /// What was granted on it, where anything ever was.
+    pub acl: Option<Acl>,
+}
+
+/// What objects of a kind get granted from the beginning, where their owner has said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefaultAcl {
+    /// `pg_default_acl.oid`.
+    pub oid: u32,
+    /// Whose objects.
+    pub role: u32,
+    /// In which schema; 0: in all.
+    pub schema: u32,
+    /// Objects of which kind.
+    pub kind: Kind,
+    /// Their list; in one schema, what is added to it there.
+    pub acl: Acl,
 }
 
 /// Relations by schema and name; `None` for those known to be missing.
@@ -274,7 +299,7 @@ impl<'a> Writer<'a> {
     /// Stores a relation, new or changed, with its index names and references.
     pub fn put(&self, relation: &Relation) -> Result<(), Error> {
         let database = self.database(relation.temporary)?;
-        let json = serde_json::to_string(relation).map_err(|error| Error::internal(format!("catalog: {error}")))?;
+        let json = json(relation)?;
         self.remove_dependents(database, relation.oid)?;
         let sql = format!(
             "INSERT OR REPLACE INTO {database}.pgp_relation(oid, schema, name, definition) VALUES(?1, ?2, ?3, ?4)"
@@ -306,15 +331,42 @@ impl<'a> Writer<'a> {
     }
 
     /// Adds a schema.
-    pub fn add_schema(&self, name: &str, owner: &str) -> Result<(), Error> {
-        let oid = self.next_oid(false)?;
-        self.run("INSERT INTO main.pgp_schema(oid, name, owner) VALUES(?1, ?2, ?3)", params![oid, name, owner])?;
+    pub fn add_schema(&self, name: &str, owner: u32, acl: Option<&Acl>) -> Result<(), Error> {
+        let schema = Schema { oid: self.next_oid(false)?, name: name.to_owned(), owner, acl: acl.cloned() };
+        self.put_schema(&schema)
+    }
+
+    /// Stores a schema, new or changed.
+    pub fn put_schema(&self, schema: &Schema) -> Result<(), Error> {
+        let acl = schema.acl.as_ref().map(json).transpose()?;
+        let sql = "INSERT OR REPLACE INTO main.pgp_schema(oid, name, owner, acl) VALUES(?1, ?2, ?3, ?4)";
+        self.run(sql, params![schema.oid, schema.name, schema.owner, acl])?;
+        self.note(false);
+        Ok(())
+    }
+
+    /// Stores default privileges, new or changed.
+    pub fn put_default_acl(&self, default: &DefaultAcl) -> Result<(), Error> {
+        let sql =
+            "INSERT OR REPLACE INTO main.pgp_default_acl(oid, role, schema, object, acl) VALUES(?1, ?2, ?3, ?4, ?5)";
+        let object = json(&default.kind)?;
+        self.run(sql, params![default.oid, default.role, default.schema, object, json(&default.acl)?])?;
+        self.note(false);
+        Ok(())
+    }
+
+    /// Removes default privileges.
+    pub fn remove_default_acl(&self, oid: u32) -> Result<(), Error> {
+        self.run("DELETE FROM main.pgp_default_acl WHERE oid = ?1", [oid])?;
         self.note(false);
         Ok(())
     }
 
     /// Removes a schema, which must be empty.
     pub fn remove_schema(&self, name: &str) -> Result<(), Error> {
+        let defaults =
+            "DELETE FROM main.pgp_default_acl WHERE schema IN (SELECT oid FROM main.pgp_schema WHERE name = ?1)";
+        self.run(defaults, [name])?;
         self.run("DELETE FROM main.pgp_schema WHERE name = ?1", [name])?;
         self.note(false);
         Ok(())

@@ -1,6 +1,7 @@
 //! Tests of the stored catalog and its cache.
 
 use super::*;
+use crate::engine::sqlite::rights::Rights;
 use crate::sql::catalog::{Catalog, ColumnDefinition};
 use crate::sql::types::Type;
 
@@ -17,10 +18,12 @@ fn sample(oid: u32, name: &str) -> Relation {
             not_null: true,
             default: None,
             dropped: false,
+            acl: None,
         }],
         constraints: vec![],
         indexes: vec![],
-        owner: "postgres".into(),
+        owner: 10,
+        acl: None,
         storage: format!("{name}_{oid}"),
         rowid_column: None,
         unlogged: false,
@@ -34,11 +37,12 @@ fn sample(oid: u32, name: &str) -> Relation {
 #[test]
 fn relations_are_found_by_name_and_oid_and_forgotten_on_rollback() {
     let connection = Connection::open_in_memory().unwrap();
-    create(&connection, "postgres").unwrap();
+    create(&connection).unwrap();
     let cache = Cache::new();
     cache.refresh(&connection, 0).unwrap();
     let path = vec!["public".to_owned()];
-    let catalog = StoredCatalog { connection: &connection, cache: &cache, search_path: &path };
+    let rights = Rights { role: 10, superuser: true, ..Rights::default() };
+    let catalog = StoredCatalog { connection: &connection, cache: &cache, search_path: &path, rights: &rights };
     let before = catalog.version();
     assert!(catalog.relation(None, "t").unwrap().is_none());
 
@@ -61,12 +65,13 @@ fn another_process_looks_again_once_a_new_version_is_committed() {
     let file = directory.path().join("d.db");
     let writer_side = Connection::open(&file).unwrap();
     writer_side.pragma_update(None, "journal_mode", "wal").unwrap();
-    create(&writer_side, "postgres").unwrap();
+    create(&writer_side).unwrap();
     let reader_side = Connection::open(&file).unwrap();
     let path = vec!["public".to_owned()];
+    let rights = Rights { role: 10, superuser: true, ..Rights::default() };
     let (writer_cache, reader_cache) = (Cache::new(), Cache::new());
     reader_cache.refresh(&reader_side, 1).unwrap();
-    let reader = StoredCatalog { connection: &reader_side, cache: &reader_cache, search_path: &path };
+    let reader = StoredCatalog { connection: &reader_side, cache: &reader_cache, search_path: &path, rights: &rights };
     assert!(reader.relation(None, "t").unwrap().is_none());
 
     writer_side.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -89,6 +94,6 @@ fn a_stored_relation_reads_back_as_written_and_its_form_does_not_drift() {
     assert_eq!(serde_json::from_str::<Relation>(&json).unwrap(), relation);
     assert_eq!(
         json,
-        r#"{"oid":16384,"schema":"public","name":"t","kind":"Table","columns":[{"name":"a","type_":"Int4","typmod":-1,"not_null":true,"default":null,"dropped":false}],"constraints":[],"indexes":[],"owner":"postgres","storage":"t_16384","rowid_column":null,"unlogged":false,"temporary":false,"options":[]}"#
+        r#"{"oid":16384,"schema":"public","name":"t","kind":"Table","columns":[{"name":"a","type_":"Int4","typmod":-1,"not_null":true,"default":null,"dropped":false}],"constraints":[],"indexes":[],"owner":10,"storage":"t_16384","rowid_column":null,"unlogged":false,"temporary":false,"options":[]}"#
     );
 }

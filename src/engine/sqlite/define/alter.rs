@@ -8,8 +8,7 @@ use super::{Definer, column_index, create, is_table, missing, wrong_kind};
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Catalog, Constraint, ConstraintKind, Relation, RelationKind};
 use crate::sql::define::{
-    AlterAction, ColumnClause, ConstraintClause, ConstraintClauseKind, Name, ObjectKind, RoleName, names_in, options,
-    rename_in,
+    AlterAction, ColumnClause, ConstraintClause, ConstraintClauseKind, Name, ObjectKind, names_in, options, rename_in,
 };
 use crate::sql::types::{Type, format_type};
 
@@ -195,11 +194,7 @@ impl Definer<'_> {
                 self.move_owned(relation, &new)?;
             }
             AlterAction::OwnerTo { role } => {
-                new.owner = match role {
-                    RoleName::Named(name) => name.clone(),
-                    RoleName::CurrentUser | RoleName::SessionUser => self.context.user.to_owned(),
-                };
-                self.store(&new)?;
+                self.change_owner(relation, role)?;
             }
             AlterAction::SetOptions(given) => {
                 options::check(given)?;
@@ -587,7 +582,7 @@ fn no_cast(error: Error, column: &str, is_using: bool, type_: Type, typmod: i32)
     let message = format!("column \"{column}\" cannot be cast automatically to type {shown}");
     let hint = format!(
         "You might need to specify \"USING {}::{}\".",
-        super::depend::identifier(column),
+        crate::sql::define::identifier(column),
         format_type(type_, typmod)
     );
     Error::new(Condition::DatatypeMismatch, message).hint(hint)

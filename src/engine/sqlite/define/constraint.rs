@@ -170,6 +170,9 @@ impl Definer<'_> {
             .collect::<Result<Vec<_>, _>>()?;
         self.check_parent(relation, &parent)?;
         let referenced_columns = referenced_key(&parent, referenced)?;
+        if !to_itself {
+            self.require_references(&parent, &referenced_columns)?;
+        }
         if referenced_columns.len() != columns.len() {
             let message = "number of referencing and referenced columns for foreign key disagree";
             return Err(Error::new(Condition::InvalidForeignKey, message));

@@ -6,6 +6,7 @@ use super::like::Taken;
 use super::storage::{rowid_column, storage_name};
 use super::{Definer, column_index, is_table, wrong_kind};
 use crate::error::{Condition, Error};
+use crate::sql::acl::Kind;
 use crate::sql::catalog::{
     ColumnDefinition, Index, IndexKey, Partitioning, Relation, RelationKind, SequenceOwner, ViewSource,
 };
@@ -32,7 +33,7 @@ impl Definer<'_> {
         if let Some((parent, bound)) = &table.partition_of {
             return self.create_partition(table, (schema, temporary), parent, bound);
         }
-        let mut relation = self.new_relation(&table.name.name, schema, temporary)?;
+        let mut relation = self.new_relation(Kind::Table, &table.name.name, schema, temporary)?;
         relation.unlogged = table.unlogged;
         relation.options = table.options.clone();
         relation.on_commit = table.on_commit;
@@ -90,17 +91,24 @@ impl Definer<'_> {
     }
 
     /// A relation without columns.
-    pub(super) fn new_relation(&self, name: &str, schema: String, temporary: bool) -> Result<Relation, Error> {
+    pub(super) fn new_relation(
+        &self,
+        kind: Kind,
+        name: &str,
+        schema: String,
+        temporary: bool,
+    ) -> Result<Relation, Error> {
         let oid = self.writer().next_oid(temporary)?;
         Ok(Relation {
             oid,
-            schema,
             name: name.to_owned(),
             kind: RelationKind::Table,
             columns: Vec::new(),
             constraints: Vec::new(),
             indexes: Vec::new(),
-            owner: self.context.user.to_owned(),
+            owner: self.context.rights.role,
+            acl: self.initial_acl(kind, Some(&schema), self.context.rights.role)?,
+            schema,
             storage: storage_name(name, oid),
             rowid_column: None,
             unlogged: false,
@@ -136,6 +144,7 @@ impl Definer<'_> {
             not_null: clause.not_null,
             default: default.filter(|text| !is_null(text)),
             dropped: false,
+            acl: None,
         })
     }
 
@@ -216,7 +225,7 @@ impl Definer<'_> {
         }
         let bound = self.resolve_bound(&root, &table.name.name, bound)?;
         self.require_not_in_default(&root, &bound)?;
-        let mut partition = self.new_relation(&table.name.name, schema, root.temporary)?;
+        let mut partition = self.new_relation(Kind::Table, &table.name.name, schema, root.temporary)?;
         partition.unlogged = table.unlogged;
         partition.options = table.options.clone();
         partition.on_commit = table.on_commit;
@@ -275,7 +284,7 @@ impl Definer<'_> {
         if table.columns.len() > columns.len() {
             return Err(Error::new(Condition::SyntaxError, "too many column names were specified"));
         }
-        let mut relation = self.new_relation(&table.name.name, schema, temporary)?;
+        let mut relation = self.new_relation(Kind::Table, &table.name.name, schema, temporary)?;
         relation.unlogged = table.unlogged;
         relation.options = table.options.clone();
         relation.on_commit = table.on_commit;
@@ -288,6 +297,7 @@ impl Definer<'_> {
                 not_null: false,
                 default: None,
                 dropped: false,
+                acl: None,
             });
         }
         check_columns(&relation)?;
@@ -325,7 +335,7 @@ impl Definer<'_> {
         } else {
             self.name_is_free(&schema, &view.name.name, false)?;
         }
-        let mut relation = self.new_relation(&view.name.name, schema, temporary)?;
+        let mut relation = self.new_relation(Kind::Table, &view.name.name, schema, temporary)?;
         relation.storage = String::new();
         relation.depends.sources = sources;
         relation.kind = RelationKind::View { query: view.query.clone() };
@@ -337,13 +347,15 @@ impl Definer<'_> {
                 not_null: false,
                 default: None,
                 dropped: false,
+                acl: None,
             });
         }
         check_columns(&relation)?;
         if let Some(old) = old {
             same_columns(&old, &relation)?;
             relation.oid = old.oid;
-            relation.owner.clone_from(&old.owner);
+            relation.owner = old.owner;
+            relation.acl.clone_from(&old.acl);
         }
         self.writer().put(&relation)
     }
@@ -373,7 +385,7 @@ impl Definer<'_> {
         if !self.name_is_free(&schema, &sequence.name.name, sequence.if_not_exists)? {
             return Ok(None);
         }
-        let mut relation = self.new_relation(&sequence.name.name, schema, temporary)?;
+        let mut relation = self.new_relation(Kind::Sequence, &sequence.name.name, schema, temporary)?;
         relation.kind = RelationKind::Sequence;
         relation.storage = String::new();
         for (name, type_) in [("last_value", Type::Int8), ("log_cnt", Type::Int8), ("is_called", Type::Bool)] {
@@ -384,6 +396,7 @@ impl Definer<'_> {
                 not_null: true,
                 default: None,
                 dropped: false,
+                acl: None,
             });
         }
         let options = &sequence.options;

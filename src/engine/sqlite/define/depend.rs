@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::Definer;
 use crate::error::{Condition, Error};
 use crate::sql::catalog::{Catalog, Constraint, ConstraintKind, Index, Relation, RelationKind, SequenceOwner};
+use crate::sql::define::identifier;
 use crate::sql::define::names_in;
 
 /// Lines that a client is told of; PostgreSQL's MAX_REPORTED_DEPS.
@@ -127,10 +128,7 @@ impl Definer<'_> {
     pub(super) fn describe(&self, object: &Object) -> Result<String, Error> {
         let catalog = self.catalog();
         let shown = |relation: &Relation| -> Result<String, Error> {
-            let visible = catalog.relation(None, &relation.name)?.is_some_and(|found| found.oid == relation.oid);
-            let name = identifier(&relation.name);
-            let name = if visible { name } else { format!("{}.{name}", identifier(&relation.schema)) };
-            Ok(format!("{} {name}", super::kind_name(relation)))
+            Ok(format!("{} {}", super::kind_name(relation), catalog.shown_name(relation)?))
         };
         let lost = || Error::internal("a dependency names a relation that is not there");
         let relation = |oid: u32| -> Result<Rc<Relation>, Error> { catalog.relation_by_oid(oid)?.ok_or_else(lost) };
@@ -349,11 +347,4 @@ fn covers(index: &Index, at: usize, name: &str) -> bool {
 
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
-}
-
-/// A name with quotes where SQL needs them.
-pub(super) fn identifier(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { name.to_owned() } else { super::storage::quoted(name) }
 }

@@ -11,6 +11,7 @@ mod depend;
 mod like;
 mod partition;
 pub mod pending;
+mod privilege;
 mod remove;
 mod sequence;
 mod storage;
@@ -23,10 +24,11 @@ use rusqlite::Connection;
 use rusqlite::fallible_iterator::FallibleIterator;
 
 use super::catalog::{Cache, StoredCatalog, TEMPORARY_SCHEMA, Writer};
-use super::views;
+use super::rights::Rights;
 use crate::error::{Condition, Error};
+use crate::sql::acl::{Kind, Privileges};
 use crate::sql::catalog::{Catalog, Relation, RelationKind, ViewSource};
-use crate::sql::define::{Definition, Name, ObjectKind};
+use crate::sql::define::{Definition, Name, ObjectKind, RoleName};
 use crate::sql::plan::Column;
 use crate::sql::types::Type;
 
@@ -59,10 +61,8 @@ pub struct Context<'a> {
     pub cache: &'a Cache,
     /// The session's search_path, `"$user"` resolved.
     pub search_path: &'a [String],
-    /// current_user: owns what is created.
-    pub user: &'a str,
-    /// Superusers may change everything.
-    pub superuser: bool,
+    /// current_user, which owns what is created, and what it may.
+    pub rights: &'a Rights,
     /// Binds the expressions.
     pub binder: &'a dyn ExpressionBinder,
 }
@@ -108,7 +108,16 @@ impl<'a> Definer<'a> {
             Definition::CreateIndex(index) => self.create_index(index),
             Definition::CreateView(view) => self.create_view(view),
             Definition::CreateSequence(sequence) => self.create_sequence(sequence),
-            Definition::CreateSchema { name, if_not_exists } => self.create_schema(name, *if_not_exists),
+            Definition::CreateSchema { name, if_not_exists, authorization } => {
+                self.create_schema(name.as_deref(), *if_not_exists, authorization.as_ref())
+            }
+            Definition::SchemaOwner { name, owner } => self.change_schema_owner(name, owner),
+            Definition::Privileges(change) => self.change_privileges(change),
+            Definition::AlterDefaultPrivileges { roles, schemas, change } => {
+                self.change_defaults(roles, schemas, change)
+            }
+            Definition::ReassignOwned { roles, to } => self.reassign_owned(roles, to),
+            Definition::DropOwned { roles, cascade } => self.drop_owned(roles, *cascade),
             Definition::Drop { object, names, if_exists, cascade } => self.drop(*object, names, *if_exists, *cascade),
             Definition::DropType { kind, names, if_exists } => self.drop_types(kind, names, *if_exists),
             Definition::Truncate { tables, cascade, restart_identity } => {
@@ -131,7 +140,12 @@ impl<'a> Definer<'a> {
 
     fn catalog(&self) -> StoredCatalog<'a> {
         let context = self.context;
-        StoredCatalog { connection: context.connection, cache: context.cache, search_path: context.search_path }
+        StoredCatalog {
+            connection: context.connection,
+            cache: context.cache,
+            search_path: context.search_path,
+            rights: context.rights,
+        }
     }
 
     fn writer(&self) -> Writer<'a> {
@@ -175,6 +189,9 @@ impl<'a> Definer<'a> {
 
     /// The relation of that name, or `None`.
     fn find(&self, name: &Name) -> Result<Option<Rc<Relation>>, Error> {
+        if let Some(schema) = &name.schema {
+            self.catalog().require_usable(schema).map_err(|error| error.position(name.position))?;
+        }
         self.catalog().relation(name.schema.as_deref(), &name.name)
     }
 
@@ -213,18 +230,25 @@ impl<'a> Definer<'a> {
             let message = format!("permission denied: \"{}\" is a system catalog", relation.name);
             return Err(Error::new(Condition::InsufficientPrivilege, message));
         }
-        if self.context.superuser || views::is_owner(self.context.user, &relation.owner) {
+        if self.context.rights.owns(relation.owner) {
             return Ok(());
         }
         let message = format!("must be owner of {} {}", kind_name(relation), relation.name);
         Err(Error::new(Condition::InsufficientPrivilege, message))
     }
 
+    /// A relation is dropped by its owner, or by that of its schema.
+    fn require_owner_of_schema(&self, relation: &Relation) -> Result<(), Error> {
+        let owned = self.require_owner(relation);
+        let schema = self.catalog().schema(&relation.schema)?;
+        if schema.is_some_and(|schema| self.context.rights.owns(schema.owner)) { Ok(()) } else { owned }
+    }
+
     /// The schema in which a new object goes, and whether it is temporary, said or by the schema.
     fn creation_schema(&self, name: &Name, temporary: bool) -> Result<(String, bool), Error> {
         if temporary {
             return match name.schema.as_deref() {
-                None | Some(TEMPORARY_SCHEMA) => Ok((TEMPORARY_SCHEMA.to_owned(), true)),
+                None | Some(TEMPORARY_SCHEMA) => self.temporary_schema(),
                 Some(_) => Err(Error::new(
                     Condition::InvalidTableDefinition,
                     "cannot create temporary relation in non-temporary schema",
@@ -242,10 +266,25 @@ impl<'a> Definer<'a> {
                 Err(Error::new(Condition::InsufficientPrivilege, message)
                     .detail("System catalog modifications are currently disallowed."))
             }
-            TEMPORARY_SCHEMA => Ok((schema, true)),
-            _ if self.catalog().schema_exists(&schema)? => Ok((schema, false)),
+            TEMPORARY_SCHEMA => self.temporary_schema(),
+            _ if self.catalog().schema_exists(&schema)? => {
+                self.require_create(&schema).map_err(|error| error.position(name.position))?;
+                Ok((schema, false))
+            }
             _ => Err(missing_schema(&schema).position(name.position)),
         }
+    }
+
+    fn temporary_schema(&self) -> Result<(String, bool), Error> {
+        let rights = self.context.rights;
+        if let Err(_denied) = rights.require_database(Privileges::TEMPORARY) {
+            let databases = rights.cluster().databases();
+            let name = databases.iter().find(|database| database.oid == rights.database);
+            let name = name.map_or("", |database| database.name.as_str());
+            let message = format!("permission denied to create temporary tables in database \"{name}\"");
+            return Err(Error::new(Condition::InsufficientPrivilege, message));
+        }
+        Ok((TEMPORARY_SCHEMA.to_owned(), true))
     }
 
     /// Whether a new relation's name is free; with IF NOT EXISTS a taken one is a notice.
@@ -260,7 +299,18 @@ impl<'a> Definer<'a> {
         Err(Error::new(Condition::DuplicateTable, format!("relation \"{name}\" already exists")))
     }
 
-    fn create_schema(&mut self, name: &str, if_not_exists: bool) -> Result<(), Error> {
+    fn create_schema(
+        &mut self,
+        name: Option<&str>,
+        if_not_exists: bool,
+        authorization: Option<&RoleName>,
+    ) -> Result<(), Error> {
+        let rights = self.context.rights;
+        let owner = authorization.map_or(Ok(rights.role), |role| rights.resolve(role))?;
+        let owner_name = rights.name_of(owner);
+        let name = name.unwrap_or(&owner_name);
+        rights.require_database(Privileges::CREATE)?;
+        rights.require_member(owner)?;
         if name.starts_with("pg_") {
             return Err(Error::new(Condition::ReservedName, format!("unacceptable schema name \"{name}\""))
                 .detail("The prefix \"pg_\" is reserved for system schemas."));
@@ -272,7 +322,8 @@ impl<'a> Definer<'a> {
             }
             return Err(Error::new(Condition::DuplicateSchema, format!("schema \"{name}\" already exists")));
         }
-        self.writer().add_schema(name, self.context.user)
+        let acl = self.initial_acl(Kind::Schema, None, owner)?;
+        self.writer().add_schema(name, owner, acl.as_ref())
     }
 
     fn comment(&mut self, object: &str, name: &Name, column: Option<&str>, text: Option<&str>) -> Result<(), Error> {
@@ -304,13 +355,12 @@ impl<'a> Definer<'a> {
 
     fn comment_on_schema(&self, name: &str, text: Option<&str>) -> Result<(), Error> {
         let schemas = self.catalog().all_schemas()?;
-        let (oid, _, owner) =
-            schemas.into_iter().find(|(_, known, _)| known == name).ok_or_else(|| missing_schema(name))?;
-        if !self.context.superuser && !views::is_owner(self.context.user, &owner) {
+        let schema = schemas.into_iter().find(|known| known.name == name).ok_or_else(|| missing_schema(name))?;
+        if !self.context.rights.owns(schema.owner) {
             let message = format!("must be owner of schema {name}");
             return Err(Error::new(Condition::InsufficientPrivilege, message));
         }
-        self.writer().comment(false, oid, 0, text)
+        self.writer().comment(false, schema.oid, 0, text)
     }
 
     fn check_tables(&mut self, tables: &[Name], columns: &[(usize, String)]) -> Result<(), Error> {

@@ -6,8 +6,8 @@ use super::depend::{Object, Target};
 use super::storage::quoted;
 use super::{Definer, is_table, missing, wrong_kind};
 use crate::engine::sqlite::catalog::{TEMPORARY_SCHEMA, failure};
-use crate::engine::sqlite::views;
 use crate::error::{Condition, Error};
+use crate::sql::acl::Privileges;
 use crate::sql::catalog::{Catalog, ConstraintKind, Relation, RelationKind};
 use crate::sql::define::{Name, ObjectKind};
 
@@ -31,7 +31,12 @@ impl Definer<'_> {
         if named.is_empty() {
             return Ok(());
         }
-        let targets = self.what_goes(&named, cascade)?;
+        self.drop_objects(&named, cascade)
+    }
+
+    /// Drops objects and, with CASCADE, what rests on them.
+    pub(super) fn drop_objects(&mut self, objects: &[Object], cascade: bool) -> Result<(), Error> {
+        let targets = self.what_goes(objects, cascade)?;
         self.remove_all(&targets)
     }
 
@@ -91,7 +96,7 @@ impl Definer<'_> {
             return Ok(None);
         };
         check_kind(object, &relation)?;
-        self.require_owner(&relation)?;
+        self.require_owner_of_schema(&relation)?;
         Ok(Some(Object::Relation(relation.oid)))
     }
 
@@ -102,7 +107,10 @@ impl Definer<'_> {
             }
             return self.relation_to_drop(ObjectKind::Index, name, if_exists);
         };
-        self.require_owner(&relation)?;
+        if self.require_owner_of_schema(&relation).is_err() {
+            let message = format!("must be owner of index {}", name.name);
+            return Err(Error::new(Condition::InsufficientPrivilege, message));
+        }
         let index = relation.indexes.iter().find(|index| index.name == name.name);
         let index = index.ok_or_else(|| missing(ObjectKind::Index, name))?;
         let required = |by: String, instead: String| {
@@ -135,7 +143,7 @@ impl Definer<'_> {
             self.skip(&error);
             return Ok(None);
         };
-        if !self.context.superuser && !views::is_owner(self.context.user, &schema.owner) {
+        if !self.context.rights.owns(schema.owner) {
             return Err(Error::new(Condition::InsufficientPrivilege, format!("must be owner of schema {name}")));
         }
         Ok(Some(Object::Schema(name.to_owned())))
@@ -303,7 +311,7 @@ impl Definer<'_> {
             if !is_table(&relation) {
                 return Err(wrong_kind(&relation, "a table"));
             }
-            self.require_owner(&relation)?;
+            self.context.rights.require_relation(&relation, Privileges::TRUNCATE)?;
             if !tables.iter().any(|table| table.oid == relation.oid) {
                 tables.push(relation);
             }

@@ -41,16 +41,18 @@ struct Database {
     connection: Connection,
     cache: Cache,
     path: Vec<String>,
+    rights: Rights,
 }
 
 impl Database {
     fn new() -> Self {
         let connection = Connection::open_in_memory().unwrap();
         register(&connection).unwrap();
-        super::super::catalog::create(&connection, "postgres").unwrap();
+        super::super::catalog::create(&connection).unwrap();
         let cache = Cache::new();
         cache.refresh(&connection, 0).unwrap();
-        Self { connection, cache, path: vec!["public".into()] }
+        let rights = Rights { role: 10, superuser: true, ..Rights::default() };
+        Self { connection, cache, path: vec!["public".into()], rights }
     }
 
     fn try_run(&self, text: &str) -> Result<Outcome, Error> {
@@ -59,8 +61,7 @@ impl Database {
             connection: &self.connection,
             cache: &self.cache,
             search_path: &self.path,
-            user: "postgres",
-            superuser: true,
+            rights: &self.rights,
             binder: &Plain,
         };
         self.connection.execute_batch("SAVEPOINT s").unwrap();
@@ -86,7 +87,12 @@ impl Database {
     }
 
     fn catalog(&self) -> StoredCatalog<'_> {
-        StoredCatalog { connection: &self.connection, cache: &self.cache, search_path: &self.path }
+        StoredCatalog {
+            connection: &self.connection,
+            cache: &self.cache,
+            search_path: &self.path,
+            rights: &self.rights,
+        }
     }
 
     /// Runs SQLite SQL in which `{t}` stands for the storage of table t.

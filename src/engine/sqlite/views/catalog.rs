@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::{Source, all};
 use crate::engine::cluster::Snapshot;
+use crate::engine::sqlite::catalog::Schema;
 use crate::error::Error;
 use crate::sql::catalog::{
     ConstraintKind, PartitionBound, PartitionStrategy, ReferentialAction, Relation, RelationKind,
@@ -37,7 +38,7 @@ impl Surroundings {
     fn of(source: &dyn Source) -> Result<Self, Error> {
         let mut relations = source.relations()?;
         relations.extend(all().iter().cloned());
-        let schemas = source.schemas()?.into_iter().map(|(oid, name, _)| (name, oid)).collect();
+        let schemas = source.schemas()?.into_iter().map(|schema| (schema.name, schema.oid)).collect();
         Ok(Self { relations, schemas, cluster: source.cluster() })
     }
 
@@ -45,8 +46,8 @@ impl Surroundings {
         int(self.schemas.get(name).copied().unwrap_or(0))
     }
 
-    fn role(&self, name: &str) -> Value {
-        int(self.cluster.role_row(name).map_or(10, |role| role.oid))
+    fn role_name(&self, oid: u32) -> Value {
+        text(self.cluster.role_by_oid(oid).map_or_else(|| format!("unknown (OID={oid})"), |role| role.name.clone()))
     }
 }
 
@@ -108,7 +109,7 @@ fn class_row(
         all.schema(&relation.schema),
         int(0),
         int(0),
-        all.role(&relation.owner),
+        int(relation.owner),
         int(access_method),
         int(oid),
         int(0),
@@ -239,11 +240,10 @@ pub(super) fn pg_attribute(source: &dyn Source) -> Made {
 }
 
 pub(super) fn pg_namespace(source: &dyn Source) -> Made {
-    let all = Surroundings::of(source)?;
     let schemas = source.schemas()?;
     Ok(schemas
         .into_iter()
-        .map(|(oid, name, owner)| vec![int(oid), text(name), all.role(&owner), Value::Null])
+        .map(|schema| vec![int(schema.oid), text(schema.name), int(schema.owner), Value::Null])
         .collect())
 }
 
@@ -451,11 +451,10 @@ pub(super) fn pg_partitioned_table(source: &dyn Source) -> Made {
 pub(super) fn pg_database(source: &dyn Source) -> Made {
     let cluster = source.cluster();
     let row = |database: &crate::engine::cluster::DatabaseRow| {
-        let owner = cluster.role_row(&database.owner).map_or(10, |role| role.oid);
         vec![
             int(database.oid),
             text(&database.name),
-            int(owner),
+            int(database.owner),
             int(6),
             text("c"),
             int(0),
@@ -537,7 +536,7 @@ pub(super) fn pg_tablespace(_: &dyn Source) -> Made {
 }
 
 pub(super) fn pg_description(source: &dyn Source) -> Made {
-    let schemas: Vec<u32> = source.schemas()?.into_iter().map(|(oid, ..)| oid).collect();
+    let schemas: Vec<u32> = source.schemas()?.into_iter().map(|schema| schema.oid).collect();
     let row = |(oid, attribute, comment): (u32, i64, String)| {
         let class = if schemas.contains(&oid) { 2615 } else { 1259 };
         vec![int(oid), int(class), int(attribute), text(comment)]
@@ -558,7 +557,7 @@ pub(super) fn pg_tables(source: &dyn Source) -> Made {
         vec![
             text(&relation.schema),
             text(&relation.name),
-            text(&relation.owner),
+            all.role_name(relation.owner),
             Value::Null,
             int(!relation.indexes.is_empty()),
             int(0),
@@ -605,5 +604,8 @@ pub(super) fn information_columns(source: &dyn Source) -> Made {
 }
 
 pub(super) fn information_schemata(source: &dyn Source) -> Made {
-    Ok(source.schemas()?.into_iter().map(|(_, name, owner)| vec![Value::Null, text(name), text(owner)]).collect())
+    let cluster = source.cluster();
+    let owner = |oid: u32| cluster.role_by_oid(oid).map_or(Value::Null, |role| text(&role.name));
+    let row = |schema: Schema| vec![Value::Null, text(schema.name), owner(schema.owner)];
+    Ok(source.schemas()?.into_iter().map(row).collect())
 }

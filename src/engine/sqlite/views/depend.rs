@@ -33,7 +33,7 @@ pub(super) fn pg_depend(source: &dyn Source) -> Result<Vec<Vec<Value>>, Error> {
     let schemas = source.schemas()?;
     let mut rows = Vec::new();
     for relation in &relations {
-        let schema = schemas.iter().find(|(_, name, _)| *name == relation.schema).map_or(0, |(oid, ..)| *oid);
+        let schema = schemas.iter().find(|schema| schema.name == relation.schema).map_or(0, |schema| schema.oid);
         of_relation(relation, schema, &relations, &mut |object: Object, on: Object, kind: &str| {
             let number = |number: u32| Value::Int(i64::from(number));
             let column = |at: usize| Value::Int(i64::try_from(at).unwrap_or(0));

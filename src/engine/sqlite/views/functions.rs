@@ -7,7 +7,7 @@ use crate::error::{Condition, Error};
 use crate::sql::catalog::{
     Catalog, Constraint, ConstraintKind, Index, PartitionStrategy, ReferentialAction, Relation, RelationKind,
 };
-use crate::sql::define::{fold_name, sequences_in};
+use crate::sql::define::{fold_name, identifier, sequences_in};
 use crate::sql::types::{Datum, Type, Value, format_type};
 
 /// Answers `functions::Host::catalog_function`.
@@ -91,7 +91,7 @@ pub fn call(
         "regtypeout" => text(Some(Type::from_oid(oid).map_or_else(|| or_dash(oid), |type_| format_type(type_, -1)))),
         "regnamespaceout" => {
             let schemas = catalog.all_schemas()?;
-            let found = schemas.into_iter().find(|(known, ..)| *known == oid).map(|(_, name, _)| identifier(&name));
+            let found = schemas.into_iter().find(|known| known.oid == oid).map(|known| identifier(&known.name));
             text(Some(found.unwrap_or_else(|| or_dash(oid))))
         }
         "regroleout" => {
@@ -159,13 +159,6 @@ fn index(catalog: &StoredCatalog<'_>, oid: u32) -> Result<Option<(Relation, Inde
         }
     }
     Ok(None)
-}
-
-/// A name with quotes where SQL needs them.
-fn identifier(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { name.to_owned() } else { crate::sql::define::partition::quoted(name) }
 }
 
 fn columns(relation: &Relation, columns: &[usize]) -> String {
@@ -268,6 +261,9 @@ fn regclass_input(catalog: &StoredCatalog<'_>, written: &str, missing_ok: bool) 
         [.., schema, name] => (Some(schema.as_str()), name),
         [] => return Ok(Value::Null),
     };
+    if let Some(schema) = schema {
+        catalog.require_usable(schema)?;
+    }
     if let Some(relation) = catalog.relation(schema, name)? {
         return Ok(Value::Int(i64::from(relation.oid)));
     }
@@ -299,7 +295,7 @@ fn named_input(catalog: &StoredCatalog<'_>, cluster: &Snapshot, kind: &str, writ
     let (found, condition, what) = match kind {
         "regnamespacein" => {
             let schemas = catalog.all_schemas()?;
-            let oid = schemas.into_iter().find(|(_, known, _)| *known == name).map(|(oid, ..)| oid);
+            let oid = schemas.into_iter().find(|known| known.name == name).map(|known| known.oid);
             (oid, Condition::InvalidSchemaName, "schema")
         }
         "regrolein" => (cluster.role_row(&name).map(|role| role.oid), Condition::UndefinedObject, "role"),

@@ -13,15 +13,16 @@ use std::rc::Rc;
 
 use rusqlite::Connection;
 
-use crate::engine::cluster::Snapshot;
+use crate::engine::cluster::{SUPERUSER_OID, Snapshot};
+use crate::engine::sqlite::catalog::Schema;
 use crate::error::Error;
 use crate::sql::catalog::{ColumnDefinition, Relation, RelationKind};
 use crate::sql::types::{Datum, Type, Value, names};
 
 /// Where the views' rows come from. Implemented by the engine.
 pub trait Source {
-    /// All schemas as (OID, name, owner), system ones included.
-    fn schemas(&self) -> Result<Vec<(u32, String, String)>, Error>;
+    /// All schemas, system ones included.
+    fn schemas(&self) -> Result<Vec<Schema>, Error>;
     /// All stored relations of the session's database.
     fn relations(&self) -> Result<Vec<Rc<Relation>>, Error>;
     /// Comments as (relation, attribute, text).
@@ -73,7 +74,7 @@ pub fn function(name: &str, arguments: &[Datum<'_>]) -> Result<Value, Error> {
 /// Those of the schemas that exist, in order.
 pub fn existing_schemas(path: &[String]) -> Vec<String> {
     let known = source().and_then(|source| source.schemas().ok()).unwrap_or_default();
-    path.iter().filter(|name| known.iter().any(|(_, schema, _)| schema == *name)).cloned().collect()
+    path.iter().filter(|name| known.iter().any(|schema| schema.name == **name)).cloned().collect()
 }
 
 /// OID of the role of that name, and whether it is a superuser.
@@ -89,16 +90,6 @@ pub fn has_privileges_of(member: u32, role: u32) -> bool {
 /// The same, by the other one's name.
 pub fn has_privileges_of_named(member: u32, role: &str) -> bool {
     source().is_some_and(|source| source.cluster().has_privileges_of_named(member, role))
-}
-
-/// Whether a role has what belongs to another one, both by name.
-pub fn is_owner(role: &str, owner: &str) -> bool {
-    role == owner
-        || source().is_some_and(|source| {
-            let cluster = source.cluster();
-            let role = cluster.role_row(role).map(|role| role.oid);
-            role.is_some_and(|role| cluster.has_privileges_of_named(role, owner))
-        })
 }
 
 /// Whether the role of that OID is a superuser.
@@ -129,7 +120,7 @@ enum Rows {
 }
 
 /// OIDs of views that PostgreSQL does not number.
-const FIRST_VIEW_OID: u32 = 12_000;
+pub const FIRST_VIEW_OID: u32 = 12_000;
 
 fn describe(index: usize, view: &View) -> Relation {
     let columns = view.columns.split_whitespace().filter_map(|column| column.split_once(':')).map(|(name, type_)| {
@@ -142,7 +133,15 @@ fn describe(index: usize, view: &View) -> Relation {
             "any" => Type::Text,
             other => crate::sql::define::type_by_name(other).unwrap_or(Type::Text),
         };
-        ColumnDefinition { name: name.to_owned(), type_, typmod: -1, not_null: false, default: None, dropped: false }
+        ColumnDefinition {
+            name: name.to_owned(),
+            type_,
+            typmod: -1,
+            not_null: false,
+            default: None,
+            dropped: false,
+            acl: None,
+        }
     });
     Relation {
         oid: if view.oid == 0 { FIRST_VIEW_OID + index as u32 } else { view.oid },
@@ -152,7 +151,8 @@ fn describe(index: usize, view: &View) -> Relation {
         columns: columns.collect(),
         constraints: Vec::new(),
         indexes: Vec::new(),
-        owner: "postgres".to_owned(),
+        owner: SUPERUSER_OID,
+        acl: None,
         storage: format!("{}.{}", view.schema, view.name),
         rowid_column: None,
         unlogged: false,
@@ -224,8 +224,8 @@ mod tests {
     struct Fixed;
 
     impl Source for Fixed {
-        fn schemas(&self) -> Result<Vec<(u32, String, String)>, Error> {
-            Ok(vec![(2200, "public".into(), "postgres".into())])
+        fn schemas(&self) -> Result<Vec<Schema>, Error> {
+            Ok(vec![Schema { oid: 2200, name: "public".into(), owner: 10, acl: None }])
         }
         fn relations(&self) -> Result<Vec<Rc<Relation>>, Error> {
             let mut relation = describe(0, &list::VIEWS[0]);
