@@ -44,6 +44,10 @@ impl Catalog for Tables {
         Ok(self.0.iter().find(is).cloned())
     }
 
+    fn require_usable(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn relation_by_oid(&self, oid: u32) -> Result<Option<Rc<Relation>>, Error> {
         Ok(self.0.iter().find(|relation| relation.oid == oid).cloned())
     }
@@ -60,9 +64,16 @@ impl Catalog for Tables {
 /// A table of integer columns, and last another one; the first is the key where `keyed`.
 fn table(oid: u32, name: &str, integers: &[&str], last: &[(&str, Type, i32)], keyed: bool) -> Rc<Relation> {
     let integers = integers.iter().map(|name| (*name, Type::Int4, -1));
-    let columns = integers.chain(last.iter().copied()).enumerate().map(|(at, (name, type_, typmod))| {
-        ColumnDefinition { name: name.into(), type_, typmod, not_null: keyed && at == 0, default: None, dropped: false }
-    });
+    let columns =
+        integers.chain(last.iter().copied()).enumerate().map(|(at, (name, type_, typmod))| ColumnDefinition {
+            name: name.into(),
+            type_,
+            typmod,
+            not_null: keyed && at == 0,
+            default: None,
+            dropped: false,
+            acl: None,
+        });
     let key = Constraint::new(oid + 1, format!("{name}_pkey"), ConstraintKind::PrimaryKey { columns: vec![0] });
     Rc::new(Relation {
         oid,
@@ -72,7 +83,8 @@ fn table(oid: u32, name: &str, integers: &[&str], last: &[(&str, Type, i32)], ke
         columns: columns.collect(),
         constraints: keyed.then_some(key).into_iter().collect(),
         indexes: Vec::new(),
-        owner: "postgres".into(),
+        owner: 10,
+        acl: None,
         storage: name.into(),
         rowid_column: keyed.then_some(0),
         unlogged: false,
