@@ -1,3 +1,5 @@
+//! Tests of access control lists.
+
 use super::*;
 
 /// Nobody is anybody's member; 10 is a superuser.
