@@ -106,7 +106,7 @@ pub struct Query {
     /// Storage names of the system relations and table functions that it reads.
     pub virtual_tables: Vec<String>,
     /// What whoever runs it must be allowed to do.
-    pub permissions: Permissions,
+    pub permissions: Rc<Permissions>,
 }
 
 /// The privileges that a statement needs.
@@ -114,6 +114,8 @@ pub struct Query {
 pub struct Permissions {
     /// On relations, in the order in which they are asked for.
     pub relations: Vec<Permission>,
+    /// Storage names of the system relations and table functions that it reads.
+    pub virtual_tables: Vec<String>,
     /// Schemas that it names, which need USAGE.
     pub schemas: Vec<String>,
     /// Whether some are the business of a view's owner: superusers need those as well.
@@ -126,7 +128,7 @@ impl Permissions {
     /// Those on these relations and schemas.
     pub fn new(relations: Vec<Permission>, schemas: Vec<String>) -> Self {
         let of_views = relations.iter().any(|permission| permission.checked_as.is_some());
-        Self { relations, schemas, of_views, held_at: Cell::new(0) }
+        Self { relations, virtual_tables: Vec::new(), schemas, of_views, held_at: Cell::new(0) }
     }
 }
 
@@ -135,6 +137,8 @@ impl Permissions {
 pub struct Permission {
     /// The relation's OID.
     pub relation: u32,
+    /// Its name in SQLite.
+    pub storage: String,
     /// The owner of the view that names it; `None`: whoever runs the statement.
     pub checked_as: Option<u32>,
     /// What is needed on the relation, or on each of the columns below.

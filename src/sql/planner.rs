@@ -307,7 +307,7 @@ impl Work<'_> {
             access: Access::Lock,
             catalog_version: self.catalog.version(),
             relations,
-            permissions,
+            permissions: Rc::new(permissions),
             ..Query::default()
         };
         Ok(self.bare(Tag::Bare("LOCK TABLE"), Action::Query(query), false))

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::engine::sqlite::attachment::Attachment;
 use crate::engine::sqlite::failure;
 use crate::engine::sqlite::ffi::vfs;
+use crate::engine::sqlite::guard;
 use crate::engine::sqlite::interrupts;
 use crate::error::Error;
 
@@ -73,6 +74,8 @@ pub fn open(
     connection
         .progress_handler(STEPS_BETWEEN_CHECKS, Some(handler))
         .map_err(|error| failure::describe(&error, attachment.display_name(), None, &()))?;
+    let guarded = connection.authorizer(Some(guard::decide));
+    guarded.map_err(|error| failure::describe(&error, attachment.display_name(), None, &()))?;
     Ok((connection, interrupted))
 }
 

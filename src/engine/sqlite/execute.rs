@@ -16,6 +16,7 @@ use super::engine::{Database, Sqlite};
 use super::failure::Constraints;
 use super::ffi::rows;
 use super::functions;
+use super::guard::Guard;
 use super::lists::{self, Held};
 use super::session::Session;
 use super::transaction::{self, Span};
@@ -23,7 +24,7 @@ use super::views;
 use crate::engine::{Completion, RowSink};
 use crate::error::{Condition, Error};
 use crate::sql::list::List;
-use crate::sql::plan::{Access, Action, Bind, Copy, CopyDirection, Plan, Planned, Query, Tag};
+use crate::sql::plan::{Access, Action, Bind, Copy, CopyDirection, Permissions, Plan, Planned, Query, Tag};
 use crate::sql::types::{Datum, Value};
 
 /// A statement ready to run, with what it takes to plan it anew.
@@ -265,7 +266,7 @@ impl Sqlite {
         let database = self.database()?;
         let values = Values::new(row, &[], &session);
         let inserted = (|| -> Result<usize, Stop> {
-            let mut statement = database.prepared(&query.sql, &session)?;
+            let mut statement = database.prepared(&query.sql, &query.permissions, &session)?;
             let _held = values.bind(&mut statement, &query.binds, &query.lists)?;
             Ok(statement.raw_execute()?)
         })();
@@ -389,8 +390,14 @@ impl Database {
 
     /// Prepares SQL. Functions that stored expressions call (of CHECK, indexes, triggers) are made known as SQLite
     /// asks for them.
-    fn prepared(&self, sql: &str, session: &Arc<Session>) -> rusqlite::Result<CachedStatement<'_>> {
+    fn prepared(
+        &self,
+        sql: &str,
+        permissions: &Rc<Permissions>,
+        session: &Arc<Session>,
+    ) -> rusqlite::Result<CachedStatement<'_>> {
         let connection = self.store.connection();
+        let _guard = Guard::expect(permissions);
         loop {
             match connection.prepare_cached(sql) {
                 Err(error) if self.functions.provide_missing(connection, &error.to_string(), session) => {}
@@ -400,8 +407,8 @@ impl Database {
     }
 
     /// Has SQLite prepare a statement, to be found prepared by its next user.
-    pub(super) fn prepare_only(&self, sql: &str, session: &Arc<Session>) {
-        drop(self.prepared(sql, session));
+    pub(super) fn prepare_only(&self, query: &Query, session: &Arc<Session>) {
+        drop(self.prepared(&query.sql, &query.permissions, session));
     }
 
     /// Steps through a query: rows up to the limit to the sink, the rest (if there is any) kept.
@@ -416,7 +423,7 @@ impl Database {
         let synchronous = values.session.synchronous_commit();
         let stepped = (|| -> Result<_, Stop> {
             for computed in &query.computed {
-                let mut statement = self.prepared(&computed.sql, values.session)?;
+                let mut statement = self.prepared(&computed.sql, &query.permissions, values.session)?;
                 let _held = values.bind(&mut statement, &computed.binds, &query.lists)?;
                 let value = match statement.raw_query().next()? {
                     Some(row) => data_of(row, 1)?.first().map_or(Value::Null, |datum| datum.to_value()),
@@ -425,7 +432,7 @@ impl Database {
                 values.computed.push(value);
             }
             let _changed = query.watched.as_deref().map(functions::ChangedRows::note);
-            let mut statement = self.prepared(&query.sql, values.session)?;
+            let mut statement = self.prepared(&query.sql, &query.permissions, values.session)?;
             let _held = values.bind(&mut statement, &query.binds, &query.lists)?;
             let columns = statement.column_count();
             let mut rows = statement.raw_query();
@@ -580,10 +587,13 @@ fn tag_name(tag: &Tag) -> &'static str {
 /// Lets the connection explain how it would run a query: one line of SQLite's a row.
 pub(super) fn explain(
     connection: &Connection,
-    sql: &str,
+    query: &Query,
     sink: &mut dyn RowSink,
 ) -> rusqlite::Result<Result<u64, Error>> {
-    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    let mut statement = {
+        let _guard = Guard::expect(&query.permissions);
+        connection.prepare(&format!("EXPLAIN QUERY PLAN {}", query.sql))?
+    };
     let mut rows = statement.raw_query();
     let mut depths: Vec<(i64, usize)> = Vec::new();
     let mut sent = 0;

@@ -57,6 +57,8 @@ pub fn describe(
         ffi::SQLITE_READONLY => {
             Error::new(Condition::ReadOnlySqlTransaction, format!("cannot write to file \"{file}\""))
         }
+        ffi::SQLITE_AUTH => Error::new(Condition::InsufficientPrivilege, "permission denied")
+            .detail("The statement would touch a table that its plan does not name."),
         ffi::SQLITE_TOOBIG => Error::new(Condition::ProgramLimitExceeded, "value is too large to be stored"),
         ffi::SQLITE_CONSTRAINT => constraints.violated(code, message).unwrap_or_else(|| constraint(code, message)),
         ffi::SQLITE_ERROR if message.starts_with("recursive aggregate") => {

@@ -115,7 +115,7 @@ impl Sqlite {
             let session = std::sync::Arc::clone(&self.session);
             let database: &Database = self.database()?;
             database.provide(query, &session)?;
-            database.prepare_only(&query.sql, &session);
+            database.prepare_only(query, &session);
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ pub mod ffi;
 pub mod functions;
 mod global;
 pub mod grant;
+mod guard;
 pub mod hint;
 mod host;
 pub mod interrupts;

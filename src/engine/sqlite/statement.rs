@@ -315,7 +315,7 @@ impl Sqlite {
             return Err(error);
         }
         let explained = database.provide(query, &session).and_then(|()| {
-            execute::explain(database.store.connection(), &query.sql, sink)
+            execute::explain(database.store.connection(), query, sink)
                 .unwrap_or_else(|error| Err(database.describe(&error, &[])))
         });
         match explained {

@@ -63,7 +63,7 @@ use super::functions::{Emit, guards};
 use super::ir::{self, Change, Node, OutputColumn, Scalar, Window};
 use super::list::List;
 use super::parse::PlainList;
-use super::plan::{Access, Bind, Column, Query, Tag};
+use super::plan::{Access, Bind, Column, Permissions, Query, Tag};
 use super::types::Type;
 use super::{lex, parse, types};
 use crate::error::{Condition, Error};
@@ -664,8 +664,8 @@ impl<'a> Binder<'a> {
             watched: None,
             computed,
             functions,
+            permissions: Rc::new(Permissions { virtual_tables: self.virtual_tables.clone(), ..permissions }),
             virtual_tables: self.virtual_tables,
-            permissions,
         };
         Bound { tag, columns, parameters, lifted, query, reads_settings: self.reads_settings }
     }

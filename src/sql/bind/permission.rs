@@ -24,8 +24,13 @@ pub(super) struct Use {
 impl Binder<'_> {
     /// A relation is named, for `wanted`.
     pub(super) fn note_use(&mut self, relation: &Relation, alias: Option<&str>, wanted: Privileges) {
-        let permission =
-            Permission { relation: relation.oid, checked_as: self.view_owner, wanted, ..Permission::default() };
+        let permission = Permission {
+            relation: relation.oid,
+            storage: relation.storage.clone(),
+            checked_as: self.view_owner,
+            wanted,
+            ..Permission::default()
+        };
         let alias = alias.unwrap_or(&relation.name).to_owned();
         self.uses.get_mut().push(Use { permission, level: self.level, sublinks: self.sublinks, alias });
     }

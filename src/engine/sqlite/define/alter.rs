@@ -174,6 +174,7 @@ impl Definer<'_> {
                 self.replace(relation, new, &[(index, sql)])?;
             }
             AlterAction::RenameTo { name } => {
+                self.require_create(&relation.schema)?;
                 if self.catalog().name_taken(&relation.schema, name)? {
                     return Err(Error::new(Condition::DuplicateTable, format!("relation \"{name}\" already exists")));
                 }
@@ -186,6 +187,7 @@ impl Definer<'_> {
                 if !self.catalog().schema_exists(name)? {
                     return Err(super::missing_schema(name));
                 }
+                self.require_create(name)?;
                 if self.catalog().name_taken(name, &relation.name)? {
                     let message = format!("relation \"{}\" already exists in schema \"{name}\"", relation.name);
                     return Err(Error::new(Condition::DuplicateTable, message));
@@ -255,7 +257,10 @@ impl Definer<'_> {
         for oid in &partitioning.partitions {
             let Some(partition) = self.catalog().relation_by_oid(*oid)? else { continue };
             let mut partition = (*partition).clone();
-            partition.columns.clone_from(&root.columns);
+            let granted = std::mem::replace(&mut partition.columns, super::create::without_privileges(&root.columns));
+            for (column, old) in partition.columns.iter_mut().zip(granted).filter(|(column, _)| !column.dropped) {
+                column.acl = old.acl;
+            }
             partition.storage.clone_from(&root.storage);
             partition.rowid_column = root.rowid_column;
             let had: Vec<_> = partition.indexes.iter().map(|index| index.keys.clone()).collect();

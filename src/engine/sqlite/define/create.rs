@@ -230,7 +230,7 @@ impl Definer<'_> {
         partition.options = table.options.clone();
         partition.on_commit = table.on_commit;
         partition.kind = RelationKind::Partition { parent: root.oid, bound };
-        partition.columns = root.columns.clone();
+        partition.columns = without_privileges(&root.columns);
         partition.storage = root.storage.clone();
         let mut changed = (*root).clone();
         if let RelationKind::Partitioned(partitioning) = &mut changed.kind {
@@ -418,6 +418,7 @@ impl Definer<'_> {
             return Err(wrong_kind(&relation, "a table"));
         }
         self.require_owner(&relation)?;
+        self.require_create(&relation.schema)?;
         if matches!(relation.kind, RelationKind::Partition { .. }) {
             return Err(Error::unsupported("an index on a single partition"));
         }
@@ -581,4 +582,9 @@ pub(super) fn check_columns(relation: &Relation) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Columns for another relation: what was granted on them is not taken over.
+pub(super) fn without_privileges(columns: &[ColumnDefinition]) -> Vec<ColumnDefinition> {
+    columns.iter().map(|column| ColumnDefinition { acl: None, ..column.clone() }).collect()
 }

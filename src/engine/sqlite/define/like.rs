@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::Definer;
 use crate::error::Error;
+use crate::sql::acl::Privileges;
 use crate::sql::catalog::{ColumnDefinition, ConstraintKind, Index, Relation};
 use crate::sql::define::{
     ConstraintClause, ConstraintClauseKind, CreateIndex, Deferral, IndexKeyClause, LikeClause, Name,
@@ -27,9 +28,10 @@ impl Definer<'_> {
         taken: &mut Taken,
     ) -> Result<(), Error> {
         let source: Rc<Relation> = self.require(&like.source)?;
+        self.context.rights.require_relation(&source, Privileges::SELECT)?;
         for column in source.columns.iter().filter(|column| !column.dropped) {
             let default = if like.defaults { column.default.clone() } else { None };
-            relation.columns.push(ColumnDefinition { default, ..column.clone() });
+            relation.columns.push(ColumnDefinition { default, acl: None, ..column.clone() });
         }
         let names = |columns: &[usize]| {
             columns.iter().filter_map(|index| source.columns.get(*index)).map(|column| column.name.clone()).collect()
