@@ -394,6 +394,14 @@ impl Acl {
         self.0 = items;
     }
 
+    /// Takes out all that a role, which is not the owner, has or gave.
+    pub fn forget(&mut self, roles: &dyn Membership, role: u32, owner: u32) -> Result<(), Error> {
+        while let Some(item) = self.0.iter().find(|item| item.grantee == role || item.grantor == role).copied() {
+            self.revoke(roles, item, owner, Dependents::Cascade)?;
+        }
+        Ok(())
+    }
+
     /// Whether both lists hold the same items, in whichever order.
     pub fn same_as(&self, other: &Self) -> bool {
         let sorted = |acl: &Self| {

@@ -62,6 +62,8 @@ pub fn execute(definition: &Definition, actor: &Actor<'_>) -> Result<(Vec<Error>
         Definition::RevokeRole { roles, members, options, grantor, cascade } => {
             notices = change.revoke_roles(roles, members, *options, grantor.as_ref(), *cascade)?;
         }
+        Definition::ReassignOwned { roles, to } => change.reassign_databases(roles, to)?,
+        Definition::DropOwned { roles, .. } => change.forget_on_database(roles)?,
         Definition::Privileges(privileges) => notices = change.grant_on_databases(privileges)?,
         Definition::DropRole { names, if_exists } => notices = change.drop_roles(names, *if_exists)?,
         Definition::CreateDatabase { name, owner, connection_limit } => {
@@ -358,6 +360,37 @@ impl Change<'_> {
             self.run("DELETE FROM pgp_role WHERE oid = ?1", [row.oid])?;
         }
         Ok(notices)
+    }
+
+    /// REASSIGN OWNED: the databases that some roles own. That it may is checked already.
+    fn reassign_databases(&self, roles: &[RoleName], to: &RoleName) -> Result<(), Error> {
+        let rights = self.rights();
+        let to = rights.resolve(to)?;
+        for role in roles {
+            let role = rights.resolve(role)?;
+            for database in self.snapshot.databases().iter().filter(|database| database.owner == role) {
+                self.run("UPDATE pgp_database SET owner = ?2 WHERE oid = ?1", params![database.oid, to])?;
+                if let Some(mut acl) = database.acl.clone() {
+                    acl.change_owner(role, to);
+                    self.put_database_acl(database.oid, &acl)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// DROP OWNED: what some roles have or gave on the session's database.
+    fn forget_on_database(&self, roles: &[RoleName]) -> Result<(), Error> {
+        let rights = self.rights();
+        let Some(database) = self.snapshot.database(self.actor.database) else { return Ok(()) };
+        let Some(mut acl) = database.acl.clone() else { return Ok(()) };
+        for role in roles {
+            let role = rights.resolve(role)?;
+            if role != database.owner {
+                acl.forget(&self.snapshot, role, database.owner)?;
+            }
+        }
+        self.put_database_acl(database.oid, &acl)
     }
 
     /// What depends on a role, a line each: in the cluster's catalog and in the session's database.

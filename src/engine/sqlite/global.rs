@@ -209,6 +209,33 @@ struct Surroundings<'a> {
     dependents: &'a dyn Fn(u32) -> Result<Vec<String>, Error>,
 }
 
+/// How many things in another database depend on a role. While the cluster's catalog is written, no database goes.
+fn dependents_in(
+    segment: Segment,
+    owner: Owner,
+    data_directory: &Path,
+    database: u32,
+    role: u32,
+) -> Result<usize, Error> {
+    let path = super::engine::database_path(data_directory, database);
+    let attachment = Attachment::new(segment, owner, database, &path, u64::MAX)
+        .ok_or_else(|| Error::internal("the segment has no room for another database"))?;
+    let attachment = Arc::new(attachment);
+    if !vfs::attach(Arc::clone(&attachment)) {
+        return Err(Error::internal("another database is open already"));
+    }
+    let options = Options { page_cache_bytes: PAGE_CACHE_BYTES, mmap_bytes: 0, statements: 4 };
+    let counted = super::connection::open_raw(&attachment, &options).map_err(super::catalog::failure);
+    let counted = counted.and_then(|connection| {
+        let cache = super::catalog::Cache::new();
+        let rights = super::rights::Rights::default();
+        let catalog = StoredCatalog { connection: &connection, cache: &cache, search_path: &[], rights: &rights };
+        super::owned::dependents(&catalog, role).map(|lines| lines.len())
+    });
+    vfs::detach(&attachment);
+    counted
+}
+
 /// Sessions that use the database now.
 pub(super) fn sessions_in(segment: Segment, oid: u32) -> u32 {
     let using = segment.slots().filter(|(_, slot)| {
@@ -246,12 +273,35 @@ impl Sqlite {
         }
     }
 
+    /// What REASSIGN OWNED and DROP OWNED do to databases themselves: afterwards, for SQLite cannot commit two files
+    /// atomically, and by itself.
+    pub(super) fn needs_cluster(&mut self, definition: &Definition) -> Result<bool, Error> {
+        let (roles, reassigns) = match definition {
+            Definition::ReassignOwned { roles, .. } => (roles, true),
+            Definition::DropOwned { roles, .. } => (roles, false),
+            _ => return Ok(false),
+        };
+        let rights = Rc::clone(&self.database()?.rights);
+        let roles: Vec<u32> = roles.iter().filter_map(|role| rights.resolve(role).ok()).collect();
+        let needed = rights.cluster().databases().iter().any(|database| {
+            let granted = |role: &u32| database.acl.as_ref().is_some_and(|acl| acl.names(*role));
+            let here = database.oid == rights.database && database.owner != 0;
+            let owned = roles.contains(&database.owner);
+            if reassigns { owned } else { here && !owned && roles.iter().any(granted) }
+        });
+        if needed && self.database()?.store.span() != Span::Statement {
+            return Err(mixed());
+        }
+        Ok(needed)
+    }
+
     fn run_in_cluster(&mut self, definition: &Definition) -> Result<Vec<Error>, Error> {
         let identity = self.session.identity();
         let session_user = self.session.session_user();
         let default_read_only = self.session.default_modes().read_only == Some(true);
         let text = self.session.text_context();
         let data_directory = self.configuration.data_directory.clone();
+        let (segment, owner) = (self.segment, self.owner);
         let cluster = Cluster::open(&data_directory).map_err(|error| Error::internal(error.to_string()))?;
         let (global, database) = self.both()?;
         if database.store.is_writing() {
@@ -278,7 +328,18 @@ impl Sqlite {
             search_path: &database.search_path,
             rights: &database.rights,
         };
-        let dependents = |role: u32| super::owned::dependents(&catalog, role);
+        let others = global.snapshot()?;
+        let dependents = |role: u32| {
+            let mut lines = super::owned::dependents(&catalog, role)?;
+            for other in others.databases().iter().filter(|other| other.oid != identity.database_oid) {
+                let number = dependents_in(segment, owner, &data_directory, other.oid, role)?;
+                if number > 0 {
+                    let plural = if number == 1 { "" } else { "s" };
+                    lines.push(format!("{number} object{plural} in database {}", other.name));
+                }
+            }
+            Ok(lines)
+        };
         let actor = Surroundings {
             cluster: &cluster,
             user: &identity.user,

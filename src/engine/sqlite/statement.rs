@@ -157,7 +157,14 @@ impl Sqlite {
             self.refuse_in_transaction(name)?;
         }
         match definition.scope() {
-            Scope::Database => self.define(definition, sink),
+            Scope::Database => {
+                let also_in_cluster = self.needs_cluster(definition).inspect_err(|_| self.fail())?;
+                let defined = self.define(definition, sink)?;
+                if also_in_cluster {
+                    self.define_in_cluster(definition, sink)?;
+                }
+                Ok(defined)
+            }
             Scope::Maintenance => self.maintain(definition, sink).map(|rows| (rows, false)),
             Scope::Cluster => self.define_in_cluster(definition, sink).map(|rows| (rows, false)),
         }

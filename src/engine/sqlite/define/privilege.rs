@@ -386,11 +386,7 @@ impl Definer<'_> {
         if role == owner {
             return Ok(());
         }
-        let roles = self.context.rights.cluster().as_ref();
-        while let Some(item) = acl.0.iter().find(|item| item.grantee == role || item.grantor == role).copied() {
-            acl.revoke(roles, item, owner, crate::sql::acl::Dependents::Cascade)?;
-        }
-        Ok(())
+        acl.forget(self.context.rights.cluster().as_ref(), role, owner)
     }
 
     fn refuse_pinned(&self, role: u32, what: &str) -> Result<(), Error> {
