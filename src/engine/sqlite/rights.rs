@@ -76,6 +76,7 @@ impl Object<'_> {
     /// What was granted on it, where anything ever was.
     pub fn acl(self) -> Option<Acl> {
         match self {
+            Self::Relation(relation) if is_restricted(relation) => Some(Acl::default_of(Kind::Table, relation.owner)),
             Self::Relation(relation) if relation.kind == RelationKind::System => {
                 // Everybody reads what the server shows of itself.
                 let mut acl = Acl::default_of(Kind::Table, relation.owner);
@@ -93,6 +94,12 @@ impl Object<'_> {
             Self::Database(database) => database.acl.clone(),
         }
     }
+}
+
+/// What of the system's own everybody must not read, for there are secrets in it.
+fn is_restricted(relation: &Relation) -> bool {
+    const RESTRICTED: &[&str] = &["pg_authid", "pg_shadow", "pg_hba_file_rules", "pg_ident_file_mappings"];
+    relation.kind == RelationKind::System && RESTRICTED.contains(&relation.name.as_str())
 }
 
 /// Of which kind a relation's privileges are.

@@ -1,6 +1,6 @@
 //! The list of system views: names, OIDs, columns.
 
-use super::{Rows, View, catalog, depend};
+use super::{Rows, View, authid, catalog, depend};
 
 const fn view(schema: &'static str, name: &'static str, oid: u32, columns: &'static str, rows: Rows) -> View {
     View { schema, name, oid, columns, rows }
@@ -272,6 +272,21 @@ pub(super) const VIEWS: &[View] = &[
         "catalog_name:name schema_name:name schema_owner:name",
         Rows::Made(catalog::information_schemata),
     ),
+    view(
+        "pg_catalog",
+        "pg_authid",
+        1260,
+        "oid:oid rolname:name rolsuper:bool rolinherit:bool rolcreaterole:bool rolcreatedb:bool rolcanlogin:bool rolreplication:bool rolbypassrls:bool rolconnlimit:int4 rolpassword:text rolvaliduntil:timestamptz",
+        Rows::Made(authid::pg_authid),
+    ),
+    view(
+        "pg_catalog",
+        "pg_shadow",
+        0,
+        "usename:name usesysid:oid usecreatedb:bool usesuper:bool userepl:bool usebypassrls:bool passwd:text valuntil:timestamptz useconfig:text[]",
+        Rows::Made(authid::pg_shadow),
+    ),
+    view("pg_catalog", "pg_group", 0, "groname:name grosysid:oid grolist:oid[]", Rows::Made(authid::pg_group)),
     view(
         "pg_catalog",
         "pg_hba_file_rules",

@@ -3,6 +3,7 @@
 //! Owns names, OIDs and columns of every view. What the views show comes from a [`Source`], which the engine
 //! installs for its thread: SQLite's virtual tables carry no borrowed state.
 
+mod authid;
 mod catalog;
 mod depend;
 pub mod functions;
