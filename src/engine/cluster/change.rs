@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, params};
 
-use super::init::create_database_file;
 use super::membership::FIRST_NORMAL_OID;
-use super::{Cluster, POSTGRES_DATABASE_OID, RoleRow, SUPERUSER_OID, Snapshot};
+use super::{Cluster, RoleRow, SUPERUSER_OID, Snapshot};
 use crate::auth::password;
 use crate::engine::sqlite::catalog::failure;
 use crate::error::{Condition, Error};
+use crate::settings::Settings;
 use crate::sql::define::{Definition, MembershipOptions, RoleName, RoleOptions};
 use crate::sql::types::{TextContext, Type, Value, input};
 
@@ -25,8 +25,12 @@ pub struct Actor<'a> {
     pub database: &'a str,
     /// For VALID UNTIL.
     pub text: &'a TextContext,
-    /// Sessions in a database, by its OID, this one included.
-    pub sessions: &'a dyn Fn(u32) -> u32,
+    /// The session's settings: what may be stored, and FROM CURRENT.
+    pub settings: &'a Settings,
+    /// The roles of the sessions in a database, by its OID, this one included.
+    pub sessions: &'a dyn Fn(u32) -> Vec<u32>,
+    /// Ends all sessions in a database; returns when they have ended, or not in time.
+    pub end_sessions: &'a dyn Fn(u32) -> Result<(), Error>,
     /// Whether a role owns something in the session's database.
     pub owns: &'a dyn Fn(&str) -> Result<bool, Error>,
 }
@@ -60,15 +64,14 @@ pub fn execute(definition: &Definition, actor: &Actor<'_>) -> Result<(Vec<Error>
             notices = change.revoke_roles(roles, members, *options, grantor.as_ref(), *cascade)?;
         }
         Definition::DropRole { names, if_exists } => notices = change.drop_roles(names, *if_exists)?,
-        Definition::CreateDatabase { name, owner, connection_limit } => {
-            files = change.create_database(name, owner.as_deref(), *connection_limit)?;
-        }
-        Definition::DropDatabase { name, if_exists } => match change.drop_database(name, *if_exists)? {
+        Definition::CreateDatabase { name, options } => files = change.create_database(name, options)?,
+        Definition::DropDatabase { name, if_exists, force } => match change.drop_database(name, *if_exists, *force)? {
             Ok(oid) => files = FileChange::RemoveOnCommit(oid),
             Err(notice) => notices.push(notice),
         },
-        Definition::AlterDatabase { name, rename, owner, connection_limit, allow_connections } => {
-            change.alter_database(name, rename.as_deref(), owner.as_deref(), *connection_limit, *allow_connections)?;
+        Definition::AlterDatabase { name, change: alteration } => change.alter_database(name, alteration)?,
+        Definition::AlterSetting { role, database, is_of_database, change: alteration } => {
+            notices = change.alter_setting(role.as_ref(), database.as_deref(), *is_of_database, alteration)?;
         }
         other => return Err(Error::internal(format!("{} is not a change of the cluster's catalog", other.tag()))),
     }
@@ -76,7 +79,7 @@ pub fn execute(definition: &Definition, actor: &Actor<'_>) -> Result<(Vec<Error>
 }
 
 pub(super) struct Change<'a> {
-    actor: &'a Actor<'a>,
+    pub(super) actor: &'a Actor<'a>,
     pub(super) snapshot: Snapshot,
     pub(super) me: RoleRow,
 }
@@ -85,7 +88,7 @@ pub(super) fn denied(message: &str) -> Error {
     Error::new(Condition::InsufficientPrivilege, message)
 }
 
-fn no_role(name: &str) -> Error {
+pub(super) fn no_role(name: &str) -> Error {
     Error::new(Condition::UndefinedObject, format!("role \"{name}\" does not exist"))
 }
 
@@ -127,7 +130,7 @@ impl Change<'_> {
     }
 
     /// Whether the current user may change that role.
-    fn manages(&self, role: &RoleRow) -> bool {
+    pub(super) fn manages(&self, role: &RoleRow) -> bool {
         self.me.superuser || self.me.create_role && self.snapshot.admin_of(self.me.oid, role.oid).is_some()
     }
 
@@ -341,99 +344,9 @@ impl Change<'_> {
                 return Err(Error::new(Condition::DependentObjectsStillExist, message));
             }
             self.run("DELETE FROM pgp_member WHERE role = ?1 OR member = ?1", [row.oid])?;
+            self.run("DELETE FROM pgp_setting WHERE role = ?1", [row.oid])?;
             self.run("DELETE FROM pgp_role WHERE oid = ?1", [row.oid])?;
         }
         Ok(notices)
-    }
-
-    fn create_database(&self, name: &str, owner: Option<&str>, limit: Option<i32>) -> Result<FileChange, Error> {
-        if !self.me.superuser && !self.me.create_database {
-            return Err(denied("permission denied to create database"));
-        }
-        let owner = owner.unwrap_or(self.actor.user);
-        if !self.snapshot.may_become(self.me.oid, self.role(owner)?.oid) {
-            return Err(denied(&format!("must be member of role \"{owner}\"")));
-        }
-        if self.snapshot.database(name).is_some() {
-            return Err(Error::new(Condition::DuplicateDatabase, format!("database \"{name}\" already exists")));
-        }
-        let oid = self.next_oid()?;
-        create_database_file(self.actor.cluster.directory(), oid, owner).map_err(|error| {
-            let condition = if error.is_disk_full() { Condition::DiskFull } else { Condition::IoError };
-            Error::new(condition, error.to_string())
-        })?;
-        self.run(
-            "INSERT INTO pgp_database(oid, name, owner, allow_connections, connection_limit) VALUES(?1, ?2, ?3, 1, ?4)",
-            params![oid, name, owner, limit.unwrap_or(-1)],
-        )?;
-        Ok(FileChange::RemoveOnRollback(oid))
-    }
-
-    /// The dropped database's OID, or the notice that there is none.
-    fn drop_database(&self, name: &str, if_exists: bool) -> Result<Result<u32, Error>, Error> {
-        let Some(row) = self.snapshot.database(name) else {
-            if if_exists {
-                let message = format!("database \"{name}\" does not exist, skipping");
-                return Ok(Err(Error::new(Condition::SuccessfulCompletion, message)));
-            }
-            return Err(Error::new(Condition::InvalidCatalogName, format!("database \"{name}\" does not exist")));
-        };
-        if !self.snapshot.has_privileges_of_named(self.me.oid, &row.owner) {
-            return Err(denied(&format!("must be owner of database {name}")));
-        }
-        if name == self.actor.database {
-            return Err(Error::new(Condition::ObjectInUse, "cannot drop the currently open database"));
-        }
-        if row.oid == POSTGRES_DATABASE_OID {
-            // Idle workers have it open before they know their client.
-            return Err(Error::unsupported("dropping database \"postgres\""));
-        }
-        let sessions = (self.actor.sessions)(row.oid);
-        if sessions > 0 {
-            let detail = if sessions == 1 {
-                "There is 1 other session using the database.".to_owned()
-            } else {
-                format!("There are {sessions} other sessions using the database.")
-            };
-            let message = format!("database \"{name}\" is being accessed by other users");
-            return Err(Error::new(Condition::ObjectInUse, message).detail(detail));
-        }
-        self.run("DELETE FROM pgp_database WHERE oid = ?1", [row.oid])?;
-        Ok(Ok(row.oid))
-    }
-
-    fn alter_database(
-        &self,
-        name: &str,
-        rename: Option<&str>,
-        owner: Option<&str>,
-        limit: Option<i32>,
-        allow: Option<bool>,
-    ) -> Result<(), Error> {
-        let missing = || Error::new(Condition::InvalidCatalogName, format!("database \"{name}\" does not exist"));
-        let row = self.snapshot.database(name).ok_or_else(missing)?;
-        if !self.snapshot.has_privileges_of_named(self.me.oid, &row.owner) {
-            return Err(denied(&format!("must be owner of database {name}")));
-        }
-        if let Some(to) = rename {
-            if self.snapshot.database(to).is_some() {
-                return Err(Error::new(Condition::DuplicateDatabase, format!("database \"{to}\" already exists")));
-            }
-            if name == self.actor.database {
-                return Err(Error::new(Condition::FeatureNotSupported, "current database cannot be renamed"));
-            }
-            self.run("UPDATE pgp_database SET name = ?2 WHERE oid = ?1", params![row.oid, to])?;
-        }
-        if let Some(owner) = owner {
-            self.role(owner)?;
-            self.run("UPDATE pgp_database SET owner = ?2 WHERE oid = ?1", params![row.oid, owner])?;
-        }
-        if let Some(limit) = limit {
-            self.run("UPDATE pgp_database SET connection_limit = ?2 WHERE oid = ?1", params![row.oid, limit])?;
-        }
-        if let Some(allow) = allow {
-            self.run("UPDATE pgp_database SET allow_connections = ?2 WHERE oid = ?1", params![row.oid, allow])?;
-        }
-        Ok(())
     }
 }

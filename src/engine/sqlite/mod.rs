@@ -18,7 +18,7 @@ pub mod hint;
 mod host;
 pub mod interrupts;
 mod lists;
-mod roles;
+pub mod roles;
 mod sequence;
 pub mod session;
 pub mod state;

@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::grant;
-use super::{Definition, Name, ObjectKind, alter, role, table};
+use super::{Definition, Name, ObjectKind, alter, database, role, table};
 use crate::error::{Condition, Error};
 use sqlparser::tokenizer::Token;
 
@@ -143,7 +143,7 @@ fn create(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
         return role::create_role(cursor, true);
     }
     if cursor.word("database") {
-        return role::create_database(cursor);
+        return database::create(cursor);
     }
     Err(refuse(cursor, "CREATE"))
 }
@@ -173,7 +173,7 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
         return role::drop_role(cursor);
     }
     if cursor.word("database") {
-        return role::drop_database(cursor);
+        return database::drop(cursor);
     }
     for kind in ["type", "domain"] {
         if cursor.word(kind) {
@@ -192,11 +192,14 @@ fn alter_statement(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
         Some(object) => return alter::alter(cursor, object),
         None => {}
     }
-    if cursor.word("role") || cursor.word("user") || cursor.word("group") {
-        return role::alter_role(cursor);
+    if cursor.word("role") || cursor.word("user") {
+        return role::alter_role(cursor, true);
+    }
+    if cursor.word("group") {
+        return role::alter_role(cursor, false);
     }
     if cursor.word("database") {
-        return role::alter_database(cursor);
+        return database::alter(cursor);
     }
     Err(refuse(cursor, "ALTER"))
 }
