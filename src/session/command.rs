@@ -158,20 +158,34 @@ impl<E: Engine> Core<'_, E> {
         Ok(())
     }
 
-    /// SET ROLE or SET SESSION AUTHORIZATION.
+    /// SET ROLE or SET SESSION AUTHORIZATION; `None` to go back to what the session began as.
     fn become_role(&mut self, setting: &str, role: Option<&str>, local: bool) -> Result<(), Error> {
         let session = !setting.eq_ignore_ascii_case("role");
+        let (default, is_oneself) = {
+            let settings = self.settings.lock();
+            (settings.default_role().map(str::to_owned), settings.is_oneself())
+        };
+        let resets = role.is_none();
         let role = role.filter(|role| session || *role != "none");
-        if role.is_none() && self.settings.lock().is_oneself() {
+        if role.is_none() && is_oneself && (resets || default.is_none()) {
             return Ok(());
         }
-        let superuser = self.engine.may_become(session, role)?;
+        let mut superuser = self.engine.may_become(session, role)?;
+        // Nobody else, where the session would otherwise be the role that it began as.
+        let nobody = default.as_ref().map(|_| "none");
+        if resets && let Some(default) = &default {
+            // The one is by who the session is now, the other by who the client has proved to be.
+            let by_client = |engine: &mut E| engine.may_become(true, Some(default));
+            superuser = self.engine.may_become(false, Some(default)).or_else(|_| by_client(self.engine))?;
+        }
         let mut settings = self.settings.lock();
         let present = settings.identity().0.to_owned();
-        // Another session user is nobody else at first.
-        match session {
-            true => settings.become_role(role, None, superuser, local),
-            false => settings.become_role(Some(&present), role, superuser, local),
+        match (session, resets) {
+            // Another session user is nobody else at first.
+            (true, false) => settings.become_role(role, nobody, superuser, local),
+            (true, true) => settings.become_role(None, None, superuser, local),
+            (false, false) => settings.become_role(Some(&present), role.or(nobody), superuser, local),
+            (false, true) => settings.become_role(Some(&present), None, superuser, local),
         }
         drop(settings);
         self.follow_settings();

@@ -14,6 +14,7 @@ use crate::error::{Condition, Error};
 mod list;
 mod registry;
 mod resolved;
+mod stored;
 mod text;
 mod value;
 mod zone;
@@ -21,6 +22,7 @@ mod zone;
 use registry::{Context, Kind, PARAMETERS, Parameter};
 use resolved::Resolved;
 
+pub use stored::Stored;
 pub use text::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, TextContext};
 pub use zone::{NAMELESS, named_zone, offset_name, time_zone};
 
@@ -28,20 +30,53 @@ pub use zone::{NAMELESS, named_zone, offset_name, time_zone};
 pub type Shared = Arc<parking_lot::Mutex<Settings>>;
 
 /// Who changes a setting; decides which may be changed, and what RESET goes back to.
+///
+/// In order: what comes first gives way to what comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
-    /// The server itself: also what is read-only to everyone else.
-    Internal,
     /// The server's configuration.
     Config,
+    /// ALTER ROLE ALL … SET.
+    Global,
+    /// ALTER DATABASE … SET.
+    Database,
+    /// ALTER ROLE … SET.
+    User,
+    /// ALTER ROLE … IN DATABASE … SET.
+    DatabaseUser,
     /// The start-up packet, its `options` included.
     Startup,
+    /// The server itself: also what is read-only to everyone else.
+    Internal,
     /// SET, RESET and set_config().
     Session,
 }
 
+impl Source {
+    /// The name in pg_settings.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Config => "configuration file",
+            Self::Global => "global",
+            Self::Database => "database",
+            Self::User => "user",
+            Self::DatabaseUser => "database user",
+            Self::Startup => "client",
+            Self::Internal => "override",
+            Self::Session => "session",
+        }
+    }
+}
+
 /// Canonical values by canonical name; a parameter of two parts (`app.user`) by its name in lower case.
 type Values = BTreeMap<Cow<'static, str>, String>;
+
+/// What RESET goes back to, and who has said so.
+#[derive(Debug, Clone)]
+struct Reset {
+    value: String,
+    source: Source,
+}
 
 /// The settings that say who the session is, which change together.
 const IDENTITY: [&str; 3] = ["session_authorization", "role", "is_superuser"];
@@ -57,7 +92,7 @@ struct Level {
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// What RESET goes back to, where that is not the registry's default.
-    defaults: Values,
+    defaults: BTreeMap<Cow<'static, str>, Reset>,
     /// What SET said: stays after COMMIT.
     kept: Arc<Values>,
     /// What holds now: what SET LOCAL said above what SET said.
@@ -89,7 +124,7 @@ pub struct Row {
     pub context: &'static str,
     /// bool, integer, real, string, enum.
     pub vartype: &'static str,
-    /// default, configuration file or session.
+    /// As PostgreSQL names it: default, configuration file, user, session …
     pub source: &'static str,
     /// Least and greatest value, of numbers.
     pub range: Option<(String, String)>,
@@ -105,7 +140,7 @@ impl Settings {
     /// Everything at PostgreSQL's defaults.
     pub fn new() -> Self {
         let mut settings = Self {
-            defaults: Values::new(),
+            defaults: BTreeMap::new(),
             kept: Arc::default(),
             current: Arc::default(),
             levels: Vec::new(),
@@ -118,8 +153,8 @@ impl Settings {
         settings
     }
 
-    /// Changes a parameter from outside SQL: server, configuration or start-up packet. Not undone by anything;
-    /// RESET goes back to it.
+    /// Changes a parameter from outside SQL: server, configuration, what is stored for role and database, or start-up
+    /// packet. Not undone by anything; RESET goes back to it. A value that gives way to one that is there is only checked.
     pub fn set_default(&mut self, name: &str, value: &str, source: Source) -> Result<(), Error> {
         let (name, value) = match parameter(name)? {
             Known::Listed(parameter) => {
@@ -134,9 +169,30 @@ impl Settings {
         if source != Source::Internal {
             self.check_value(&name, &value)?;
         }
-        self.defaults.insert(name, value);
-        self.changed();
+        self.put_default(name, value, source);
         Ok(())
+    }
+
+    fn put_default(&mut self, name: Cow<'static, str>, value: String, source: Source) {
+        if self.defaults.get(&name).is_none_or(|present| present.source <= source) {
+            self.defaults.insert(name, Reset { value, source });
+            self.changed();
+        }
+    }
+
+    /// The role that the session begins as, and whether it is a superuser, once it is known that it may.
+    pub fn set_default_role(&mut self, role: &str, superuser: bool, source: Source) {
+        if self.defaults.get("role").is_some_and(|present| present.source > source) {
+            return;
+        }
+        self.put_default(Cow::Borrowed("role"), role.to_owned(), source);
+        let superuser = if superuser { "on" } else { "off" };
+        self.put_default(Cow::Borrowed("is_superuser"), superuser.to_owned(), Source::Internal);
+    }
+
+    /// The role that RESET ROLE goes back to, where that is another than the session user.
+    pub fn default_role(&self) -> Option<&str> {
+        self.defaults.get("role").map(|reset| reset.value.as_str()).filter(|role| *role != "none")
     }
 
     /// SET and SET LOCAL (`values` as the planner gives them: `None` for TO DEFAULT).
@@ -161,7 +217,7 @@ impl Settings {
             Known::Listed(parameter) => {
                 self.check_change(parameter, Source::Session)?;
                 let present = self.value_of(parameter);
-                let reset = self.defaults.get(parameter.name).map_or(parameter.default, String::as_str);
+                let reset = self.defaults.get(parameter.name).map_or(parameter.default, |reset| reset.value.as_str());
                 let value = value.map(|value| value::canonical(parameter, &value, present, reset)).transpose()?;
                 (Cow::Borrowed(parameter.name), value)
             }
@@ -274,8 +330,8 @@ impl Settings {
             Kind::Enum(values) => ("enum", None, Some(values)),
         };
         let source = match (self.current.contains_key(parameter.name), reset) {
-            (true, _) => "session",
-            (false, Some(_)) => "configuration file",
+            (true, _) => Source::Session.name(),
+            (false, Some(reset)) => reset.source.name(),
             (false, None) => "default",
         };
         Row {
@@ -290,7 +346,7 @@ impl Settings {
             range,
             values,
             boot_value: parameter.default.to_owned(),
-            reset_value: reset.map_or(parameter.default, String::as_str).to_owned(),
+            reset_value: reset.map_or(parameter.default, |reset| reset.value.as_str()).to_owned(),
         }
     }
 
@@ -440,7 +496,8 @@ impl Settings {
     }
 
     fn lookup(&self, name: &str) -> Option<&str> {
-        self.current.get(name).or_else(|| self.defaults.get(name)).map(String::as_str)
+        let set = self.current.get(name).map(String::as_str);
+        set.or_else(|| self.defaults.get(name).map(|reset| reset.value.as_str()))
     }
 
     fn changed(&mut self) {
@@ -461,6 +518,8 @@ impl Settings {
         match (parameter.context, source) {
             (Context::Internal, _) => Err(cannot("")),
             (_, Source::Config) => Ok(()),
+            // Whoever stored it had the right to.
+            (Context::Superuser, Source::Global | Source::Database | Source::User | Source::DatabaseUser) => Ok(()),
             (Context::Postmaster, _) => Err(cannot(" without restarting the server")),
             (Context::Sighup, _) => Err(cannot(" now")),
             (Context::Superuser, _) if self.value("is_superuser") != "on" => {

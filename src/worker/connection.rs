@@ -4,7 +4,6 @@
 //! to the first ReadyForQuery. One deadline covers all of it.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,11 +16,13 @@ use super::authentication::{Patience, authenticate};
 use super::budget::{self, Waiting};
 use super::cancel::cancel;
 use super::context::Context;
+use super::directory::Directory;
 use super::engine::WarmEngine;
 use super::idle::Accepted;
 use super::names;
 use super::preface::{Preface, Said};
 use super::presence::Presence;
+use super::settings;
 use super::stages;
 use super::startup::{self, Door, Failure, Opening, Request};
 use super::tls::{Acceptor, Certificate};
@@ -31,7 +32,6 @@ use crate::config::Model;
 use crate::error::{Condition, Error};
 use crate::protocol::{Encoder, Severity};
 use crate::session::End;
-use crate::settings::{Settings, Source};
 use crate::system::listener::Peer;
 use crate::system::pass::{self, Papers};
 use crate::system::signal;
@@ -214,7 +214,7 @@ impl<'a> Connection<'a> {
         let Some(database) = database else { return Err(Error::internal("admitted without a database").into()) };
         let authentication_us = elapsed_us(self.phase_began);
         self.finish_phase(SetupPhase::Authentication);
-        let settings = self.greet(&request, &role, &database)?;
+        let settings = self.greet(&request, &role, &database, &*directory)?;
         self.finish_phase(SetupPhase::Ready);
         self.context.segment.statistics().setup(SetupPhase::Total).record(elapsed_us(self.accepted));
         if self.context.config.log.connections.setup_durations {
@@ -294,8 +294,15 @@ impl<'a> Connection<'a> {
         request: &Request,
         role: &Role,
         database: &Database,
+        directory: &dyn Directory,
     ) -> Result<crate::settings::Shared, Failure> {
-        let settings = Arc::new(Mutex::new(self.settings(request, role)?));
+        // Those of a session behind the relay are the upstream server's business.
+        let (settings, warnings) = match self.engine.is_relay() {
+            true => Default::default(),
+            false => settings::at_start(self.context, directory, request, role, database)?,
+        };
+        let warns = settings.client_min_messages() != "error";
+        let settings = Arc::new(Mutex::new(settings));
         self.engine.begin_session(role, database, &settings, &request.settings)?;
         let engine_us = self.engine_us.saturating_add(elapsed_us(self.phase_began));
         self.context.segment.statistics().setup(SetupPhase::Engine).record(engine_us);
@@ -309,6 +316,12 @@ impl<'a> Connection<'a> {
         let process = std::process::id();
         let mut out = Encoder::new(self.transport.output());
         out.authentication_ok();
+        for warning in &warnings {
+            log::warn!("{warning}");
+            if warns {
+                out.notice_response(Severity::Warning, warning);
+            }
+        }
         out.backend_key_data(process, key);
         self.show(request, role, database);
         Ok(settings)
@@ -343,43 +356,6 @@ impl<'a> Connection<'a> {
         if self.context.config.log.connections.authorization {
             stages::authorized(&role.name, &database.name, &request.application_name, self.transport.tls());
         }
-    }
-
-    fn settings(&self, request: &Request, role: &Role) -> Result<Settings, Error> {
-        let mut settings = Settings::new();
-        if self.engine.is_relay() {
-            return Ok(settings);
-        }
-        for (name, value) in self.context.config.session.iter() {
-            settings.set_default(name, &value.to_string(), Source::Config)?;
-        }
-        self.tls_settings(&mut settings)?;
-        let is_superuser = if role.superuser { "on" } else { "off" };
-        settings.set_default("is_superuser", is_superuser, Source::Internal)?;
-        settings.set_default("session_authorization", &role.name, Source::Internal)?;
-        for (name, value) in &request.settings {
-            settings.set_default(name, value, Source::Startup)?;
-        }
-        Ok(settings)
-    }
-
-    /// What SHOW says of TLS, where there is any.
-    fn tls_settings(&self, settings: &mut Settings) -> Result<(), Error> {
-        if self.context.tls.is_none() {
-            return Ok(());
-        }
-        let tls = &self.context.config.tls;
-        let path = |path: &Option<PathBuf>| path.as_ref().map_or(String::new(), |path| path.display().to_string());
-        for (name, value) in [
-            ("ssl", "on"),
-            ("ssl_cert_file", &path(&tls.cert)),
-            ("ssl_key_file", &path(&tls.key)),
-            ("ssl_ca_file", &path(&tls.client_ca)),
-            ("ssl_min_protocol_version", tls.min_version.name()),
-        ] {
-            settings.set_default(name, value, Source::Config)?;
-        }
-        Ok(())
     }
 
     /// How full the server is, this connection included. Refuses where nobody has room.

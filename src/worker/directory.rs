@@ -1,6 +1,8 @@
 //! Where a worker looks roles and databases up while a client comes in. The engine knows: it has the catalog open.
 
 use crate::auth::{Database, Role, Roles};
+use crate::error::Error;
+use crate::settings::Stored;
 
 /// The cluster's roles and databases, as of now.
 pub trait Directory: Roles {
@@ -8,6 +10,16 @@ pub trait Directory: Roles {
     fn database(&self, name: &str, role: Option<&Role>) -> Option<Database>;
     /// The secret behind mock exchanges: what keeps unknown roles from being told apart.
     fn mock_secret(&self) -> [u8; 32];
+    /// Settings stored for sessions of that role in that database, by their OIDs; what counts most first.
+    fn settings(&self, database: u32, role: u32) -> Vec<Stored> {
+        let _ = (database, role);
+        Vec::new()
+    }
+    /// Whether a session of that role may begin as another one, and whether it is a superuser then.
+    fn may_become(&self, role: u32, other: &str) -> Result<bool, Error> {
+        let _ = role;
+        Err(Error::unsupported(format!("the role \"{other}\"")))
+    }
 }
 
 /// The null engine's: it has no catalog, so every role and every database exists. The superuser is `postgres`.

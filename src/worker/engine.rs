@@ -18,12 +18,13 @@ use crate::engine::null::Null;
 use crate::engine::sqlite::access_rules::RuleFiles;
 use crate::engine::sqlite::connection::Options;
 use crate::engine::sqlite::engine::{Configuration, Sqlite};
+use crate::engine::sqlite::roles;
 use crate::engine::sqlite::session::Identity;
 use crate::engine::sqlite::state::PoolFacts;
 use crate::error::Error;
 use crate::relay::Relay;
 use crate::session::{self, End};
-use crate::settings::Shared;
+use crate::settings::{Shared, Stored};
 
 /// SQL statements that a connection keeps prepared.
 const PREPARED_STATEMENTS: usize = 256;
@@ -122,6 +123,14 @@ impl Directory for Catalogued {
 
     fn mock_secret(&self) -> [u8; 32] {
         self.mock_secret
+    }
+
+    fn settings(&self, database: u32, role: u32) -> Vec<Stored> {
+        self.snapshot.settings_of(database, role)
+    }
+
+    fn may_become(&self, role: u32, other: &str) -> Result<bool, Error> {
+        roles::may_set_role(&self.snapshot, role, other)
     }
 }
 

@@ -43,6 +43,7 @@ mod judges;
 pub mod names;
 pub mod preface;
 mod presence;
+mod settings;
 mod stages;
 mod startup;
 pub mod template;

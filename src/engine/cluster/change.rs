@@ -4,13 +4,13 @@ use std::rc::Rc;
 
 use rusqlite::{Connection, params};
 
-use super::init::create_database_file;
 use super::membership::FIRST_NORMAL_OID;
-use super::{Cluster, POSTGRES_DATABASE_OID, RoleRow, SUPERUSER_OID, Snapshot};
+use super::{Cluster, RoleRow, SUPERUSER_OID, Snapshot};
 use crate::auth::password;
 use crate::engine::sqlite::catalog::failure;
 use crate::engine::sqlite::rights::Rights;
 use crate::error::{Condition, Error};
+use crate::settings::Settings;
 use crate::sql::define::{Definition, MembershipOptions, RoleName, RoleOptions};
 use crate::sql::types::{TextContext, Type, Value, input};
 
@@ -28,8 +28,12 @@ pub struct Actor<'a> {
     pub database: &'a str,
     /// For VALID UNTIL.
     pub text: &'a TextContext,
-    /// Sessions in a database, by its OID, this one included.
-    pub sessions: &'a dyn Fn(u32) -> u32,
+    /// The session's settings: what may be stored, and FROM CURRENT.
+    pub settings: &'a Settings,
+    /// The roles of the sessions in a database, by its OID, this one included.
+    pub sessions: &'a dyn Fn(u32) -> Vec<u32>,
+    /// Ends all sessions in a database; returns when they have ended, or not in time.
+    pub end_sessions: &'a dyn Fn(u32) -> Result<(), Error>,
     /// What in the session's database depends on a role, a line each: what it owns and what was granted to it.
     pub dependents: &'a dyn Fn(u32) -> Result<Vec<String>, Error>,
 }
@@ -66,15 +70,14 @@ pub fn execute(definition: &Definition, actor: &Actor<'_>) -> Result<(Vec<Error>
         Definition::DropOwned { roles, .. } => change.forget_on_database(roles)?,
         Definition::Privileges(privileges) => notices = change.grant_on_databases(privileges)?,
         Definition::DropRole { names, if_exists } => notices = change.drop_roles(names, *if_exists)?,
-        Definition::CreateDatabase { name, owner, connection_limit } => {
-            files = change.create_database(name, owner.as_deref(), *connection_limit)?;
-        }
-        Definition::DropDatabase { name, if_exists } => match change.drop_database(name, *if_exists)? {
+        Definition::CreateDatabase { name, options } => files = change.create_database(name, options)?,
+        Definition::DropDatabase { name, if_exists, force } => match change.drop_database(name, *if_exists, *force)? {
             Ok(oid) => files = FileChange::RemoveOnCommit(oid),
             Err(notice) => notices.push(notice),
         },
-        Definition::AlterDatabase { name, rename, owner, connection_limit, allow_connections } => {
-            change.alter_database(name, rename.as_deref(), owner.as_deref(), *connection_limit, *allow_connections)?;
+        Definition::AlterDatabase { name, change: alteration } => change.alter_database(name, alteration)?,
+        Definition::AlterSetting { role, database, is_of_database, change: alteration } => {
+            notices = change.alter_setting(role.as_ref(), database.as_deref(), *is_of_database, alteration)?;
         }
         other => return Err(Error::internal(format!("{} is not a change of the cluster's catalog", other.tag()))),
     }
@@ -82,7 +85,7 @@ pub fn execute(definition: &Definition, actor: &Actor<'_>) -> Result<(Vec<Error>
 }
 
 pub(super) struct Change<'a> {
-    actor: &'a Actor<'a>,
+    pub(super) actor: &'a Actor<'a>,
     pub(super) snapshot: Snapshot,
     pub(super) me: RoleRow,
 }
@@ -91,7 +94,7 @@ pub(super) fn denied(message: &str) -> Error {
     Error::new(Condition::InsufficientPrivilege, message)
 }
 
-fn no_role(name: &str) -> Error {
+pub(super) fn no_role(name: &str) -> Error {
     Error::new(Condition::UndefinedObject, format!("role \"{name}\" does not exist"))
 }
 
@@ -145,7 +148,7 @@ impl Change<'_> {
     }
 
     /// Whether the current user may change that role.
-    fn manages(&self, role: &RoleRow) -> bool {
+    pub(super) fn manages(&self, role: &RoleRow) -> bool {
         self.me.superuser || self.me.create_role && self.snapshot.admin_of(self.me.oid, role.oid).is_some()
     }
 
@@ -357,6 +360,7 @@ impl Change<'_> {
                 return Err(error.detail(dependents.join("\n")));
             }
             self.run("DELETE FROM pgp_member WHERE role = ?1 OR member = ?1", [row.oid])?;
+            self.run("DELETE FROM pgp_setting WHERE role = ?1", [row.oid])?;
             self.run("DELETE FROM pgp_role WHERE oid = ?1", [row.oid])?;
         }
         Ok(notices)
@@ -411,101 +415,5 @@ impl Change<'_> {
         }
         lines.extend((self.actor.dependents)(role)?);
         Ok(lines)
-    }
-
-    fn create_database(&self, name: &str, owner: Option<&str>, limit: Option<i32>) -> Result<FileChange, Error> {
-        if !self.me.superuser && !self.me.create_database {
-            return Err(denied("permission denied to create database"));
-        }
-        let owner = owner.unwrap_or(self.actor.user);
-        let owner_oid = self.role(owner)?.oid;
-        if !self.snapshot.may_become(self.me.oid, owner_oid) {
-            return Err(denied(&format!("must be member of role \"{owner}\"")));
-        }
-        if self.snapshot.database(name).is_some() {
-            return Err(Error::new(Condition::DuplicateDatabase, format!("database \"{name}\" already exists")));
-        }
-        let oid = self.next_oid()?;
-        create_database_file(self.actor.cluster.directory(), oid).map_err(|error| {
-            let condition = if error.is_disk_full() { Condition::DiskFull } else { Condition::IoError };
-            Error::new(condition, error.to_string())
-        })?;
-        self.run(
-            "INSERT INTO pgp_database(oid, name, owner, allow_connections, connection_limit) VALUES(?1, ?2, ?3, 1, ?4)",
-            params![oid, name, owner_oid, limit.unwrap_or(-1)],
-        )?;
-        Ok(FileChange::RemoveOnRollback(oid))
-    }
-
-    /// The dropped database's OID, or the notice that there is none.
-    fn drop_database(&self, name: &str, if_exists: bool) -> Result<Result<u32, Error>, Error> {
-        let Some(row) = self.snapshot.database(name) else {
-            if if_exists {
-                let message = format!("database \"{name}\" does not exist, skipping");
-                return Ok(Err(Error::new(Condition::SuccessfulCompletion, message)));
-            }
-            return Err(Error::new(Condition::InvalidCatalogName, format!("database \"{name}\" does not exist")));
-        };
-        if !self.snapshot.has_privileges_of(self.me.oid, row.owner) {
-            return Err(denied(&format!("must be owner of database {name}")));
-        }
-        if name == self.actor.database {
-            return Err(Error::new(Condition::ObjectInUse, "cannot drop the currently open database"));
-        }
-        if row.oid == POSTGRES_DATABASE_OID {
-            // Idle workers have it open before they know their client.
-            return Err(Error::unsupported("dropping database \"postgres\""));
-        }
-        let sessions = (self.actor.sessions)(row.oid);
-        if sessions > 0 {
-            let detail = if sessions == 1 {
-                "There is 1 other session using the database.".to_owned()
-            } else {
-                format!("There are {sessions} other sessions using the database.")
-            };
-            let message = format!("database \"{name}\" is being accessed by other users");
-            return Err(Error::new(Condition::ObjectInUse, message).detail(detail));
-        }
-        self.run("DELETE FROM pgp_database WHERE oid = ?1", [row.oid])?;
-        Ok(Ok(row.oid))
-    }
-
-    fn alter_database(
-        &self,
-        name: &str,
-        rename: Option<&str>,
-        owner: Option<&str>,
-        limit: Option<i32>,
-        allow: Option<bool>,
-    ) -> Result<(), Error> {
-        let missing = || Error::new(Condition::InvalidCatalogName, format!("database \"{name}\" does not exist"));
-        let row = self.snapshot.database(name).ok_or_else(missing)?;
-        if !self.snapshot.has_privileges_of(self.me.oid, row.owner) {
-            return Err(denied(&format!("must be owner of database {name}")));
-        }
-        if let Some(to) = rename {
-            if self.snapshot.database(to).is_some() {
-                return Err(Error::new(Condition::DuplicateDatabase, format!("database \"{to}\" already exists")));
-            }
-            if name == self.actor.database {
-                return Err(Error::new(Condition::FeatureNotSupported, "current database cannot be renamed"));
-            }
-            self.run("UPDATE pgp_database SET name = ?2 WHERE oid = ?1", params![row.oid, to])?;
-        }
-        if let Some(owner) = owner {
-            let owner = self.role(owner)?.oid;
-            self.run("UPDATE pgp_database SET owner = ?2 WHERE oid = ?1", params![row.oid, owner])?;
-            if let Some(mut acl) = row.acl.clone() {
-                acl.change_owner(row.owner, owner);
-                self.put_database_acl(row.oid, &acl)?;
-            }
-        }
-        if let Some(limit) = limit {
-            self.run("UPDATE pgp_database SET connection_limit = ?2 WHERE oid = ?1", params![row.oid, limit])?;
-        }
-        if let Some(allow) = allow {
-            self.run("UPDATE pgp_database SET allow_connections = ?2 WHERE oid = ?1", params![row.oid, allow])?;
-        }
-        Ok(())
     }
 }

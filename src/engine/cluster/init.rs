@@ -192,7 +192,7 @@ fn create_global(directory: &Path, options: &InitOptions) -> Result<(), ClusterE
         .map_err(storage)?;
     connection
         .execute(
-            "INSERT INTO pgp_database(oid, name, owner, allow_connections, connection_limit) VALUES(?1, 'postgres', ?2, 1, -1)",
+            "INSERT INTO pgp_database(oid, name, owner, allow_connections, connection_limit, is_template) VALUES(?1, 'postgres', ?2, 1, -1, 0)",
             params![POSTGRES_DATABASE_OID, SUPERUSER_OID],
         )
         .map_err(storage)?;

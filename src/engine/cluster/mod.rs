@@ -8,14 +8,16 @@
 //! pgprefork.toml        settings
 //! pg_hba.conf           access rules
 //! pg_ident.conf         user name maps
-//! global.db             roles, memberships, databases
+//! global.db             roles, memberships, databases, settings stored for them
 //! base/<oid>.db         one database each
 //! ```
 
 mod change;
+mod database;
 mod grant;
 mod init;
 pub mod membership;
+mod setting;
 mod snapshot;
 
 use std::fmt;
@@ -26,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 pub use change::{Actor, FileChange, execute};
 pub use init::{Authentication, InitOptions, init};
-pub use snapshot::{DatabaseRow, Global, RoleRow, Snapshot, mock_secret};
+pub use snapshot::{DatabaseRow, Global, RoleRow, SettingRow, Snapshot, mock_secret};
 
 /// Version of the directory's layout. Others are refused.
 pub const FORMAT_VERSION: u32 = 3;

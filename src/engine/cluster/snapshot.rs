@@ -1,4 +1,4 @@
-//! Roles and databases as `global.db` lists them, read whole: there are few, and every connection asks.
+//! Roles, databases and what is stored for them, as `global.db` lists them, read whole: there are few, and every connection asks.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,13 +10,15 @@ use super::membership::Membership;
 use crate::auth::{Role, Roles};
 use crate::engine::sqlite::catalog::failure;
 use crate::error::Error;
+use crate::settings::{Source, Stored};
 use crate::sql::acl::Acl;
 
 pub(super) const TABLES: &str = "
 CREATE TABLE pgp_meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE pgp_role(oid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, superuser INTEGER NOT NULL, login INTEGER NOT NULL, create_database INTEGER NOT NULL, create_role INTEGER NOT NULL, inherit INTEGER NOT NULL, replication INTEGER NOT NULL, bypass_row_security INTEGER NOT NULL, connection_limit INTEGER NOT NULL, valid_until INTEGER, password TEXT);
 CREATE TABLE pgp_member(oid INTEGER PRIMARY KEY, role INTEGER NOT NULL, member INTEGER NOT NULL, grantor INTEGER NOT NULL, admin INTEGER NOT NULL, inherit INTEGER NOT NULL, may_set INTEGER NOT NULL, UNIQUE(role, member, grantor));
-CREATE TABLE pgp_database(oid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, owner INTEGER NOT NULL, allow_connections INTEGER NOT NULL, connection_limit INTEGER NOT NULL, acl TEXT);
+CREATE TABLE pgp_database(oid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, owner INTEGER NOT NULL, allow_connections INTEGER NOT NULL, connection_limit INTEGER NOT NULL, is_template INTEGER NOT NULL, acl TEXT);
+CREATE TABLE pgp_setting(number INTEGER PRIMARY KEY, database INTEGER NOT NULL, role INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, UNIQUE(database, role, name));
 ";
 
 /// A role with all its attributes.
@@ -55,8 +57,19 @@ pub struct DatabaseRow {
     pub owner: u32,
     pub allow_connections: bool,
     pub connection_limit: i32,
+    pub is_template: bool,
     /// What was granted on it, where anything ever was.
     pub acl: Option<Acl>,
+}
+
+/// A stored setting; 0 stands for every database and every role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct SettingRow {
+    pub database: u32,
+    pub role: u32,
+    pub name: String,
+    pub value: String,
 }
 
 /// All roles and databases at one version.
@@ -68,6 +81,7 @@ pub struct Snapshot {
     databases: Vec<DatabaseRow>,
     /// The database whose owner is a member of pg_database_owner; 0: none yet.
     current: u32,
+    settings: Vec<SettingRow>,
 }
 
 impl Snapshot {
@@ -114,7 +128,7 @@ impl Snapshot {
             .map_err(failure)?;
         let mut databases = connection
             .prepare_cached(
-                "SELECT oid, name, owner, allow_connections, connection_limit, acl FROM pgp_database ORDER BY oid",
+                "SELECT oid, name, owner, allow_connections, connection_limit, is_template, acl FROM pgp_database ORDER BY oid",
             )
             .map_err(failure)?;
         let databases = databases
@@ -125,12 +139,14 @@ impl Snapshot {
                     owner: row.get(2)?,
                     allow_connections: row.get(3)?,
                     connection_limit: row.get(4)?,
-                    acl: acl_of(row.get(5)?),
+                    is_template: row.get(5)?,
+                    acl: acl_of(row.get(6)?),
                 })
             })
             .and_then(Iterator::collect)
             .map_err(failure)?;
-        Ok(Self { version: stored_version(connection)?, roles, members, databases, current: 0 })
+        let settings = load_settings(connection)?;
+        Ok(Self { version: stored_version(connection)?, roles, members, databases, settings, current: 0 })
     }
 
     /// All roles, by OID.
@@ -146,6 +162,31 @@ impl Snapshot {
     /// All databases, by OID.
     pub fn databases(&self) -> &[DatabaseRow] {
         &self.databases
+    }
+
+    /// All stored settings, oldest first.
+    pub fn settings(&self) -> &[SettingRow] {
+        &self.settings
+    }
+
+    /// What is stored for a session of that role in that database, what counts most first.
+    pub fn settings_of(&self, database: u32, role: u32) -> Vec<Stored> {
+        let mut found = Vec::new();
+        // There are none in most clusters.
+        if self.settings.is_empty() {
+            return found;
+        }
+        let kinds = [
+            (Source::DatabaseUser, database, role),
+            (Source::User, 0, role),
+            (Source::Database, database, 0),
+            (Source::Global, 0, 0),
+        ];
+        for (source, database, role) in kinds {
+            let rows = self.settings.iter().filter(|row| row.database == database && row.role == role);
+            found.extend(rows.map(|row| Stored { source, name: row.name.clone(), value: row.value.clone() }));
+        }
+        found
     }
 
     /// The role of that name with all its attributes.
@@ -192,6 +233,16 @@ impl Roles for Snapshot {
 /// A list as it is stored: JSON.
 fn acl_of(stored: Option<String>) -> Option<Acl> {
     stored.and_then(|json| serde_json::from_str(&json).ok())
+}
+
+fn load_settings(connection: &Connection) -> Result<Vec<SettingRow>, Error> {
+    let row = |row: &rusqlite::Row<'_>| {
+        Ok(SettingRow { database: row.get(0)?, role: row.get(1)?, name: row.get(2)?, value: row.get(3)? })
+    };
+    connection
+        .prepare_cached("SELECT database, role, name, value FROM pgp_setting ORDER BY number")
+        .and_then(|mut statement| statement.query_map([], row).and_then(Iterator::collect))
+        .map_err(failure)
 }
 
 fn stored_version(connection: &Connection) -> Result<u64, Error> {

@@ -3,9 +3,18 @@
 use super::*;
 use crate::auth::Roles;
 use crate::error::{Condition, Error};
+use crate::settings::{Settings, Source};
 use crate::sql::define::parse;
 use crate::sql::types::TextContext;
 use rusqlite::Connection;
+
+/// A session's settings, its role being a superuser or not.
+fn settings(connection: &Connection, user: &str) -> Settings {
+    let mut settings = Settings::new();
+    let superuser = Snapshot::load(connection).unwrap().role(user).is_some_and(|role| role.superuser);
+    settings.set_default("is_superuser", if superuser { "on" } else { "off" }, Source::Internal).unwrap();
+    settings
+}
 
 fn run(cluster: &Cluster, connection: &Connection, user: &str, text: &str) -> Result<(Vec<Error>, FileChange), Error> {
     let actor = Actor {
@@ -15,7 +24,9 @@ fn run(cluster: &Cluster, connection: &Connection, user: &str, text: &str) -> Re
         session_user: user,
         database: "postgres",
         text: &TextContext::default(),
-        sessions: &|_| 0,
+        settings: &settings(connection, user),
+        sessions: &|_| Vec::new(),
+        end_sessions: &|_| Ok(()),
         dependents: &|_| Ok(Vec::new()),
     };
     execute(&parse(text)?.expect("a definition"), &actor)

@@ -6,8 +6,9 @@
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use shm::{Interrupt, Owner, Segment, SlotKind, SlotState};
+use shm::{Interrupt, Owner, Segment, Slot, SlotIndex, SlotKind, SlotState};
 
 use super::attachment::Attachment;
 use super::catalog::StoredCatalog;
@@ -16,11 +17,13 @@ use super::database;
 use super::engine::Sqlite;
 use super::ffi::vfs;
 use super::interrupts;
+use super::session::Session;
 use super::store::Store;
 use super::transaction::{Access, Characteristics, Span};
 use crate::engine::RowSink;
 use crate::engine::cluster::{self, Actor, Cluster, FileChange, Snapshot};
 use crate::error::{Condition, Error};
+use crate::settings::Settings;
 use crate::sql::define::Definition;
 
 /// The cluster catalog's number in the segment; databases have OIDs that are not it.
@@ -104,7 +107,9 @@ impl Global {
                 session_user: actor.session_user,
                 database: actor.database,
                 text: actor.text,
-                sessions: &|oid| sessions_in(segment, oid),
+                settings: &actor.settings,
+                sessions: &|oid| using(segment, oid).map(|(_, slot)| slot.activity().user_oid()).collect(),
+                end_sessions: &|oid| end_sessions(actor.session, oid),
                 dependents: actor.dependents,
             },
         )?;
@@ -206,6 +211,8 @@ struct Surroundings<'a> {
     session_user: &'a str,
     database: &'a str,
     text: &'a crate::sql::types::TextContext,
+    session: &'a Session,
+    settings: Settings,
     dependents: &'a dyn Fn(u32) -> Result<Vec<String>, Error>,
 }
 
@@ -236,12 +243,31 @@ fn dependents_in(
     counted
 }
 
-/// Sessions that use the database now.
-pub(super) fn sessions_in(segment: Segment, oid: u32) -> u32 {
-    let using = segment.slots().filter(|(_, slot)| {
+/// Sessions that use the database now, by their slots.
+fn using(segment: Segment, oid: u32) -> impl Iterator<Item = (SlotIndex, &'static Slot)> {
+    segment.slots().filter(move |(_, slot)| {
         matches!(slot.state(), SlotState::Connecting | SlotState::Serving) && slot.activity().database_oid() == oid
-    });
-    u32::try_from(using.count()).unwrap_or(u32::MAX)
+    })
+}
+
+/// Ends all sessions in a database, and waits for their end as long as PostgreSQL does. One that has not begun yet when
+/// it is asked is asked again.
+fn end_sessions(session: &Session, oid: u32) -> Result<(), Error> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    const PAUSE_S: f64 = 0.01;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let mut left = false;
+        for (_, slot) in using(session.segment(), oid) {
+            left = true;
+            slot.request_terminate(slot.session_generation());
+        }
+        if !left || Instant::now() >= until {
+            return Ok(());
+        }
+        session.signal_others();
+        session.sleep(PAUSE_S)?;
+    }
 }
 
 /// Has the checkpointer look at which databases there are.
@@ -300,6 +326,8 @@ impl Sqlite {
         let session_user = self.session.session_user();
         let default_read_only = self.session.default_modes().read_only == Some(true);
         let text = self.session.text_context();
+        let settings = self.session.settings().map_or_else(Settings::new, |settings| settings.lock().clone());
+        let session = Arc::clone(&self.session);
         let data_directory = self.configuration.data_directory.clone();
         let (segment, owner) = (self.segment, self.owner);
         let cluster = Cluster::open(&data_directory).map_err(|error| Error::internal(error.to_string()))?;
@@ -346,6 +374,8 @@ impl Sqlite {
             session_user: &session_user,
             database: &identity.database,
             text: &text,
+            session: &session,
+            settings,
             dependents: &dependents,
         };
         let mut changed = global.change(definition, &actor);

@@ -22,7 +22,7 @@ pub mod interrupts;
 mod lists;
 mod owned;
 pub mod rights;
-mod roles;
+pub mod roles;
 mod sequence;
 pub mod session;
 pub mod state;

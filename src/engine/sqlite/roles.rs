@@ -1,7 +1,7 @@
 //! Whom a session may become (SET ROLE and SET SESSION AUTHORIZATION), and pg_has_role().
 
 use super::session::Identity;
-use crate::engine::cluster::Snapshot;
+use crate::engine::cluster::{RoleRow, Snapshot};
 use crate::error::{Condition, Error};
 use crate::sql::types::{Datum, Value};
 
@@ -13,27 +13,36 @@ pub fn may_become(
     session: bool,
     role: Option<&str>,
 ) -> Result<bool, Error> {
-    let row = |name: &str| {
-        let message = || format!("role \"{name}\" does not exist");
-        cluster.role_row(name).ok_or_else(|| Error::new(Condition::InvalidParameterValue, message()))
-    };
     let Some(name) = role else {
         let own = if session { &authenticated.user } else { session_user };
         return Ok(cluster.role_row(own).is_some_and(|role| role.superuser));
     };
-    let target = row(name)?;
-    if session {
-        // By who the client is, whoever it has become since.
-        let is_superuser = cluster.role_by_oid(authenticated.user_oid).is_some_and(|role| role.superuser);
-        if !is_superuser && target.oid != authenticated.user_oid {
-            let message = format!("permission denied to set session authorization \"{name}\"");
-            return Err(Error::new(Condition::InsufficientPrivilege, message));
-        }
-    } else if !cluster.may_become(row(session_user)?.oid, target.oid) {
+    if !session {
+        return may_set_role(cluster, row(cluster, session_user)?.oid, name);
+    }
+    let target = row(cluster, name)?;
+    // By who the client is, whoever it has become since.
+    let is_superuser = cluster.role_by_oid(authenticated.user_oid).is_some_and(|role| role.superuser);
+    if !is_superuser && target.oid != authenticated.user_oid {
+        let message = format!("permission denied to set session authorization \"{name}\"");
+        return Err(Error::new(Condition::InsufficientPrivilege, message));
+    }
+    Ok(target.superuser)
+}
+
+/// Whether a session of the user with that OID may set that role; whether it is a superuser then.
+pub fn may_set_role(cluster: &Snapshot, session_user: u32, name: &str) -> Result<bool, Error> {
+    let target = row(cluster, name)?;
+    if !cluster.may_become(session_user, target.oid) {
         let message = format!("permission denied to set role \"{name}\"");
         return Err(Error::new(Condition::InsufficientPrivilege, message));
     }
     Ok(target.superuser)
+}
+
+fn row<'c>(cluster: &'c Snapshot, name: &str) -> Result<&'c RoleRow, Error> {
+    let message = || format!("role \"{name}\" does not exist");
+    cluster.role_row(name).ok_or_else(|| Error::new(Condition::InvalidParameterValue, message()))
 }
 
 /// pg_has_role(): the current user's membership, or that of a named one.

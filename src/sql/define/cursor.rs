@@ -5,8 +5,9 @@ use std::ops::Range;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::tokenizer::{Location, Token, Tokenizer};
 
-use super::Name;
+use super::{Name, SettingChange};
 use crate::error::{Condition, Error};
+use crate::sql::parse;
 
 /// PostgreSQL's NAMEDATALEN less its terminator, in bytes.
 const NAME_BYTES: usize = 63;
@@ -442,6 +443,17 @@ impl<'a> Cursor<'a> {
     /// The text of an expression that ends at a comma, a closing parenthesis or one of these words.
     pub(super) fn expression(&mut self, stop_words: &[&str]) -> Result<String, Error> {
         self.until(|cursor| cursor.token() == Some(&Token::Comma) || stop_words.iter().any(|word| cursor.peek(&[word])))
+    }
+
+    /// What SET or RESET, which is next, does to stored settings; up to the statement's end.
+    pub(super) fn setting_change(&mut self) -> Result<SettingChange, Error> {
+        let byte = self.tokens.get(self.at).map_or(self.text.len(), |(_, range)| range.start);
+        let (before, rest) = self.text.split_at_checked(byte).unwrap_or((self.text, ""));
+        // Blanks stand for what came before, so that positions count from the start of the whole text.
+        let padded = format!("{}{rest}", " ".repeat(before.chars().count()));
+        let change = parse::setting_change(&padded)?;
+        self.at = self.tokens.len();
+        Ok(change)
     }
 
     /// Where the cursor stands, for going back.

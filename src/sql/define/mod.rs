@@ -6,6 +6,7 @@
 
 mod alter;
 mod cursor;
+mod database;
 mod grant;
 pub mod options;
 pub mod partition;
@@ -144,20 +145,25 @@ pub enum Definition {
     },
     CreateDatabase {
         name: String,
-        owner: Option<String>,
-        connection_limit: Option<i32>,
+        options: DatabaseOptions,
     },
     DropDatabase {
         name: String,
         if_exists: bool,
+        /// WITH (FORCE): sessions in it are ended.
+        force: bool,
     },
-    /// ALTER DATABASE name RENAME TO, OWNER TO, CONNECTION LIMIT, ALLOW_CONNECTIONS.
     AlterDatabase {
         name: String,
-        rename: Option<String>,
-        owner: Option<String>,
-        connection_limit: Option<i32>,
-        allow_connections: Option<bool>,
+        change: DatabaseChange,
+    },
+    /// ALTER ROLE … SET and RESET, for a role or ALL, perhaps in a database; ALTER DATABASE … SET and RESET.
+    AlterSetting {
+        role: Option<RoleName>,
+        database: Option<String>,
+        /// Of ALTER DATABASE: the command's tag.
+        is_of_database: bool,
+        change: SettingChange,
     },
 }
 
@@ -181,6 +187,7 @@ impl Definition {
             GrantRole { .. } | RevokeRole { .. } => Scope::Cluster,
             Privileges(PrivilegeChange { target: PrivilegeTarget::Databases(_), .. }) => Scope::Cluster,
             CreateDatabase { .. } | DropDatabase { .. } | AlterDatabase { .. } => Scope::Cluster,
+            AlterSetting { .. } => Scope::Cluster,
             Vacuum { .. } | Analyze { .. } | Reindex { .. } | Checkpoint => Scope::Maintenance,
             _ => Scope::Database,
         }
@@ -257,7 +264,8 @@ impl Definition {
             Self::RevokeRole { .. } => "REVOKE ROLE",
             Self::CreateDatabase { .. } => "CREATE DATABASE",
             Self::DropDatabase { .. } => "DROP DATABASE",
-            Self::AlterDatabase { .. } => "ALTER DATABASE",
+            Self::AlterDatabase { .. } | Self::AlterSetting { is_of_database: true, .. } => "ALTER DATABASE",
+            Self::AlterSetting { .. } => "ALTER ROLE",
         }
     }
 }
@@ -610,6 +618,41 @@ impl std::fmt::Debug for RoleOptions {
             .field("login", &self.login)
             .finish_non_exhaustive()
     }
+}
+
+/// Options of CREATE and ALTER DATABASE; `None` where nothing was said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub struct DatabaseOptions {
+    pub owner: Option<String>,
+    pub template: Option<String>,
+    pub allow_connections: Option<bool>,
+    pub connection_limit: Option<i32>,
+    pub is_template: Option<bool>,
+}
+
+/// What ALTER DATABASE does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum DatabaseChange {
+    RenameTo(String),
+    OwnerTo(RoleName),
+    /// ALLOW_CONNECTIONS, CONNECTION LIMIT, IS_TEMPLATE.
+    Options(DatabaseOptions),
+}
+
+/// What ALTER … SET and RESET do to stored settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum SettingChange {
+    Set {
+        name: String,
+        values: Vec<String>,
+    },
+    /// SET name FROM CURRENT.
+    Keep(String),
+    Reset(String),
+    ResetAll,
 }
 
 /// Parses a statement that defines or maintains something. `None`: it is none of those (a query, DML, SET …).

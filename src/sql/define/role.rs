@@ -1,6 +1,4 @@
-//! Roles and databases: the grammar of their statements.
-
-use sqlparser::tokenizer::Token;
+//! Roles: the grammar of their statements.
 
 use super::alter::role_name;
 use super::cursor::Cursor;
@@ -32,15 +30,30 @@ fn new_role_name(cursor: &mut Cursor<'_>) -> Result<String, Error> {
     Ok(name)
 }
 
-/// After `ALTER ROLE | USER | GROUP`.
-pub(super) fn alter_role(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
+/// A role's name where one is to be that is there: nobody is called "none".
+fn existing_role_name(cursor: &mut Cursor<'_>) -> Result<RoleName, Error> {
+    let position = cursor.position();
     let name = role_name(cursor)?;
+    if name == RoleName::Named("none".to_owned()) {
+        return Err(Error::new(Condition::ReservedName, "role name \"none\" is reserved").position(position));
+    }
+    Ok(name)
+}
+
+/// After `ALTER ROLE | USER | GROUP`.
+///
+/// `settings`: whether SET and RESET may follow.
+pub(super) fn alter_role(cursor: &mut Cursor<'_>, settings: bool) -> Result<Definition, Error> {
+    let role = if settings && cursor.word("all") { None } else { Some(existing_role_name(cursor)?) };
+    if settings && (cursor.peek(&["set"]) || cursor.peek(&["reset"]) || cursor.peek(&["in", "database"])) {
+        let database = if cursor.words(&["in", "database"]) { Some(cursor.identifier()?) } else { None };
+        let change = cursor.setting_change()?;
+        return Ok(Definition::AlterSetting { role, database, is_of_database: false, change });
+    }
+    let name = role.ok_or_else(|| cursor.unexpected())?;
     if cursor.words(&["rename", "to"]) {
         let RoleName::Named(name) = name else { return Err(cursor.unexpected()) };
         return Ok(Definition::RenameRole { name, to: new_role_name(cursor)? });
-    }
-    if cursor.peek(&["set"]) || cursor.peek(&["reset"]) || cursor.peek(&["in"]) {
-        return Err(Error::unsupported("ALTER ROLE ... SET").position(cursor.position()));
     }
     cursor.word("with");
     Ok(Definition::AlterRole { name, options: options(cursor, false)? })
@@ -126,81 +139,4 @@ fn flag(cursor: &mut Cursor<'_>, options: &mut RoleOptions, position: usize) -> 
     }
     *target = Some(value);
     Ok(())
-}
-
-/// After `CREATE DATABASE`.
-pub(super) fn create_database(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
-    let name = cursor.identifier()?;
-    let (mut owner, mut connection_limit) = (None, None);
-    cursor.word("with");
-    while !cursor.at_end() && !cursor.peek_semicolon() {
-        let position = cursor.position();
-        let limit = cursor.words(&["connection", "limit"]);
-        let word = if limit { String::from("connection_limit") } else { cursor.any_word()? };
-        cursor.punctuation(&Token::Eq);
-        match word.as_str() {
-            "owner" => owner = Some(cursor.identifier()?),
-            "connection_limit" => connection_limit = Some(i32::try_from(cursor.integer()?).unwrap_or(-1)),
-            "encoding" => check_choice("encoding", &cursor.option_value()?, &["utf8", "utf-8", "unicode", "default"])?,
-            "locale" | "lc_collate" | "lc_ctype" => {
-                check_choice("locale", &cursor.option_value()?, &["c", "posix", "c.utf-8", "c.utf8", "default"])?;
-            }
-            "template" => check_choice("template", &cursor.option_value()?, &["template0", "template1", "default"])?,
-            "tablespace" => check_choice("tablespace", &cursor.option_value()?, &["pg_default", "default"])?,
-            "allow_connections" | "is_template" | "strategy" | "oid" | "locale_provider" | "icu_locale"
-            | "collation_version" => {
-                return Err(Error::unsupported(format!("option \"{word}\" of CREATE DATABASE")).position(position));
-            }
-            _ => {
-                let message = format!("option \"{word}\" not recognized");
-                return Err(Error::new(Condition::SyntaxError, message).position(position));
-            }
-        }
-    }
-    Ok(Definition::CreateDatabase { name, owner, connection_limit })
-}
-
-fn check_choice(what: &str, value: &str, allowed: &[&str]) -> Result<(), Error> {
-    if allowed.contains(&value.to_lowercase().as_str()) {
-        return Ok(());
-    }
-    Err(Error::unsupported(format!("{what} \"{value}\" of a database")))
-}
-
-/// After `DROP DATABASE`.
-pub(super) fn drop_database(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
-    let if_exists = cursor.words(&["if", "exists"]);
-    let name = cursor.identifier()?;
-    cursor.word("with");
-    if cursor.peek_open() {
-        return Err(Error::unsupported("DROP DATABASE ... WITH (FORCE)").position(cursor.position()));
-    }
-    Ok(Definition::DropDatabase { name, if_exists })
-}
-
-/// After `ALTER DATABASE`.
-pub(super) fn alter_database(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
-    let name = cursor.identifier()?;
-    let (mut rename, mut owner, mut connection_limit, mut allow_connections) = (None, None, None, None);
-    if cursor.words(&["rename", "to"]) {
-        rename = Some(cursor.identifier()?);
-    } else if cursor.words(&["owner", "to"]) {
-        owner = Some(cursor.identifier()?);
-    } else {
-        cursor.word("with");
-        loop {
-            if cursor.words(&["connection", "limit"]) {
-                connection_limit = Some(i32::try_from(cursor.integer()?).unwrap_or(-1));
-            } else if cursor.word("allow_connections") {
-                let value = cursor.option_value()?;
-                allow_connections = Some(matches!(value.as_str(), "true" | "on" | "1"));
-            } else {
-                break;
-            }
-        }
-        if connection_limit.is_none() && allow_connections.is_none() {
-            return Err(Error::unsupported("ALTER DATABASE with this option").position(cursor.position()));
-        }
-    }
-    Ok(Definition::AlterDatabase { name, rename, owner, connection_limit, allow_connections })
 }

@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::grant;
-use super::{Definition, Name, ObjectKind, alter, privilege, role, table};
+use super::{Definition, Name, ObjectKind, alter, database, privilege, role, table};
 use crate::error::{Condition, Error};
 use sqlparser::tokenizer::Token;
 
@@ -142,7 +142,7 @@ fn create(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
         return role::create_role(cursor, true);
     }
     if cursor.word("database") {
-        return role::create_database(cursor);
+        return database::create(cursor);
     }
     Err(refuse(cursor, "CREATE"))
 }
@@ -172,7 +172,7 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
         return role::drop_role(cursor);
     }
     if cursor.word("database") {
-        return role::drop_database(cursor);
+        return database::drop(cursor);
     }
     if cursor.words(&["owned", "by"]) {
         return privilege::drop_owned(cursor);
@@ -202,11 +202,14 @@ fn alter_statement(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
         Some(object) => return alter::alter(cursor, object),
         None => {}
     }
-    if cursor.word("role") || cursor.word("user") || cursor.word("group") {
-        return role::alter_role(cursor);
+    if cursor.word("role") || cursor.word("user") {
+        return role::alter_role(cursor, true);
+    }
+    if cursor.word("group") {
+        return role::alter_role(cursor, false);
     }
     if cursor.word("database") {
-        return role::alter_database(cursor);
+        return database::alter(cursor);
     }
     if cursor.words(&["default", "privileges"]) {
         return privilege::alter_defaults(cursor);

@@ -17,7 +17,7 @@ use sqlparser::tokenizer::{Location, Span, Token as AstToken, TokenWithSpan};
 
 pub use cursor::Cursor;
 pub use lists::{Element, MARK, PlainList};
-pub use utility::{CopySource, CopyStatement, CopyValue, Explain, Utility};
+pub use utility::{CopySource, CopyStatement, CopyValue, Explain, Utility, setting_change};
 
 use super::define::{self, Definition};
 use super::lex::{self, Kind, Lexer, Token};

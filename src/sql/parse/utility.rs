@@ -10,6 +10,7 @@ pub use copy::{CopySource, CopyStatement, CopyValue};
 
 use super::{Cursor, Statement};
 use crate::error::Error;
+use crate::sql::define::SettingChange;
 use crate::sql::lex::Token;
 use crate::sql::plan::{SessionCommand, Tag, Transaction};
 
@@ -69,6 +70,16 @@ pub fn parse(text: &str, tokens: &[Token]) -> Result<Option<Utility>, Error> {
     };
     cursor.expect_end()?;
     Ok(Some(utility))
+}
+
+/// What SET or RESET in an ALTER statement does to stored settings.
+pub fn setting_change(text: &str) -> Result<SettingChange, Error> {
+    let tokens = super::tokens(text)?;
+    let mut cursor = Cursor::new(text, &tokens);
+    let change = session::setting_change(&mut cursor)?;
+    while cursor.mark(";") {}
+    cursor.expect_end()?;
+    Ok(change)
 }
 
 /// The statement's text from the cursor on, which must not be empty.

@@ -457,7 +457,7 @@ pub(super) fn pg_database(source: &dyn Source) -> Made {
             int(database.owner),
             int(6),
             text("c"),
-            int(0),
+            int(database.is_template),
             int(database.allow_connections),
             int(database.connection_limit),
             int(0),
@@ -474,6 +474,7 @@ pub(super) fn pg_database(source: &dyn Source) -> Made {
 }
 
 pub(super) fn pg_roles(source: &dyn Source) -> Made {
+    let cluster = source.cluster();
     let row = |role: &crate::engine::cluster::RoleRow| {
         vec![
             text(&role.name),
@@ -487,11 +488,30 @@ pub(super) fn pg_roles(source: &dyn Source) -> Made {
             text("********"),
             role.valid_until_us.map_or(Value::Null, Value::Int),
             int(role.bypass_row_security),
-            Value::Null,
+            stored(&cluster, 0, role.oid),
             int(role.oid),
         ]
     };
-    Ok(source.cluster().roles().iter().map(row).collect())
+    Ok(cluster.roles().iter().map(row).collect())
+}
+
+/// What is stored for a database and a role, as `name=value`.
+fn stored(cluster: &Snapshot, database: u32, role: u32) -> Value {
+    let rows = cluster.settings().iter().filter(|row| row.database == database && row.role == role);
+    let settings: Vec<String> = rows.map(|row| format!("{}={}", row.name, row.value)).collect();
+    if settings.is_empty() {
+        return Value::Null;
+    }
+    text(types::array::from_elements(settings.iter().map(|setting| Some(setting.as_str()))))
+}
+
+pub(super) fn pg_db_role_setting(source: &dyn Source) -> Made {
+    let cluster = source.cluster();
+    let mut keys: Vec<(u32, u32)> = cluster.settings().iter().map(|row| (row.database, row.role)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let row = |(database, role)| vec![int(database), int(role), stored(&cluster, database, role)];
+    Ok(keys.into_iter().map(row).collect())
 }
 
 pub(super) fn pg_user(source: &dyn Source) -> Made {
@@ -506,7 +526,7 @@ pub(super) fn pg_user(source: &dyn Source) -> Made {
             int(role.bypass_row_security),
             text("********"),
             role.valid_until_us.map_or(Value::Null, Value::Int),
-            Value::Null,
+            stored(&cluster, 0, role.oid),
         ]
     };
     Ok(cluster.roles().iter().filter(|role| role.login).map(row).collect())

@@ -215,7 +215,13 @@ pub(super) const VIEWS: &[View] = &[
         "oid:oid defaclrole:oid defaclnamespace:oid defaclobjtype:char defaclacl:aclitem[]",
         Rows::Empty,
     ),
-    view("pg_catalog", "pg_db_role_setting", 2964, "setdatabase:oid setrole:oid setconfig:text[]", Rows::Empty),
+    view(
+        "pg_catalog",
+        "pg_db_role_setting",
+        2964,
+        "setdatabase:oid setrole:oid setconfig:text[]",
+        Rows::Made(catalog::pg_db_role_setting),
+    ),
     view(
         "pg_catalog",
         "pg_event_trigger",

@@ -2,6 +2,7 @@
 
 use super::{Cursor, Utility, remaining, transaction};
 use crate::error::{Condition, Error};
+use crate::sql::define::SettingChange;
 use crate::sql::lex::{self, Kind, Token};
 use crate::sql::plan::{Direction, Discard, SessionCommand, Tag, Transaction};
 use crate::sql::types;
@@ -27,27 +28,79 @@ pub fn set(cursor: &mut Cursor<'_>) -> Result<Utility, Error> {
         }
         return Ok(Utility::Transaction(Transaction::Set(transaction::modes(cursor)?), "SET"));
     }
-    let (name, values) = if cursor.words(&["time", "zone"]) {
-        ("timezone".to_owned(), time_zone(cursor)?)
+    match rest_of_set(cursor)? {
+        (_, Given::Current) => Err(Error::unsupported("SET … FROM CURRENT")),
+        (name, Given::Default) => Ok(command(SessionCommand::Set { local, name, values: None }, "SET")),
+        (name, Given::Values(values)) => Ok(command(SessionCommand::Set { local, name, values: Some(values) }, "SET")),
+    }
+}
+
+/// What SET makes of a setting.
+enum Given {
+    Values(Vec<String>),
+    Default,
+    Current,
+}
+
+impl From<Option<Vec<String>>> for Given {
+    fn from(values: Option<Vec<String>>) -> Self {
+        values.map_or(Self::Default, Self::Values)
+    }
+}
+
+/// A setting and what SET makes of it, in every form that is not about the transaction.
+fn rest_of_set(cursor: &mut Cursor<'_>) -> Result<(String, Given), Error> {
+    let one = |value: String| Given::Values(vec![value]);
+    Ok(if cursor.words(&["time", "zone"]) {
+        ("timezone".to_owned(), time_zone(cursor)?.into())
     } else if cursor.word("names") {
-        (
-            "client_encoding".to_owned(),
-            if cursor.at_end() || cursor.word("default") { None } else { Some(vec![value(cursor)?]) },
-        )
+        let default = cursor.at_end() || cursor.word("default");
+        ("client_encoding".to_owned(), if default { Given::Default } else { one(value(cursor)?) })
     } else if cursor.word("schema") {
-        ("search_path".to_owned(), Some(vec![value(cursor)?]))
-    } else if cursor.word("role") {
-        ("role".to_owned(), Some(vec![value(cursor)?]))
+        ("search_path".to_owned(), one(value(cursor)?))
+    } else if cursor.words(&["xml", "option"]) {
+        ("xmloption".to_owned(), one(value(cursor)?.to_uppercase()))
+    } else if !cursor.looking_at(&["role", "to"]) && !is_assigned(cursor) && cursor.word("role") {
+        ("role".to_owned(), one(value(cursor)?))
     } else if cursor.words(&["session", "authorization"]) {
-        ("session_authorization".to_owned(), if cursor.word("default") { None } else { Some(vec![value(cursor)?]) })
+        ("session_authorization".to_owned(), if cursor.word("default") { Given::Default } else { one(value(cursor)?) })
     } else {
         let name = setting_name(cursor)?;
+        if cursor.words(&["from", "current"]) {
+            return Ok((name, Given::Current));
+        }
         if !cursor.word("to") {
             cursor.expect_mark("=")?;
         }
-        (name, values(cursor)?)
-    };
-    Ok(command(SessionCommand::Set { local, name, values }, "SET"))
+        (name, values(cursor)?.into())
+    })
+}
+
+/// Whether an equals sign follows the next token.
+fn is_assigned(cursor: &Cursor<'_>) -> bool {
+    cursor.rest().get(1).is_some_and(|token| token.is(cursor.text, "="))
+}
+
+/// SET and RESET in ALTER ROLE and ALTER DATABASE: what happens to stored settings.
+pub fn setting_change(cursor: &mut Cursor<'_>) -> Result<SettingChange, Error> {
+    if cursor.word("reset") {
+        let all = cursor.word("all");
+        return Ok(if all { SettingChange::ResetAll } else { SettingChange::Reset(shown_name(cursor)?) });
+    }
+    cursor.expect_word("set")?;
+    for words in [&["transaction"][..], &["session", "characteristics", "as", "transaction"]] {
+        if !is_assigned(cursor) && cursor.words(words) {
+            transaction::modes(cursor)?;
+            let name = words.join(" ").to_uppercase().replace(" AS TRANSACTION", "");
+            let message = format!("unrecognized configuration parameter \"{name}\"");
+            return Err(Error::new(Condition::UndefinedObject, message));
+        }
+    }
+    Ok(match rest_of_set(cursor)? {
+        (name, Given::Values(values)) => SettingChange::Set { name, values },
+        (name, Given::Default) => SettingChange::Reset(name),
+        (name, Given::Current) => SettingChange::Keep(name),
+    })
 }
 
 /// After SET CONSTRAINTS.
