@@ -67,7 +67,7 @@ pub fn execute(definition: &Definition, actor: &Actor<'_>) -> Result<(Vec<Error>
             notices = change.revoke_roles(roles, members, *options, grantor.as_ref(), *cascade)?;
         }
         Definition::ReassignOwned { roles, to } => change.reassign_databases(roles, to)?,
-        Definition::DropOwned { roles, .. } => change.forget_on_database(roles)?,
+        Definition::DropOwned { roles, .. } => change.forget_on_databases(roles)?,
         Definition::Privileges(privileges) => notices = change.grant_on_databases(privileges)?,
         Definition::DropRole { names, if_exists } => notices = change.drop_roles(names, *if_exists)?,
         Definition::CreateDatabase { name, options } => files = change.create_database(name, options)?,
@@ -383,18 +383,18 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// DROP OWNED: what some roles have or gave on the session's database.
-    fn forget_on_database(&self, roles: &[RoleName]) -> Result<(), Error> {
+    /// DROP OWNED: what some roles have or gave on databases.
+    fn forget_on_databases(&self, roles: &[RoleName]) -> Result<(), Error> {
         let rights = self.rights();
-        let Some(database) = self.snapshot.database(self.actor.database) else { return Ok(()) };
-        let Some(mut acl) = database.acl.clone() else { return Ok(()) };
-        for role in roles {
-            let role = rights.resolve(role)?;
-            if role != database.owner {
-                acl.forget(&self.snapshot, role, database.owner)?;
+        let roles = roles.iter().map(|role| rights.resolve(role)).collect::<Result<Vec<_>, _>>()?;
+        for database in self.snapshot.databases() {
+            let Some(mut acl) = database.acl.clone() else { continue };
+            for role in roles.iter().filter(|role| **role != database.owner) {
+                acl.forget(&self.snapshot, *role, database.owner)?;
             }
+            self.put_database_acl(database.oid, &acl)?;
         }
-        self.put_database_acl(database.oid, &acl)
+        Ok(())
     }
 
     /// What depends on a role, a line each: in the cluster's catalog and in the session's database.

@@ -484,7 +484,7 @@ impl Database {
     /// Deals with the events of foreign keys; with `all`, also with those that are deferred.
     pub(super) fn settle_foreign_keys(&self, session: &Arc<Session>, all: bool) -> Result<(), Error> {
         let surroundings = KeySurroundings { database: self, session };
-        define::pending::settle(self.store.connection(), &surroundings, all)
+        define::pending::settle(self.store.connection(), &surroundings, all).map_err(|error| self.hide_key(error))
     }
 
     fn after_end(&mut self, announced: Option<u64>, ended: bool) -> Result<(), Error> {

@@ -22,7 +22,7 @@ use super::session::Session;
 use super::transaction::{self, Span};
 use super::views;
 use crate::engine::{Completion, RowSink};
-use crate::error::{Condition, Error};
+use crate::error::{Condition, Error, Fields};
 use crate::sql::list::List;
 use crate::sql::plan::{Access, Action, Bind, Copy, CopyDirection, Permissions, Plan, Planned, Query, Tag};
 use crate::sql::types::{Datum, Value};
@@ -465,7 +465,7 @@ impl Database {
         if let Some(error) = functions::take_error() {
             return error;
         }
-        self.store.describe(error, &Named { catalog: self.catalog(), relations })
+        self.hide_key(self.store.describe(error, &Named { catalog: self.catalog(), relations }))
     }
 
     /// The same, with the key of a duplicate where the statement's row is known.
@@ -480,6 +480,37 @@ impl Database {
             Some(detail) => described.detail(detail),
             None => described,
         }
+    }
+
+    /// A violated foreign key's values are for those who may read the columns that they are from.
+    pub(super) fn hide_key(&self, error: Error) -> Error {
+        let fields = error.fields();
+        if self.rights.superuser || error.condition() != Condition::ForeignKeyViolation {
+            return error;
+        }
+        match self.hidden_key(fields) {
+            Some(hidden) => error.detail(hidden),
+            None => error,
+        }
+    }
+
+    fn hidden_key(&self, fields: &Fields) -> Option<String> {
+        use crate::sql::catalog::{Catalog, ConstraintKind};
+        let detail = fields.detail.as_deref().filter(|detail| detail.starts_with("Key ("))?;
+        let child = self.catalog().relation(fields.schema.as_deref(), fields.table.as_deref()?).ok()??;
+        let constraint = child.constraints.iter().find(|own| Some(&own.name) == fields.constraint.as_ref())?;
+        let ConstraintKind::ForeignKey { columns, references, referenced_columns, .. } = &constraint.kind else {
+            return None;
+        };
+        let (seen, end) = match detail.rfind(" is not present in table ") {
+            Some(end) => (self.rights.sees(&child, columns), end),
+            None => {
+                let parent = self.catalog().relation_by_oid(*references).ok()??;
+                let end = detail.rfind(" is still referenced from table ")?;
+                (self.rights.sees(&parent, referenced_columns), end)
+            }
+        };
+        (!seen).then(|| format!("Key{}", &detail[end..]))
     }
 
     fn detail_of_row(&self, error: &Error, query: &Query, values: &Values<'_>) -> Option<String> {
@@ -498,7 +529,10 @@ impl Database {
             }
         };
         if error.condition() == Condition::UniqueViolation {
-            return define::unique_detail(&relation, fields.constraint.as_deref()?, &value);
+            let index = relation.indexes.iter().find(|index| Some(&index.name) == fields.constraint.as_ref())?;
+            let columns: Vec<usize> = index.keys.iter().map(|key| key.column).collect::<Option<_>>()?;
+            let seen = self.rights.sees(&relation, &columns);
+            return seen.then(|| define::unique_detail(&relation, &index.name, &value)).flatten();
         }
         let given = |column: usize| {
             let name = &relation.columns.get(column)?.name;
@@ -512,7 +546,9 @@ impl Database {
             Some(()) => value(column),
             None => Some(Value::Null),
         };
-        define::row_detail(&relation, &whole)
+        let own = query.permissions.relations.iter().find(|needed| needed.relation == relation.oid);
+        let given = own.map_or(&[][..], |needed| &needed.inserted);
+        define::row_detail(&relation, &whole, &|at| given.contains(&at) || self.rights.sees(&relation, &[at]))
     }
 
     fn writes_temporary_only(&self, query: &Query) -> Result<bool, Error> {

@@ -311,9 +311,8 @@ impl Sqlite {
         let roles: Vec<u32> = roles.iter().filter_map(|role| rights.resolve(role).ok()).collect();
         let needed = rights.cluster().databases().iter().any(|database| {
             let granted = |role: &u32| database.acl.as_ref().is_some_and(|acl| acl.names(*role));
-            let here = database.oid == rights.database && database.owner != 0;
             let owned = roles.contains(&database.owner);
-            if reassigns { owned } else { here && !owned && roles.iter().any(granted) }
+            if reassigns { owned } else { !owned && roles.iter().any(granted) }
         });
         if needed && self.database()?.store.span() != Span::Statement {
             return Err(mixed());

@@ -5,6 +5,7 @@
 use super::rights::{Object, Rights, denied};
 use crate::error::{Condition, Error};
 use crate::sql::acl::{Acl, Dependents, Item, Kind, PUBLIC, Privileges};
+use crate::sql::catalog::Relation;
 use crate::sql::define::{Grantee, PrivilegeChange, RoleName};
 
 /// A GRANT or REVOKE with its roles and words resolved.
@@ -168,17 +169,33 @@ pub fn merge(
     Ok(())
 }
 
+/// A REVOKE on a table is one on each of its columns, the system's own among them, of which PostgreSQL warns as well.
+pub fn warn_of_system_columns(rights: &Rights, relation: &Relation, wanted: Privileges, warnings: &mut Vec<Error>) {
+    let list = Acl::in_force(relation.acl.as_ref(), Object::Relation(relation).kind(), relation.owner);
+    let (_, may) = list.best_grantor(rights.holder(rights.role, relation.owner), wanted);
+    let is_short = may.is_empty() || wanted != Kind::Column.all() && may != wanted;
+    for name in ["tableoid", "cmax", "xmax", "cmin", "xmin", "ctid"].iter().filter(|_| is_short && !wanted.is_empty()) {
+        let shown = format!("column \"{name}\" of relation \"{}\"", relation.name);
+        warnings.push(short(false, may.is_empty(), &shown));
+    }
+}
+
 fn warning(object: Object<'_>, grants: bool, none: bool) -> Error {
-    let (condition, done) = match grants {
-        true => (Condition::PrivilegeNotGranted, "were granted"),
-        false => (Condition::PrivilegeNotRevoked, "could be revoked"),
-    };
     let shown = match object {
         Object::Column(relation, at) => {
             let column = relation.columns.get(at).map_or("", |column| column.name.as_str());
             format!("column \"{column}\" of relation \"{}\"", relation.name)
         }
         _ => format!("\"{}\"", object.name()),
+    };
+    short(grants, none, &shown)
+}
+
+/// The warning that none or not all of the privileges could be dealt with.
+fn short(grants: bool, none: bool, shown: &str) -> Error {
+    let (condition, done) = match grants {
+        true => (Condition::PrivilegeNotGranted, "were granted"),
+        false => (Condition::PrivilegeNotRevoked, "could be revoked"),
     };
     let which = if none { "no" } else { "not all" };
     Error::new(condition, format!("{which} privileges {done} for {shown}"))

@@ -23,7 +23,7 @@ impl Host for Session {
     }
 
     fn current_schemas(&self, include_implicit: bool) -> Vec<String> {
-        let mut schemas = views::existing_schemas(&self.search_path());
+        let mut schemas = views::usable_schemas(&self.search_path());
         if include_implicit && !schemas.iter().any(|schema| schema == "pg_catalog") {
             schemas.insert(0, "pg_catalog".to_owned());
         }

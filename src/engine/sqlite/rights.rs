@@ -213,6 +213,11 @@ impl Rights {
             || live_columns(relation).any(|at| self.held(role, Object::Column(relation, at), wanted) == wanted)
     }
 
+    /// Whether the session may read all of these columns.
+    pub fn sees(&self, relation: &Relation, columns: &[usize]) -> bool {
+        self.superuser || columns.iter().all(|at| self.on_column(self.role, relation, *at, Privileges::SELECT))
+    }
+
     /// 42501 unless whoever answers for it has what a statement needs on a relation.
     pub fn require(&self, relation: &Relation, needed: &Permission) -> Result<(), Error> {
         let role = needed.checked_as.unwrap_or(self.role);

@@ -88,6 +88,10 @@ impl Source for Sources {
         self.cluster.snapshot()
     }
 
+    fn rights(&self) -> Rc<Rights> {
+        self.standing.now().0
+    }
+
     fn state(&self, view: &str) -> Result<Vec<Row>, Error> {
         let segment = self.session.segment();
         Ok(match view {

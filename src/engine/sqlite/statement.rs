@@ -266,7 +266,12 @@ impl Sqlite {
         }
         let context = session.text_context();
         let database = self.database()?;
-        let work = define::maintenance(definition, &database.catalog())?;
+        let (allowed, refused) = database.may_maintain(definition)?;
+        refused.into_iter().for_each(|warning| sink.notice("WARNING", warning));
+        let work = match &allowed {
+            Some(definition) => define::maintenance(definition, &database.catalog())?,
+            None => Vec::new(),
+        };
         let writes = !work.is_empty() || matches!(definition, Definition::Reindex { .. });
         let access = if writes { Access::Write } else { Access::Read };
         self.start(access, definition.tag())?;
@@ -339,6 +344,39 @@ impl Sqlite {
 }
 
 impl Database {
+    /// What of VACUUM and ANALYZE the session may do, and a warning for each table that it names and may not.
+    fn may_maintain(&self, definition: &Definition) -> Result<(Option<Definition>, Vec<Error>), Error> {
+        use crate::sql::catalog::Catalog;
+        let verb = match definition {
+            Definition::Vacuum { .. } => "vacuum",
+            Definition::Analyze { .. } => "analyze",
+            _ => return Ok((Some(definition.clone()), Vec::new())),
+        };
+        let mut allowed = definition.clone();
+        let mut warnings = Vec::new();
+        let databases = self.rights.cluster().databases();
+        let owner = databases.iter().find(|database| database.oid == self.oid).map(|database| database.owner);
+        if owner.is_some_and(|owner| self.rights.owns(owner)) {
+            return Ok((Some(allowed), warnings));
+        }
+        let (Definition::Vacuum { tables, .. } | Definition::Analyze { tables, .. }) = &mut allowed else {
+            return Ok((None, warnings));
+        };
+        let names = std::mem::take(tables);
+        for name in names {
+            match self.catalog().relation(name.schema.as_deref(), &name.name)? {
+                Some(relation) if !self.rights.owns(relation.owner) => {
+                    let message =
+                        format!("skipping \"{}\" --- only table or database owner can {verb} it", relation.name);
+                    warnings.push(Error::new(Condition::Warning, message));
+                }
+                _ => tables.push(name),
+            }
+        }
+        let is_left = !tables.is_empty();
+        Ok((is_left.then_some(allowed), warnings))
+    }
+
     /// ON COMMIT of the temporary tables that the transaction may have filled.
     pub(super) fn empty_temporary(&mut self, session: &Arc<Session>) -> Result<(), Error> {
         if !self.catalog.has_temporary() || !self.store.is_writing() {

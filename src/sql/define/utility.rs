@@ -316,16 +316,25 @@ fn reindex(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
     Ok(Definition::Reindex { object, name })
 }
 
+/// `[schema.]table.column`
+fn column_name(cursor: &mut Cursor<'_>) -> Result<(Name, Option<String>), Error> {
+    let position = cursor.position();
+    let mut parts = vec![cursor.identifier()?];
+    while cursor.punctuation(&Token::Period) {
+        parts.push(cursor.identifier()?);
+    }
+    let column = parts.pop();
+    let Some(name) = parts.pop() else {
+        let error = Error::new(Condition::SyntaxError, "column name must be qualified");
+        return Err(error.position(position));
+    };
+    Ok((Name { schema: parts.pop(), name, position }, column))
+}
+
 fn comment(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
     cursor.expect_word("on")?;
     let object = cursor.any_word()?;
-    let mut name = cursor.name()?;
-    let mut column = None;
-    if object == "column" {
-        // The last part of the name is the column's.
-        column = Some(name.name);
-        name = Name { schema: None, name: name.schema.unwrap_or_default(), position: name.position };
-    }
+    let (name, column) = if object == "column" { column_name(cursor)? } else { (cursor.name()?, None) };
     if !cursor.word("is") {
         return Err(Error::unsupported(format!("COMMENT ON {}", object.to_uppercase())).position(cursor.position()));
     }

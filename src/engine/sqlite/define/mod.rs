@@ -333,7 +333,12 @@ impl<'a> Definer<'a> {
             "schema" => return self.comment_on_schema(&name.name, text),
             other => return Err(Error::unsupported(format!("COMMENT ON {}", other.to_uppercase()))),
         };
-        self.require_owner(&relation)?;
+        let owned = self.require_owner(&relation);
+        if column.is_some() && owned.is_err() && relation.kind != RelationKind::System {
+            let message = format!("must be owner of relation {}", relation.name);
+            return Err(Error::new(Condition::InsufficientPrivilege, message));
+        }
+        owned?;
         let attribute = match column {
             Some(column) => column_index(&relation, column)? + 1,
             None => 0,

@@ -9,7 +9,7 @@ use crate::engine::sqlite::rights::{Object, kind_of, live_columns};
 use crate::error::{Condition, Error};
 use crate::sql::acl::{Acl, Kind, Privileges};
 use crate::sql::catalog::{Relation, RelationKind, SequenceOwner};
-use crate::sql::define::{PrivilegeChange, PrivilegeTarget, RoleName};
+use crate::sql::define::{Name, PrivilegeChange, PrivilegeTarget, RoleName};
 
 /// The pseudo-schema of default privileges that hold in all.
 const EVERY_SCHEMA: u32 = 0;
@@ -21,7 +21,7 @@ impl Definer<'_> {
         grant::check_grantor(rights, change.grantor.as_ref())?;
         match &change.target {
             PrivilegeTarget::Relations { kind, names } => {
-                let relations = names.iter().map(|name| self.require(name)).collect::<Result<Vec<_>, _>>()?;
+                let relations = names.iter().map(|name| self.grantable(name)).collect::<Result<Vec<_>, _>>()?;
                 let grant = grant::resolve(rights, change, *kind)?;
                 relations.iter().try_for_each(|relation| self.grant_on_relation(relation, *kind, &grant))
             }
@@ -39,6 +39,15 @@ impl Definer<'_> {
                 Err(Error::internal("privileges of another kind came to the database's catalog"))
             }
         }
+    }
+
+    /// The relation of that name, or 42809 for an index.
+    fn grantable(&self, name: &Name) -> Result<Rc<Relation>, Error> {
+        if self.find(name)?.is_none() && self.catalog().relation_of_index(name.schema.as_deref(), &name.name)?.is_some()
+        {
+            return Err(Error::new(Condition::WrongObjectType, format!("\"{}\" is an index", name.name)));
+        }
+        self.require(name)
     }
 
     fn require_schema(&self, name: &str) -> Result<Schema, Error> {
@@ -93,16 +102,14 @@ impl Definer<'_> {
             let list = grant::apply(rights, Object::Relation(named), grant, wanted, all, &mut warnings)?;
             relation.acl = Some(list);
         }
-        for (at, privileges) in columns {
-            // A REVOKE of the whole table says nothing about columns that nothing was granted on.
-            let silent = grant.columns.is_empty();
-            if silent && relation.columns[at].acl.is_none() {
-                continue;
-            }
-            let mut own_warnings = Vec::new();
-            let list = grant::apply(rights, Object::Column(named, at), grant, privileges, all, &mut own_warnings)?;
+        if !grant.grants && !matches!(named.kind, RelationKind::View { .. }) {
+            let of_columns = wanted.and(Kind::Column.all());
+            grant::warn_of_system_columns(rights, named, of_columns, &mut warnings);
+        }
+        for (at, privileges) in columns.into_iter().filter(|(_, privileges)| !privileges.is_empty()) {
+            let all = privileges == Kind::Column.all();
+            let list = grant::apply(rights, Object::Column(named, at), grant, privileges, all, &mut warnings)?;
             relation.columns[at].acl = (!list.0.is_empty()).then_some(list);
-            warnings.extend(own_warnings);
         }
         self.outcome.notices.extend(warnings.into_iter().map(|warning| ("WARNING", warning)));
         if relation != *named {

@@ -148,10 +148,21 @@ pub fn unique_detail(relation: &Relation, constraint: &str, values: &dyn Fn(usiz
 /// Bytes of a value that DETAIL shows at most, as in PostgreSQL.
 const SHOWN_BYTES: usize = 64;
 
-/// The DETAIL of a row that a constraint refused, for callers that have all of it.
-pub fn row_detail(relation: &Relation, values: &dyn Fn(usize) -> Option<Value>) -> Option<String> {
+/// The DETAIL of a row that a constraint refused, for callers that have all of it: of the columns that `is_shown` allows,
+/// which are named where they are not all.
+pub fn row_detail(
+    relation: &Relation,
+    values: &dyn Fn(usize) -> Option<Value>,
+    is_shown: &dyn Fn(usize) -> bool,
+) -> Option<String> {
     let mut shown = Vec::with_capacity(relation.columns.len());
+    let (mut names, mut is_whole) = (Vec::new(), true);
     for (index, column) in relation.columns.iter().enumerate().filter(|(_, column)| !column.dropped) {
+        if !is_shown(index) {
+            is_whole = false;
+            continue;
+        }
+        names.push(column.name.as_str());
         let mut text = show(&values(index)?, column.type_, column.typmod);
         if text.len() > SHOWN_BYTES {
             text.truncate(text.floor_char_boundary(SHOWN_BYTES));
@@ -159,7 +170,11 @@ pub fn row_detail(relation: &Relation, values: &dyn Fn(usize) -> Option<Value>) 
         }
         shown.push(text);
     }
-    Some(format!("Failing row contains ({}).", shown.join(", ")))
+    if is_whole {
+        return Some(format!("Failing row contains ({}).", shown.join(", ")));
+    }
+    let named = || format!("Failing row contains ({}) = ({}).", names.join(", "), shown.join(", "));
+    (!names.is_empty()).then(named)
 }
 
 fn raised(text: &str) -> Option<Error> {

@@ -16,7 +16,9 @@ use rusqlite::Connection;
 
 use crate::engine::cluster::{SUPERUSER_OID, Snapshot};
 use crate::engine::sqlite::catalog::Schema;
+use crate::engine::sqlite::rights::Rights;
 use crate::error::Error;
+use crate::sql::acl::Privileges;
 use crate::sql::catalog::{ColumnDefinition, Relation, RelationKind};
 use crate::sql::types::{Datum, Type, Value, names};
 
@@ -30,6 +32,8 @@ pub trait Source {
     fn comments(&self) -> Result<Vec<(u32, i64, String)>, Error>;
     /// Roles and databases.
     fn cluster(&self) -> Rc<Snapshot>;
+    /// As whom the session acts.
+    fn rights(&self) -> Rc<Rights>;
     /// Rows of a view that shows the server's state (pg_stat_activity, pg_locks, pg_settings, pgprefork.*), by
     /// its schema-qualified name, in the order of its columns.
     fn state(&self, view: &str) -> Result<Vec<Vec<Value>>, Error>;
@@ -72,10 +76,16 @@ pub fn function(name: &str, arguments: &[Datum<'_>]) -> Result<Value, Error> {
     source().map_or(Ok(Value::Null), |source| source.function(name, arguments))
 }
 
-/// Those of the schemas that exist, in order.
-pub fn existing_schemas(path: &[String]) -> Vec<String> {
-    let known = source().and_then(|source| source.schemas().ok()).unwrap_or_default();
-    path.iter().filter(|name| known.iter().any(|schema| schema.name == **name)).cloned().collect()
+/// Those of the schemas that exist and that the session may use, in order.
+pub fn usable_schemas(path: &[String]) -> Vec<String> {
+    let Some(source) = source() else { return Vec::new() };
+    let known = source.schemas().unwrap_or_default();
+    let rights = source.rights();
+    let usable = |name: &&String| {
+        let schema = known.iter().find(|schema| schema.name == **name);
+        schema.is_some_and(|schema| rights.require_schema(schema, Privileges::USAGE).is_ok())
+    };
+    path.iter().filter(usable).cloned().collect()
 }
 
 /// OID of the role of that name, and whether it is a superuser.
@@ -241,6 +251,9 @@ mod tests {
         }
         fn cluster(&self) -> Rc<Snapshot> {
             Rc::new(Snapshot::default())
+        }
+        fn rights(&self) -> Rc<Rights> {
+            Rc::default()
         }
         fn state(&self, _: &str) -> Result<Vec<Vec<Value>>, Error> {
             Ok(Vec::new())
