@@ -65,6 +65,8 @@ const ALIKE: &[Script] = &[
             "\\drds",
             "\\drds bob",
             "\\drds bob shop",
+            "\\du bob",
+            "select name, setting from pg_settings where source = 'user'",
         ],
     ),
     (
@@ -144,6 +146,20 @@ const ALIKE: &[Script] = &[
         ],
     ),
     ("postgres", "postgres", &["revoke staff from ann; alter database shop set role = 'own'"]),
+    // What is stored is what happens.
+    (
+        "postgres",
+        "postgres",
+        &[
+            "alter role own2 set default_transaction_read_only = on; alter role own2 set statement_timeout = '50ms'; alter role own2 set client_min_messages = error; alter role own2 set role = nobody",
+        ],
+    ),
+    (
+        "own2",
+        "postgres",
+        &["create table x (a int)", "select pg_sleep(60)", "select current_user; reset client_min_messages"],
+    ),
+    ("postgres", "postgres", &["alter role own2 reset all"]),
     // What is no longer good is a warning.
     ("ann", "postgres", &["select current_user"]),
     ("bob", "shop", &["select current_user"]),
@@ -358,16 +374,26 @@ fn what_the_client_says_counts_more_than_what_is_stored() {
 #[test]
 fn a_scrubbed_worker_has_the_settings_of_its_own_session() {
     let server = Server::start(&["--set", "pool.sessions_per_worker=0", "--set", "pool.min_spare=1"]);
-    let stored = "create role ann login; create role bob login; create role staff; grant staff to ann; alter role ann set work_mem = '2MB'; alter role ann set role = staff; alter role bob set work_mem = '3MB'";
+    let stored = "create role ann login; create role bob login; create role staff; grant staff to ann; alter role ann set work_mem = '2MB'; alter role ann set role = staff; alter role bob set work_mem = '3MB'; alter role bob set search_path = s; create schema s; create table public.t as select 'public'; create table s.t as select 's'";
     assert_eq!(run(server.port, "postgres", "postgres", None, stored), "");
-    let shown = "select current_user; select setting, source, reset_val from pg_settings where name = 'work_mem'; set work_mem = '9MB'; reset role";
+    let mut processes = Vec::new();
+    let shown = "select pg_backend_pid(); select current_user; select setting, source, reset_val from pg_settings where name = 'work_mem'; select * from t; set work_mem = '9MB'; set search_path = s, public; reset role";
     for _ in 0..3 {
-        for (user, expected) in
-            [("ann", "staff|2048|user|2048"), ("bob", "bob|3072|user|3072"), ("postgres", "postgres|4096|default|4096")]
-        {
-            assert_eq!(run(server.port, user, "postgres", None, shown), expected);
+        for (user, expected) in [
+            ("ann", "staff|2048|user|2048|public"),
+            ("bob", "bob|3072|user|3072|s"),
+            ("postgres", "postgres|4096|default|4096|public"),
+        ] {
+            let told = run(server.port, user, "postgres", None, shown);
+            let (process, told) = told.split_once('|').expect("a process and its session");
+            assert_eq!(told, expected);
+            processes.push(process.to_owned());
         }
     }
+    let sessions = processes.len();
+    processes.sort_unstable();
+    processes.dedup();
+    assert!(processes.len() < sessions, "no process served two sessions");
     // What is stored now is there for the next session.
     assert_eq!(run(server.port, "bob", "postgres", None, "alter role bob set work_mem = '4MB'; show work_mem"), "3MB");
     assert_eq!(run(server.port, "bob", "postgres", None, "show work_mem"), "4MB");
