@@ -420,9 +420,15 @@ fn dropping_a_database_by_force_ends_its_sessions() {
             "ERROR:  42501: must be a member of the role whose process is being terminated or member of pg_signal_backend"
         );
         first.simple_query("select 1").expect("nobody was ended");
+        let signal = "grant pg_signal_backend to own";
+        assert_eq!(run(port, "postgres", "postgres", None, signal), "");
+        let superuser = connect("postgres");
+        let refused = run(port, "own", "postgres", None, "drop database shop with (force)");
+        assert_eq!(refused, "ERROR:  42501: must be a superuser to terminate superuser process");
+        drop(superuser);
         // A transaction under way is no obstacle.
         second.batch_execute("begin; create table t (a int)").expect("a transaction");
-        assert_eq!(run(port, "postgres", "postgres", None, "drop database shop with (force)"), "");
+        assert_eq!(run(port, "own", "postgres", None, "drop database shop with (force)"), "");
         for session in [&mut first, &mut second] {
             session.simple_query("select 1").expect_err("it has ended");
         }
