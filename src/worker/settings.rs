@@ -30,7 +30,7 @@ pub fn at_start(
     settings.set_default("is_superuser", is_superuser, Source::Internal)?;
     settings.set_default("session_authorization", &role.name, Source::Internal)?;
     let mut set = |name: &str, value: &str, source| {
-        if name.eq_ignore_ascii_case("role") && value != "none" {
+        if name.eq_ignore_ascii_case("role") && value != "none" && value != role.name {
             let superuser = directory.may_become(role.oid, value)?;
             settings.set_default_role(value, superuser, source);
             return Ok(());

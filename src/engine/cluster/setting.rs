@@ -8,6 +8,9 @@ use super::{RoleRow, SUPERUSER_OID};
 use crate::error::{Condition, Error};
 use crate::sql::define::{RoleName, SettingChange};
 
+/// The longest value that is stored: every process reads all of them.
+const VALUE_BYTES_MAX: usize = 8192;
+
 impl Change<'_> {
     /// `role`: `None` for all. Returns notices.
     pub(super) fn alter_setting(
@@ -104,6 +107,10 @@ impl Change<'_> {
 
     /// A value that is changed keeps its place in the list.
     fn store(&self, database: u32, role: u32, name: &str, value: &str) -> Result<(), Error> {
+        if value.len() > VALUE_BYTES_MAX {
+            let message = format!("stored value of parameter \"{name}\" is longer than {VALUE_BYTES_MAX} bytes");
+            return Err(Error::new(Condition::ProgramLimitExceeded, message));
+        }
         self.run(
             "INSERT INTO pgp_setting(database, role, name, value) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(database, role, name) DO UPDATE SET value = excluded.value",
             params![database, role, name, value],

@@ -127,3 +127,88 @@ fn a_snapshot_is_read_again_after_a_change_only() {
     assert_eq!((version, global.snapshot().version()), (Some(2), 2));
     assert_eq!(global.snapshot().role("a").unwrap().memberships, ["postgres"]);
 }
+
+#[test]
+fn stored_settings_count_by_how_close_they_are_and_go_with_what_they_are_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = init(&directory.path().join("data"), &InitOptions::default()).unwrap();
+    let connection = Connection::open(cluster.global_file()).unwrap();
+    let change = |user: &str, text: &str| run(&cluster, &connection, user, text).map(|(notices, _)| notices);
+    let stored = |database: u32, role: u32| -> Vec<(Source, String)> {
+        let snapshot = Snapshot::load(&connection).unwrap();
+        snapshot.settings_of(database, role).into_iter().map(|stored| (stored.source, stored.value)).collect()
+    };
+    change("postgres", "create role ann").unwrap();
+    change("postgres", "create role bob").unwrap();
+    change("postgres", "create database shop owner ann").unwrap();
+    let snapshot = Snapshot::load(&connection).unwrap();
+    let (ann, shop) = (snapshot.role_row("ann").unwrap().oid, snapshot.database("shop").unwrap().oid);
+    assert!(stored(shop, ann).is_empty());
+    change("postgres", "alter role all set work_mem = '1MB'").unwrap();
+    change("ann", "alter database shop set work_mem = '2MB'").unwrap();
+    change("ann", "alter role ann set work_mem = '3MB'").unwrap();
+    change("ann", "alter role ann in database shop set work_mem = '4MB'").unwrap();
+    let all = [
+        (Source::DatabaseUser, "4MB".to_owned()),
+        (Source::User, "3MB".to_owned()),
+        (Source::Database, "2MB".to_owned()),
+        (Source::Global, "1MB".to_owned()),
+    ];
+    assert_eq!(stored(shop, ann), all);
+    assert_eq!(stored(shop, 1), all[2..]);
+    assert_eq!(stored(1, ann), [all[1].clone(), all[3].clone()]);
+    for text in [
+        "alter role ann set work_mem = '1MB'",
+        "alter role all reset all",
+        "alter database shop reset all",
+        "alter role all in database shop reset work_mem",
+        "alter role postgres set work_mem = '1MB'",
+    ] {
+        assert_eq!(change("bob", text).unwrap_err().condition(), Condition::InsufficientPrivilege, "{text}");
+    }
+    // Others may use a database's name for their own settings.
+    change("bob", "alter role bob in database shop set work_mem = '5MB'").unwrap();
+    assert_eq!(
+        change("ann", "alter role ann set role = bob").unwrap()[0].condition(),
+        Condition::InsufficientPrivilege
+    );
+    let long = format!("alter role ann set search_path = '{}'", "x".repeat(9000));
+    assert_eq!(change("ann", &long).unwrap_err().condition(), Condition::ProgramLimitExceeded);
+    // What the role may not set itself stays.
+    change("postgres", "alter role ann set log_statement = 'all'").unwrap();
+    change("ann", "alter role ann reset all").unwrap();
+    assert_eq!(stored(1, ann), [(Source::User, "all".to_owned()), all[3].clone()]);
+    change("postgres", "drop database shop").unwrap();
+    change("postgres", "drop role ann").unwrap();
+    let left: Vec<String> =
+        Snapshot::load(&connection).unwrap().settings().iter().map(|row| row.name.clone()).collect();
+    assert_eq!(left, ["work_mem"]);
+}
+
+#[test]
+fn a_database_is_given_to_those_only_whom_its_owner_may_become() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = init(&directory.path().join("data"), &InitOptions::default()).unwrap();
+    let connection = Connection::open(cluster.global_file()).unwrap();
+    let change = |user: &str, text: &str| run(&cluster, &connection, user, text).map(|(notices, _)| notices);
+    let message = |result: Result<Vec<Error>, Error>| result.unwrap_err().fields().message.clone();
+    for text in ["create role ann createdb", "create role bob", "create role crew", "grant crew to ann, bob"] {
+        change("postgres", text).unwrap();
+    }
+    change("ann", "create database shop").unwrap();
+    assert_eq!(message(change("ann", "alter database shop owner to bob")), "must be member of role \"bob\"");
+    change("ann", "alter database shop owner to crew").unwrap();
+    assert_eq!(
+        message(change("bob", "alter database shop owner to bob")),
+        "permission denied to change owner of database"
+    );
+    assert_eq!(message(change("bob", "alter database shop rename to x")), "permission denied to rename database");
+    change("bob", "alter database shop is_template on").unwrap();
+    assert_eq!(message(change("ann", "drop database shop")), "cannot drop a template database");
+    assert_eq!(
+        message(change("ann", "create database x template shop")),
+        "template \"shop\" of a database is not supported"
+    );
+    change("ann", "alter database shop is_template off").unwrap();
+    change("ann", "drop database shop").unwrap();
+}

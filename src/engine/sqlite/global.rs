@@ -114,6 +114,8 @@ impl Global {
             },
         )?;
         self.catalog.note_change();
+        // The session sees what its transaction has changed.
+        self.catalog.refresh(self.store.connection(), 0)?;
         if let FileChange::RemoveOnRollback(oid) = files
             && segment.open_database(oid).is_none()
         {

@@ -199,21 +199,21 @@ impl Written {
     /// Takes up one of the options that both CREATE and ALTER have.
     fn set(&self, options: &mut DatabaseOptions) -> Result<(), Error> {
         match self.name.as_str() {
-            "allow_connections" => options.allow_connections = self.boolean()?,
-            "is_template" => options.is_template = self.boolean()?,
-            _ => options.connection_limit = self.limit()?,
+            "allow_connections" => options.allow_connections = Some(self.boolean(true)?),
+            "is_template" => options.is_template = Some(self.boolean(false)?),
+            _ => options.connection_limit = Some(self.limit()?),
         }
         Ok(())
     }
 
-    fn boolean(&self) -> Result<Option<bool>, Error> {
+    fn boolean(&self, default: bool) -> Result<bool, Error> {
         let is = |text: &str, words: [&str; 2]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
         match &self.value {
-            Given::Default => Ok(None),
-            Given::Integer(0) => Ok(Some(false)),
-            Given::Integer(1) => Ok(Some(true)),
-            Given::Text(text) if is(text, ["true", "on"]) => Ok(Some(true)),
-            Given::Text(text) if is(text, ["false", "off"]) => Ok(Some(false)),
+            Given::Default => Ok(default),
+            Given::Integer(0) => Ok(false),
+            Given::Integer(1) => Ok(true),
+            Given::Text(text) if is(text, ["true", "on"]) => Ok(true),
+            Given::Text(text) if is(text, ["false", "off"]) => Ok(false),
             _ => {
                 let message = format!("{} requires a Boolean value", self.name);
                 Err(Error::new(Condition::SyntaxError, message))
@@ -221,10 +221,10 @@ impl Written {
         }
     }
 
-    fn limit(&self) -> Result<Option<i32>, Error> {
+    fn limit(&self) -> Result<i32, Error> {
         match self.value {
-            Given::Default => Ok(None),
-            Given::Integer(limit) if limit >= -1 => Ok(Some(limit)),
+            Given::Default => Ok(-1),
+            Given::Integer(limit) if limit >= -1 => Ok(limit),
             Given::Integer(limit) => {
                 let message = format!("invalid connection limit: {limit}");
                 Err(Error::new(Condition::InvalidParameterValue, message))

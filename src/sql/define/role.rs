@@ -42,10 +42,10 @@ fn existing_role_name(cursor: &mut Cursor<'_>) -> Result<RoleName, Error> {
 
 /// After `ALTER ROLE | USER | GROUP`.
 ///
-/// `settings`: whether SET and RESET may follow.
-pub(super) fn alter_role(cursor: &mut Cursor<'_>, settings: bool) -> Result<Definition, Error> {
-    let role = if settings && cursor.word("all") { None } else { Some(existing_role_name(cursor)?) };
-    if settings && (cursor.peek(&["set"]) || cursor.peek(&["reset"]) || cursor.peek(&["in", "database"])) {
+/// `group`: of ALTER GROUP, which has fewer forms.
+pub(super) fn alter_role(cursor: &mut Cursor<'_>, group: bool) -> Result<Definition, Error> {
+    let role = if !group && cursor.word("all") { None } else { Some(existing_role_name(cursor)?) };
+    if !group && (cursor.peek(&["set"]) || cursor.peek(&["reset"]) || cursor.peek(&["in", "database"])) {
         let database = if cursor.words(&["in", "database"]) { Some(cursor.identifier()?) } else { None };
         let change = cursor.setting_change()?;
         return Ok(Definition::AlterSetting { role, database, is_of_database: false, change });
@@ -54,6 +54,15 @@ pub(super) fn alter_role(cursor: &mut Cursor<'_>, settings: bool) -> Result<Defi
     if cursor.words(&["rename", "to"]) {
         let RoleName::Named(name) = name else { return Err(cursor.unexpected()) };
         return Ok(Definition::RenameRole { name, to: new_role_name(cursor)? });
+    }
+    if group {
+        for word in ["add", "drop"] {
+            if cursor.peek(&[word, "user"]) {
+                let what = format!("ALTER GROUP ... {} USER", word.to_uppercase());
+                return Err(Error::unsupported(what).position(cursor.position()).hint("Use GRANT and REVOKE."));
+            }
+        }
+        return Err(cursor.unexpected());
     }
     cursor.word("with");
     Ok(Definition::AlterRole { name, options: options(cursor, false)? })

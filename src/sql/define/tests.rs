@@ -96,3 +96,79 @@ fn create_table_as_and_views_keep_their_query() {
     };
     assert_eq!(view.query, "select * from t where a in (1, 2)");
 }
+
+#[test]
+fn settings_are_stored_in_every_form_of_set_that_is_about_one() {
+    let set = |name: &str, values: &[&str]| SettingChange::Set {
+        name: name.to_owned(),
+        values: values.iter().map(|value| (*value).to_owned()).collect(),
+    };
+    let cases = [
+        ("set work_mem = 65", set("work_mem", &["65"])),
+        ("set app.user to 'x'", set("app.user", &["x"])),
+        ("set search_path to a, \"B\"", set("search_path", &["a", "B"])),
+        ("set time zone -7", set("timezone", &["-7"])),
+        ("set time zone local", SettingChange::Reset("timezone".into())),
+        ("set names 'utf8'", set("client_encoding", &["utf8"])),
+        ("set schema 'x'", set("search_path", &["x"])),
+        ("set role 'x'", set("role", &["x"])),
+        ("set role = x", set("role", &["x"])),
+        ("set role to x", set("role", &["x"])),
+        ("set xml option content", set("xmloption", &["CONTENT"])),
+        ("set session authorization x", set("session_authorization", &["x"])),
+        ("set work_mem to default", SettingChange::Reset("work_mem".into())),
+        ("set work_mem from current", SettingChange::Keep("work_mem".into())),
+        ("reset work_mem", SettingChange::Reset("work_mem".into())),
+        ("reset time zone;", SettingChange::Reset("timezone".into())),
+        ("reset all", SettingChange::ResetAll),
+    ];
+    for (text, expected) in cases {
+        for (before, role, database, of_database) in [
+            ("alter role ann", Some(RoleName::Named("ann".into())), None, false),
+            ("alter user current_role in database d", Some(RoleName::CurrentUser), Some("d"), false),
+            ("alter role all", None, None, false),
+            ("alter database \"D\"", None, Some("D"), true),
+        ] {
+            let Definition::AlterSetting { role: of, database: within, is_of_database, change } =
+                parsed(&format!("{before} {text}"))
+            else {
+                panic!("{before} {text}")
+            };
+            assert_eq!((of, within.as_deref(), is_of_database), (role, database, of_database), "{before} {text}");
+            assert_eq!(change, expected, "{before} {text}");
+        }
+    }
+    let error = parse("alter role \u{e4} set work_mem 1").unwrap_err();
+    assert_eq!((error.fields().message.as_str(), error.fields().position), ("syntax error at or near \"1\"", Some(27)));
+    for text in ["alter role all login", "alter role a set local x = 1", "alter group a set x = 1", "alter role a in d"]
+    {
+        assert_eq!(parse(text).unwrap_err().condition(), Condition::SyntaxError, "{text}");
+    }
+}
+
+#[test]
+fn options_of_databases_are_read_once_each() {
+    let Definition::CreateDatabase { options, .. } = parsed(
+        "create database d with owner = ann connection limit 5 is_template on allow_connections = 0 encoding utf8 strategy wal_log",
+    ) else {
+        panic!()
+    };
+    let expected = DatabaseOptions {
+        owner: Some("ann".into()),
+        template: None,
+        allow_connections: Some(false),
+        connection_limit: Some(5),
+        is_template: Some(true),
+    };
+    assert_eq!(options, expected);
+    let drop = |force| Definition::DropDatabase { name: "d".into(), if_exists: false, force };
+    assert_eq!((parsed("drop database d"), parsed("drop database d with (force)")), (drop(false), drop(true)));
+    let code = |text: &str| parse(text).unwrap_err().condition();
+    assert_eq!(code("create database d owner a owner b"), Condition::SyntaxError);
+    assert_eq!(code("create database d connection limit -2"), Condition::InvalidParameterValue);
+    assert_eq!(code("alter database d connection limit 99999999999"), Condition::SyntaxError);
+    assert_eq!(code("create database d encoding latin1"), Condition::FeatureNotSupported);
+    assert_eq!(code("create database d encoding latin"), Condition::UndefinedObject);
+    assert_eq!(code("create database d oid 16384"), Condition::FeatureNotSupported);
+    assert_eq!(code("drop database d with"), Condition::SyntaxError);
+}

@@ -203,10 +203,10 @@ fn alter_statement(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
         None => {}
     }
     if cursor.word("role") || cursor.word("user") {
-        return role::alter_role(cursor, true);
+        return role::alter_role(cursor, false);
     }
     if cursor.word("group") {
-        return role::alter_role(cursor, false);
+        return role::alter_role(cursor, true);
     }
     if cursor.word("database") {
         return database::alter(cursor);
