@@ -374,7 +374,7 @@ fn what_the_client_says_counts_more_than_what_is_stored() {
 #[test]
 fn a_scrubbed_worker_has_the_settings_of_its_own_session() {
     let server = Server::start(&["--set", "pool.sessions_per_worker=0", "--set", "pool.min_spare=1"]);
-    let stored = "create role ann login; create role bob login; create role staff; grant staff to ann; alter role ann set work_mem = '2MB'; alter role ann set role = staff; alter role bob set work_mem = '3MB'; alter role bob set search_path = s; create schema s; create table public.t as select 'public'; create table s.t as select 's'";
+    let stored = "create role ann login; create role bob login; create role staff; grant staff to ann; alter role ann set work_mem = '2MB'; alter role ann set role = staff; alter role bob set work_mem = '3MB'; alter role bob set search_path = s; create schema s; create table public.t as select 'public'; create table s.t as select 's'; grant usage on schema s to bob; grant select on s.t to bob; grant select on public.t to staff";
     assert_eq!(run(server.port, "postgres", "postgres", None, stored), "");
     let mut processes = Vec::new();
     let shown = "select pg_backend_pid(); select current_user; select setting, source, reset_val from pg_settings where name = 'work_mem'; select * from t; set work_mem = '9MB'; set search_path = s, public; reset role";
