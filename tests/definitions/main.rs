@@ -8,77 +8,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
-
-use support::postgresql::PostgreSql;
-use support::{Server, postgres_program};
-
-/// What psql shows for a script, statement by statement.
-fn shown(port: u16, statements: &[&str]) -> Vec<Vec<String>> {
-    let mut script = String::new();
-    for (number, statement) in statements.iter().enumerate() {
-        script.push_str(&format!("\\echo @@{number}\n{statement};\n"));
-    }
-    // One pipe for both keeps rows and errors in order.
-    let (mut reader, writer) = std::io::pipe().expect("a pipe");
-    let mut psql = Command::new(postgres_program("psql"))
-        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", "postgres", "-d", "postgres", "-X", "-A", "-f", "-"])
-        .args(["-v", "VERBOSITY=verbose", "-P", "null=NULL"])
-        .stdin(Stdio::piped())
-        .stdout(writer.try_clone().expect("a second end"))
-        .stderr(writer)
-        .env_remove("PGOPTIONS")
-        .spawn()
-        .expect("psql");
-    let mut input = psql.stdin.take().expect("its input");
-    let writing = std::thread::spawn(move || input.write_all(script.as_bytes()));
-    let mut output = String::new();
-    reader.read_to_string(&mut output).expect("what it shows");
-    writing.join().expect("the writer").expect("the script");
-    psql.wait().expect("psql's end");
-    parts(&output, statements.len())
-}
-
-/// The lines of each statement, without positions in either server's source and in the text.
-fn parts(output: &str, count: usize) -> Vec<Vec<String>> {
-    let mut parts = vec![Vec::new(); count];
-    let mut current = None;
-    for line in output.lines() {
-        if let Some(number) = line.strip_prefix("@@") {
-            current = number.parse::<usize>().ok();
-            continue;
-        }
-        let line = match line.split_once(": ") {
-            Some((place, rest)) if place.starts_with("psql:<stdin>:") => rest,
-            _ => line,
-        };
-        let left_out = ["LOCATION:", "LINE ", "CONTEXT:", "DETAIL:  Failing row contains"];
-        let is_key = line.starts_with("DETAIL:  Key ") && line.ends_with(" already exists.");
-        if left_out.iter().any(|start| line.starts_with(start)) || is_key || line.trim() == "^" {
-            continue;
-        }
-        if let Some(part) = current.and_then(|number| parts.get_mut(number)) {
-            part.push(line.to_owned());
-        }
-    }
-    parts
-}
+use support::scripts;
 
 fn compare(script: &str) {
-    let statements: Vec<&str> = script.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()).collect();
-    assert!(statements.len() > 5, "a script");
-    let (postgresql, server) = (PostgreSql::start(&[]), Server::start(&[]));
-    let (expected, found) = (shown(postgresql.port, &statements), shown(server.port, &statements));
-    let mut differences = String::new();
-    for ((statement, expected), found) in statements.iter().zip(&expected).zip(&found) {
-        if expected != found {
-            differences.push_str(&format!("{statement}\n  PostgreSQL: {expected:#?}\n  here: {found:#?}\n"));
-        }
-    }
-    let answered = expected.iter().filter(|lines| !lines.is_empty()).count();
-    assert!(answered * 10 > statements.len() * 9, "PostgreSQL answered {answered} of {}", statements.len());
-    assert!(differences.is_empty(), "{differences}");
+    let is_left_out = |line: &str| {
+        line.starts_with("DETAIL:  Failing row contains")
+            || line.starts_with("DETAIL:  Key ") && line.ends_with(" already exists.")
+    };
+    scripts::compare(&scripts::statements(script), is_left_out);
 }
 
 #[test]

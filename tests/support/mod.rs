@@ -19,6 +19,7 @@ use nix::unistd::Pid;
 pub mod certificates;
 pub mod load;
 pub mod postgresql;
+pub mod scripts;
 pub mod tls;
 
 /// How long anything may take before the test says what it waited for.

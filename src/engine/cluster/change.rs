@@ -35,7 +35,7 @@ pub struct Actor<'a> {
     /// Ends all sessions in a database; returns when they have ended, or not in time.
     pub end_sessions: &'a dyn Fn(u32) -> Result<(), Error>,
     /// What in the session's database depends on a role, a line each: what it owns and what was granted to it.
-    pub dependents: &'a dyn Fn(u32) -> Result<Vec<String>, Error>,
+    pub dependents: &'a dyn Fn(u32) -> Result<Vec<(u32, String)>, Error>,
 }
 
 /// What the caller does with files once the transaction has ended.
@@ -402,18 +402,20 @@ impl Change<'_> {
         let mut lines = Vec::new();
         for database in self.snapshot.databases() {
             if database.owner == role {
-                lines.push(format!("owner of database {}", database.name));
+                lines.push((FIRST_NORMAL_OID, format!("owner of database {}", database.name)));
             }
             if database.acl.as_ref().is_some_and(|acl| acl.names(role)) && database.owner != role {
-                lines.push(format!("privileges for database {}", database.name));
+                lines.push((FIRST_NORMAL_OID, format!("privileges for database {}", database.name)));
             }
         }
         for grant in self.snapshot.members().iter().filter(|grant| grant.grantor == role && grant.member != role) {
             let name = |oid| self.snapshot.role_by_oid(oid).map_or("", |role| role.name.as_str());
             let (member, of) = (name(grant.member), name(grant.role));
-            lines.push(format!("privileges for membership of role {member} in role {of}"));
+            lines.push((FIRST_NORMAL_OID, format!("privileges for membership of role {member} in role {of}")));
         }
         lines.extend((self.actor.dependents)(role)?);
-        Ok(lines)
+        // The cluster's own come before what users have made in the database.
+        lines.sort_by_key(|(oid, _)| *oid);
+        Ok(lines.into_iter().map(|(_, line)| line).collect())
     }
 }

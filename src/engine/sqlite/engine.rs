@@ -488,6 +488,8 @@ impl Database {
     }
 
     fn after_end(&mut self, announced: Option<u64>, ended: bool) -> Result<(), Error> {
+        let is_over = self.store.span() == Span::Statement || self.store.status() == TransactionStatus::Idle;
+        self.catalog.look_at_temporary_again(self.store.connection(), is_over)?;
         if !self.catalog.is_changed() || self.store.is_writing() {
             return Ok(());
         }
@@ -507,6 +509,8 @@ impl Database {
         if !self.store.is_writing() {
             define::pending::forget_rows();
         }
+        // A catalog that cannot be read now is read anew by the next statement.
+        let _ = self.catalog.look_at_temporary_again(self.store.connection(), false);
         if self.catalog.is_changed() && !self.store.is_writing() {
             // A catalog that cannot be read now is read anew by the next statement.
             let _ = self.catalog.rolled_back(self.store.connection(), false);

@@ -23,6 +23,7 @@ use super::transaction::{self, Span};
 use super::views;
 use crate::engine::{Completion, RowSink};
 use crate::error::{Condition, Error, Fields};
+use crate::sql::acl::Privileges;
 use crate::sql::list::List;
 use crate::sql::plan::{Access, Action, Bind, Copy, CopyDirection, Permissions, Plan, Planned, Query, Tag};
 use crate::sql::types::{Datum, Value};
@@ -548,7 +549,9 @@ impl Database {
         };
         let own = query.permissions.relations.iter().find(|needed| needed.relation == relation.oid);
         let given = own.map_or(&[][..], |needed| &needed.inserted);
-        define::row_detail(&relation, &whole, &|at| given.contains(&at) || self.rights.sees(&relation, &[at]))
+        let by_table = self.rights.require_relation(&relation, Privileges::SELECT).is_ok();
+        let is_shown = |at: usize| given.contains(&at) || self.rights.sees(&relation, &[at]);
+        define::row_detail(&relation, &whole, (!by_table).then_some(&is_shown))
     }
 
     fn writes_temporary_only(&self, query: &Query) -> Result<bool, Error> {

@@ -215,7 +215,7 @@ struct Surroundings<'a> {
     text: &'a crate::sql::types::TextContext,
     session: &'a Session,
     settings: Settings,
-    dependents: &'a dyn Fn(u32) -> Result<Vec<String>, Error>,
+    dependents: &'a dyn Fn(u32) -> Result<Vec<(u32, String)>, Error>,
 }
 
 /// How many things in another database depend on a role. While the cluster's catalog is written, no database goes.
@@ -364,7 +364,7 @@ impl Sqlite {
                 let number = dependents_in(segment, owner, &data_directory, other.oid, role)?;
                 if number > 0 {
                     let plural = if number == 1 { "" } else { "s" };
-                    lines.push(format!("{number} object{plural} in database {}", other.name));
+                    lines.push((u32::MAX, format!("{number} object{plural} in database {}", other.name)));
                 }
             }
             Ok(lines)

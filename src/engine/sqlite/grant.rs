@@ -117,8 +117,7 @@ pub fn apply(
         return Err(match object {
             Object::Column(relation, at) => {
                 let column = relation.columns.get(at).map_or("", |column| column.name.as_str());
-                let message = format!("permission denied for column \"{column}\" of relation \"{}\"", relation.name);
-                Error::new(Condition::InsufficientPrivilege, message)
+                denied_column(column, relation)
             }
             _ => denied(kind.word(), object.name()),
         });
@@ -133,8 +132,8 @@ pub fn apply(
 
 /// Whether a role has anything at all on an object: then not being allowed to grant is no error.
 fn has_any(rights: &Rights, role: u32, object: Object<'_>) -> bool {
+    let all = object.kind().all();
     let of = |object: Object<'_>| {
-        let all = object.kind().all();
         !rights.held(role, object, all).is_empty() || !rights.grantable(role, object, all).is_empty()
     };
     match object {
@@ -170,14 +169,29 @@ pub fn merge(
 }
 
 /// A REVOKE on a table is one on each of its columns, the system's own among them, of which PostgreSQL warns as well.
-pub fn warn_of_system_columns(rights: &Rights, relation: &Relation, wanted: Privileges, warnings: &mut Vec<Error>) {
+pub fn warn_of_system_columns(
+    rights: &Rights,
+    relation: &Relation,
+    wanted: Privileges,
+    warnings: &mut Vec<Error>,
+) -> Result<(), Error> {
     let list = Acl::in_force(relation.acl.as_ref(), Object::Relation(relation).kind(), relation.owner);
-    let (_, may) = list.best_grantor(rights.holder(rights.role, relation.owner), wanted);
+    let (grantor, may) = list.best_grantor(rights.holder(rights.role, relation.owner), wanted);
+    // Nothing is granted on such a column by itself.
+    if may.is_empty() && !has_any(rights, grantor, Object::Column(relation, usize::MAX)) {
+        return Err(denied_column("tableoid", relation));
+    }
     let is_short = may.is_empty() || wanted != Kind::Column.all() && may != wanted;
     for name in ["tableoid", "cmax", "xmax", "cmin", "xmin", "ctid"].iter().filter(|_| is_short && !wanted.is_empty()) {
         let shown = format!("column \"{name}\" of relation \"{}\"", relation.name);
         warnings.push(short(false, may.is_empty(), &shown));
     }
+    Ok(())
+}
+
+fn denied_column(column: &str, relation: &Relation) -> Error {
+    let message = format!("permission denied for column \"{column}\" of relation \"{}\"", relation.name);
+    Error::new(Condition::InsufficientPrivilege, message)
 }
 
 fn warning(object: Object<'_>, grants: bool, none: bool) -> Error {

@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::sql::acl::Kind;
 use crate::sql::catalog::Relation;
 
-/// Each thing that depends on a role, as DROP ROLE's DETAIL lists it.
-pub fn dependents(catalog: &StoredCatalog<'_>, role: u32) -> Result<Vec<String>, Error> {
+/// Each thing that depends on a role, as DROP ROLE's DETAIL lists it, with its OID.
+pub fn dependents(catalog: &StoredCatalog<'_>, role: u32) -> Result<Vec<(u32, String)>, Error> {
     let mut lines = Vec::new();
     for schema in catalog.schemas()?.iter() {
         if schema.owner == role {
@@ -49,8 +49,7 @@ pub fn dependents(catalog: &StoredCatalog<'_>, role: u32) -> Result<Vec<String>,
             lines.push((default.oid, format!("privileges for {shown}")));
         }
     }
-    lines.sort_by_key(|(oid, _)| *oid);
-    Ok(lines.into_iter().map(|(_, line)| line).collect())
+    Ok(lines)
 }
 
 /// Oldest first; OIDs of temporary relations count down.

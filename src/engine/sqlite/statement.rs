@@ -432,6 +432,7 @@ impl Database {
 
     /// Catalog changes made after the savepoint are gone; those before it may be there still.
     fn after_rollback_to(&mut self) -> Result<(), Error> {
+        self.catalog.look_at_temporary_again(self.store.connection(), false)?;
         if self.catalog.is_changed() {
             let still = self.store.is_writing();
             self.catalog.rolled_back(self.store.connection(), still)?;

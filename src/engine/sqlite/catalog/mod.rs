@@ -128,6 +128,8 @@ pub struct Cache {
     changed: Cell<bool>,
     /// The session has temporary relations.
     temporary: Cell<bool>,
+    /// This transaction has changed those.
+    temporary_changed: Cell<bool>,
     next_temporary_oid: Cell<u32>,
     names: RefCell<Names>,
     oids: RefCell<HashMap<u32, Option<Rc<Relation>>>>,
@@ -148,6 +150,7 @@ impl Cache {
             loaded: Cell::new(0),
             changed: Cell::new(false),
             temporary: Cell::new(false),
+            temporary_changed: Cell::new(false),
             next_temporary_oid: Cell::new(FIRST_TEMPORARY_OID),
             names: RefCell::default(),
             oids: RefCell::default(),
@@ -203,6 +206,18 @@ impl Cache {
         if self.temporary.get() {
             self.temporary.set(temporary_catalog_exists(connection)?);
         }
+        Ok(())
+    }
+
+    /// Something was rolled back, or the transaction has ended: what is known of temporary relations that it changed is
+    /// looked up anew.
+    pub fn look_at_temporary_again(&self, connection: &Connection, ended: bool) -> Result<(), Error> {
+        if !self.temporary_changed.get() {
+            return Ok(());
+        }
+        self.clear();
+        self.temporary.set(temporary_catalog_exists(connection)?);
+        self.temporary_changed.set(!ended);
         Ok(())
     }
 
@@ -400,7 +415,12 @@ impl<'a> Writer<'a> {
 
     /// Temporary relations leave the stored catalog as it is: no other process has to know.
     fn note(&self, temporary: bool) {
-        if temporary { self.cache.clear() } else { self.cache.note_change() }
+        if temporary {
+            self.cache.temporary_changed.set(true);
+            self.cache.clear();
+        } else {
+            self.cache.note_change();
+        }
     }
 
     /// The SQLite database that holds the catalog rows; the temporary one is set up on first use.
@@ -413,6 +433,7 @@ impl<'a> Writer<'a> {
             self.connection.execute_batch(&tables).map_err(failure)?;
         }
         self.cache.temporary.set(true);
+        self.cache.temporary_changed.set(true);
         Ok("temp")
     }
 }

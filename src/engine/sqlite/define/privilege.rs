@@ -102,9 +102,13 @@ impl Definer<'_> {
             let list = grant::apply(rights, Object::Relation(named), grant, wanted, all, &mut warnings)?;
             relation.acl = Some(list);
         }
-        if !grant.grants && !matches!(named.kind, RelationKind::View { .. }) {
-            let of_columns = wanted.and(Kind::Column.all());
-            grant::warn_of_system_columns(rights, named, of_columns, &mut warnings);
+        let of_columns = wanted.and(Kind::Column.all());
+        if !grant.grants && !of_columns.is_empty() && !matches!(named.kind, RelationKind::View { .. }) {
+            let warned = grant::warn_of_system_columns(rights, named, of_columns, &mut warnings);
+            if warned.is_err() {
+                self.outcome.notices.extend(warnings.into_iter().map(|warning| ("WARNING", warning)));
+                return warned;
+            }
         }
         for (at, privileges) in columns.into_iter().filter(|(_, privileges)| !privileges.is_empty()) {
             let all = privileges == Kind::Column.all();

@@ -148,18 +148,17 @@ pub fn unique_detail(relation: &Relation, constraint: &str, values: &dyn Fn(usiz
 /// Bytes of a value that DETAIL shows at most, as in PostgreSQL.
 const SHOWN_BYTES: usize = 64;
 
-/// The DETAIL of a row that a constraint refused, for callers that have all of it: of the columns that `is_shown` allows,
-/// which are named where they are not all.
+/// The DETAIL of a row that a constraint refused, for callers that have all of it; or of the columns that `is_shown` allows,
+/// which are named then.
 pub fn row_detail(
     relation: &Relation,
     values: &dyn Fn(usize) -> Option<Value>,
-    is_shown: &dyn Fn(usize) -> bool,
+    is_shown: Option<&dyn Fn(usize) -> bool>,
 ) -> Option<String> {
     let mut shown = Vec::with_capacity(relation.columns.len());
-    let (mut names, mut is_whole) = (Vec::new(), true);
+    let mut names = Vec::new();
     for (index, column) in relation.columns.iter().enumerate().filter(|(_, column)| !column.dropped) {
-        if !is_shown(index) {
-            is_whole = false;
+        if is_shown.is_some_and(|is_shown| !is_shown(index)) {
             continue;
         }
         names.push(column.name.as_str());
@@ -170,7 +169,7 @@ pub fn row_detail(
         }
         shown.push(text);
     }
-    if is_whole {
+    if is_shown.is_none() {
         return Some(format!("Failing row contains ({}).", shown.join(", ")));
     }
     let named = || format!("Failing row contains ({}) = ({}).", names.join(", "), shown.join(", "));
