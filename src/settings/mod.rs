@@ -583,7 +583,8 @@ fn parameter(name: &str) -> Result<Known, Error> {
     if name.split('.').all(word) {
         return Ok(Known::Custom(name.to_ascii_lowercase()));
     }
-    Err(Error::new(Condition::InvalidName, format!("invalid configuration parameter name \"{name}\"")))
+    Err(Error::new(Condition::InvalidName, format!("invalid configuration parameter name \"{name}\""))
+        .detail("Custom parameter names must be two or more simple identifiers separated by dots."))
 }
 
 fn unrecognized(name: &str) -> Error {

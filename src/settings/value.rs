@@ -242,8 +242,7 @@ fn out_of_range(parameter: &Parameter, value: &str, min: &str, max: &str, unit: 
         Unit::Blocks => " 8kB",
     };
     let name = parameter.name;
-    let message =
-        format!("{value}{unit} is outside the valid range for parameter \"{name}\" ({min}{unit} .. {max}{unit})");
+    let message = format!("{value}{unit} is outside the valid range for parameter \"{name}\" ({min} .. {max})");
     Error::new(Condition::InvalidParameterValue, message)
 }
 

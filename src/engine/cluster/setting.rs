@@ -2,9 +2,8 @@
 
 use rusqlite::params;
 
+use super::RoleRow;
 use super::change::{Change, denied};
-use super::membership::FIRST_NORMAL_OID;
-use super::{RoleRow, SUPERUSER_OID};
 use crate::error::{Condition, Error};
 use crate::sql::define::{RoleName, SettingChange};
 
@@ -47,16 +46,16 @@ impl Change<'_> {
             }
             SettingChange::Reset(name) => {
                 // As in PostgreSQL, where nothing is stored nothing is looked at.
-                if self.stored_names(database_oid, role_oid).next().is_some() {
+                if !self.snapshot.settings_at(database_oid, role_oid).is_empty() {
                     self.remove(database_oid, role_oid, &settings.stored_name(name)?)?;
                 }
                 Ok(Vec::new())
             }
             SettingChange::ResetAll => {
-                for name in self.stored_names(database_oid, role_oid) {
+                for row in self.snapshot.settings_at(database_oid, role_oid) {
                     // What the session may not set stays.
-                    if settings.stored_name(name).is_ok() {
-                        self.remove(database_oid, role_oid, name)?;
+                    if settings.stored_name(&row.name).is_ok() {
+                        self.remove(database_oid, role_oid, &row.name)?;
                     }
                 }
                 Ok(Vec::new())
@@ -81,7 +80,6 @@ impl Change<'_> {
             );
             return Err(denied("permission denied to alter role").detail(detail));
         }
-        debug_assert!(role.oid >= FIRST_NORMAL_OID || role.oid == SUPERUSER_OID);
         Ok(role)
     }
 
@@ -98,11 +96,6 @@ impl Change<'_> {
             return Ok(Vec::new());
         }
         Ok(vec![denied(&format!("permission will be denied to set role \"{name}\""))])
-    }
-
-    fn stored_names(&self, database: u32, role: u32) -> impl Iterator<Item = &str> {
-        let rows = self.snapshot.settings().iter();
-        rows.filter(move |row| row.database == database && row.role == role).map(|row| row.name.as_str())
     }
 
     /// A value that is changed keeps its place in the list.

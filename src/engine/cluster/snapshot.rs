@@ -1,6 +1,7 @@
 //! Roles, databases and what is stored for them, as `global.db` lists them, read whole: there are few, and every connection asks.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rusqlite::Connection;
@@ -62,12 +63,10 @@ pub struct DatabaseRow {
     pub acl: Option<Acl>,
 }
 
-/// A stored setting; 0 stands for every database and every role.
+/// A stored setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct SettingRow {
-    pub database: u32,
-    pub role: u32,
     pub name: String,
     pub value: String,
 }
@@ -79,10 +78,13 @@ pub struct Snapshot {
     roles: Vec<RoleRow>,
     members: Vec<Membership>,
     databases: Vec<DatabaseRow>,
+    settings: Settings,
     /// The database whose owner is a member of pg_database_owner; 0: none yet.
     current: u32,
-    settings: Vec<SettingRow>,
 }
+
+/// Stored settings by database and role, where 0 stands for every one; oldest first.
+type Settings = BTreeMap<(u32, u32), Vec<SettingRow>>;
 
 impl Snapshot {
     /// Reads everything through a connection to `global.db`.
@@ -164,9 +166,14 @@ impl Snapshot {
         &self.databases
     }
 
-    /// All stored settings, oldest first.
-    pub fn settings(&self) -> &[SettingRow] {
-        &self.settings
+    /// Databases and roles for which something is stored, 0 standing for every one, in order.
+    pub fn settings_keys(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.settings.keys().copied()
+    }
+
+    /// What is stored for a database and a role, 0 standing for every one; oldest first.
+    pub fn settings_at(&self, database: u32, role: u32) -> &[SettingRow] {
+        self.settings.get(&(database, role)).map_or(&[], Vec::as_slice)
     }
 
     /// What is stored for a session of that role in that database, what counts most first.
@@ -183,7 +190,7 @@ impl Snapshot {
             (Source::Global, 0, 0),
         ];
         for (source, database, role) in kinds {
-            let rows = self.settings.iter().filter(|row| row.database == database && row.role == role);
+            let rows = self.settings_at(database, role).iter();
             found.extend(rows.map(|row| Stored { source, name: row.name.clone(), value: row.value.clone() }));
         }
         found
@@ -235,14 +242,20 @@ fn acl_of(stored: Option<String>) -> Option<Acl> {
     stored.and_then(|json| serde_json::from_str(&json).ok())
 }
 
-fn load_settings(connection: &Connection) -> Result<Vec<SettingRow>, Error> {
-    let row = |row: &rusqlite::Row<'_>| {
-        Ok(SettingRow { database: row.get(0)?, role: row.get(1)?, name: row.get(2)?, value: row.get(3)? })
-    };
-    connection
+fn load_settings(connection: &Connection) -> Result<Settings, Error> {
+    let mut settings = Settings::new();
+    let mut statement = connection
         .prepare_cached("SELECT database, role, name, value FROM pgp_setting ORDER BY number")
-        .and_then(|mut statement| statement.query_map([], row).and_then(Iterator::collect))
-        .map_err(failure)
+        .map_err(failure)?;
+    let mut rows = statement.query([]).map_err(failure)?;
+    while let Some(row) = rows.next().map_err(failure)? {
+        let column = |row: &rusqlite::Row<'_>| {
+            Ok(((row.get(0)?, row.get(1)?), SettingRow { name: row.get(2)?, value: row.get(3)? }))
+        };
+        let (key, setting) = column(row).map_err(failure)?;
+        settings.entry(key).or_default().push(setting);
+    }
+    Ok(settings)
 }
 
 fn stored_version(connection: &Connection) -> Result<u64, Error> {

@@ -45,8 +45,12 @@ fn existing_role_name(cursor: &mut Cursor<'_>) -> Result<RoleName, Error> {
 /// `group`: of ALTER GROUP, which has fewer forms.
 pub(super) fn alter_role(cursor: &mut Cursor<'_>, group: bool) -> Result<Definition, Error> {
     let role = if !group && cursor.word("all") { None } else { Some(existing_role_name(cursor)?) };
-    if !group && (cursor.peek(&["set"]) || cursor.peek(&["reset"]) || cursor.peek(&["in", "database"])) {
-        let database = if cursor.words(&["in", "database"]) { Some(cursor.identifier()?) } else { None };
+    if !group && (cursor.peek(&["set"]) || cursor.peek(&["reset"]) || cursor.peek(&["in"])) {
+        let mut database = None;
+        if cursor.word("in") {
+            cursor.expect_word("database")?;
+            database = Some(cursor.identifier()?);
+        }
         let change = cursor.setting_change()?;
         return Ok(Definition::AlterSetting { role, database, is_of_database: false, change });
     }
@@ -138,6 +142,10 @@ fn flag(cursor: &mut Cursor<'_>, options: &mut RoleOptions, position: usize) -> 
         "replication" => &mut options.replication,
         "bypassrls" => &mut options.bypass_row_security,
         _ => {
+            // These begin other statements' clauses.
+            if matches!(word.as_str(), "set" | "reset" | "in" | "rename") {
+                return Err(here);
+            }
             let known_shape = here.fields().message.starts_with("syntax error at or near \"");
             let error = Error::new(Condition::SyntaxError, format!("unrecognized role option \"{word}\""));
             return Err(if known_shape { error.position(position) } else { here });

@@ -497,8 +497,8 @@ pub(super) fn pg_roles(source: &dyn Source) -> Made {
 
 /// What is stored for a database and a role, as `name=value`.
 fn stored(cluster: &Snapshot, database: u32, role: u32) -> Value {
-    let rows = cluster.settings().iter().filter(|row| row.database == database && row.role == role);
-    let settings: Vec<String> = rows.map(|row| format!("{}={}", row.name, row.value)).collect();
+    let settings: Vec<String> =
+        cluster.settings_at(database, role).iter().map(|row| format!("{}={}", row.name, row.value)).collect();
     if settings.is_empty() {
         return Value::Null;
     }
@@ -507,11 +507,8 @@ fn stored(cluster: &Snapshot, database: u32, role: u32) -> Value {
 
 pub(super) fn pg_db_role_setting(source: &dyn Source) -> Made {
     let cluster = source.cluster();
-    let mut keys: Vec<(u32, u32)> = cluster.settings().iter().map(|row| (row.database, row.role)).collect();
-    keys.sort_unstable();
-    keys.dedup();
     let row = |(database, role)| vec![int(database), int(role), stored(&cluster, database, role)];
-    Ok(keys.into_iter().map(row).collect())
+    Ok(cluster.settings_keys().map(row).collect())
 }
 
 pub(super) fn pg_user(source: &dyn Source) -> Made {
