@@ -59,7 +59,7 @@ const ALIKE: &[Script] = &[
             // Values and their spelling.
             "alter role own2 set search_path = ''; alter role own2 set search_path to \"$user\", public; alter role own2 set datestyle = 'iso', 'dmy'",
             "alter role own2 set application_name = 'über'; alter role own2 set extra_float_digits = -3.7; alter role own2 set random_page_cost to +2; alter role own2 set enable_seqscan = t",
-            "alter role own2 set statement_timeout = 1.5; alter role own2 set synchronous_commit = false; alter role own2 set role = 'none'; alter role own2 set time zone 3.5",
+            "alter role own2 set statement_timeout = 1500000.5; alter role own2 set synchronous_commit = false; alter role own2 set role = 'none'; alter role own2 set time zone 3.5",
             "alter role own2 set app.x.y = 1; alter role own2 set app.arr = '{1,2}'; alter role own2 set app.back = 'a\\b\"c'; alter role own2 set app.empty = ''; alter role own2 set app.nll = 'null'",
             "select rolconfig from pg_roles where rolname = 'own2'",
             "alter role own2 set names; alter role own2 set names default; alter role own2 reset time zone; alter role own2 reset session authorization; alter role own2 reset app.empty; alter role own2 reset app.other",
@@ -178,7 +178,7 @@ const ALIKE: &[Script] = &[
         "postgres",
         "postgres",
         &[
-            "alter role own2 set default_transaction_read_only = on; alter role own2 set statement_timeout = '50ms'; alter role own2 set client_min_messages = error; alter role own2 set role = nobody",
+            "alter role own2 set default_transaction_read_only = on; alter role own2 set statement_timeout = '50min'; alter role own2 set client_min_messages = error; alter role own2 set role = nobody",
         ],
     ),
     (
