@@ -178,7 +178,7 @@ const ALIKE: &[Script] = &[
         "postgres",
         "postgres",
         &[
-            "alter role own2 set default_transaction_read_only = on; alter role own2 set statement_timeout = '50min'; alter role own2 set client_min_messages = error; alter role own2 set role = nobody",
+            "alter role own2 set default_transaction_read_only = on; alter role own2 set statement_timeout = '3s'; alter role own2 set client_min_messages = error; alter role own2 set role = nobody",
         ],
     ),
     (
