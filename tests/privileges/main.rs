@@ -22,6 +22,11 @@ fn schemas_owners_defaults_databases_and_what_belongs_to_a_role() {
     compare(&scripts::statements(include_str!("objects.sql")));
 }
 
+#[test]
+fn catalogs_functions_and_information_schema_tell_of_privileges() {
+    compare(&scripts::statements(include_str!("introspection.sql")));
+}
+
 /// What is granted on table `t (a, b, c)`; nothing at first.
 const GRANTS: &[&str] = &[
     "",

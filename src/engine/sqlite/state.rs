@@ -14,14 +14,14 @@ use shm::clock::{monotonic_us, wall_us};
 use shm::{ClientAddress, Counter, ExitReason, Segment, SetupPhase, Slot, SlotIndex, SlotKind, SlotState, WaitEvent};
 
 use super::access_rules::{self, RuleFiles};
-use super::catalog::{Cache, Schema, StoredCatalog};
+use super::catalog::{Cache, DefaultAcl, Schema, StoredCatalog};
 use super::rights::Rights;
 use super::session::{Session, microseconds};
 use super::views::{Source, functions};
 use super::{roles, sequence};
 use crate::engine::cluster::{Global, Snapshot};
 use crate::error::{Condition, Error};
-use crate::sql::catalog::{Catalog, Relation, RelationKind};
+use crate::sql::catalog::Relation;
 use crate::sql::types::{Datum, Value, array};
 
 /// The pool as it was configured, for `pgprefork.pool`.
@@ -88,6 +88,10 @@ impl Source for Sources {
         self.cluster.snapshot()
     }
 
+    fn default_acls(&self) -> Result<Vec<DefaultAcl>, Error> {
+        self.with_catalog(|catalog| catalog.default_acls())
+    }
+
     fn rights(&self) -> Rc<Rights> {
         self.standing.now().0
     }
@@ -120,7 +124,6 @@ impl Source for Sources {
             "nextval" | "setval" | "currval" | "lastval" => {
                 self.with_catalog(|catalog| sequence::call(catalog, &self.session, name, arguments))
             }
-            "has_table_privilege" => self.table_privilege(arguments),
             "pg_has_role" => roles::has_role(&self.cluster.snapshot(), self.session.identity().user_oid, arguments),
             "pg_blocking_pids" => Ok(blocking_pids(self.session.segment(), arguments)),
             "pg_my_temp_schema" => Ok(Value::Int(0)),
@@ -174,49 +177,6 @@ impl Sources {
             })
             .map_err(super::catalog::failure)?;
         Ok(Value::Int(bytes))
-    }
-
-    /// Everybody may read and change rows, what belongs to the definition is its owner's: there is no GRANT.
-    fn table_privilege(&self, arguments: &[Datum<'_>]) -> Result<Value, Error> {
-        let identity = self.session.identity();
-        let (user, table, privileges) = match arguments {
-            [table, Datum::Text(privileges)] => (identity.user.as_str(), table, *privileges),
-            [Datum::Text(user), table, Datum::Text(privileges)] => (*user, table, *privileges),
-            _ => return Ok(Value::Null),
-        };
-        let cluster = self.cluster.snapshot();
-        let Some(role) = cluster.role_row(user) else {
-            return Err(Error::new(Condition::UndefinedObject, format!("role \"{user}\" does not exist")));
-        };
-        let oid = match table {
-            Datum::Text(_) => {
-                self.with_catalog(|catalog| functions::call(catalog, &cluster, "regclassin", &[*table]))?
-            }
-            Datum::Int(oid) => Value::Int(*oid),
-            _ => return Ok(Value::Null),
-        };
-        let oid = if let Value::Int(oid) = oid { u32::try_from(oid).unwrap_or(0) } else { 0 };
-        let Some(relation) = self.with_catalog(|catalog| catalog.relation_by_oid(oid))? else { return Ok(Value::Null) };
-        let owns = cluster.has_privileges_of(role.oid, relation.owner);
-        let mut granted = false;
-        for privilege in privileges.split(',') {
-            let name = privilege.trim().to_uppercase();
-            let (name, with_grant) = match name.strip_suffix(" WITH GRANT OPTION") {
-                Some(name) => (name, true),
-                None => (name.as_str(), false),
-            };
-            let of_rows = match name {
-                "SELECT" => true,
-                "INSERT" | "UPDATE" | "DELETE" => relation.kind != RelationKind::System,
-                "TRUNCATE" | "REFERENCES" | "TRIGGER" => false,
-                _ => {
-                    let message = format!("unrecognized privilege type: \"{}\"", privilege.trim());
-                    return Err(Error::new(Condition::InvalidParameterValue, message));
-                }
-            };
-            granted |= owns || (of_rows && !with_grant);
-        }
-        Ok(Value::Int(i64::from(granted)))
     }
 
     fn settings(&self) -> Vec<Row> {

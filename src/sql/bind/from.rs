@@ -11,7 +11,7 @@ use crate::sql::catalog::{Relation, RelationKind, ViewSource};
 use crate::sql::define::partition;
 use crate::sql::functions::{Emit, guards, regexp};
 use crate::sql::ir::{Body, From, JoinKind, Node, OutputColumn, Query, Scalar};
-use crate::sql::types::Type;
+use crate::sql::types::{Type, Value};
 
 impl Binder<'_> {
     /// The tables of a FROM clause, joined by commas; they are added to the scope.
@@ -302,6 +302,9 @@ impl Binder<'_> {
     ) -> Result<From, Error> {
         let byte = start(name);
         let function = super::last_name(name);
+        if function == "aclexplode" {
+            return self.exploded(arguments, ordinality, alias, scope, byte);
+        }
         if is_set_returning(&function) {
             let mut bound = Vec::with_capacity(arguments.len());
             for argument in arguments {
@@ -354,6 +357,43 @@ impl Binder<'_> {
         let column = OutputColumn { name: label, type_, typmod: -1, origin: None, not_null: true };
         self.add_source(scope, None, &function, alias, derived_columns(table, &[column]), byte)?;
         Ok(From::Series { table, start, stop, step })
+    }
+
+    /// aclexplode(): each privilege of a list as a row.
+    fn exploded(
+        &mut self,
+        arguments: &[ast::FunctionArg],
+        ordinality: bool,
+        alias: Option<&ast::TableAlias>,
+        scope: &mut Scope,
+        byte: Option<usize>,
+    ) -> Result<From, Error> {
+        let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(list))] = arguments else {
+            return Err(self.error_at(Error::unsupported("this form of aclexplode in FROM"), byte));
+        };
+        if ordinality {
+            return Err(self.error_at(Error::unsupported("aclexplode WITH ORDINALITY"), byte));
+        }
+        let list = self.beside(list, scope)?;
+        let json = self.call("aclexplode_rows", vec![list], byte)?;
+        let table = self.next_table();
+        let columns = [
+            ("grantor", Type::Oid),
+            ("grantee", Type::Oid),
+            ("privilege_type", Type::Text),
+            ("is_grantable", Type::Bool),
+        ];
+        let columns = columns.into_iter().enumerate().map(|(at, (name, type_))| {
+            let value = Node::Column { table, name: "value".to_owned(), not_null: true, origin: None };
+            let path = Scalar::new(Node::Constant(Value::Text(format!("$[{at}]"))), Type::Text);
+            let value = Scalar::new(value, Type::Text);
+            Visible {
+                name: name.to_owned(),
+                scalar: Scalar::call(Emit::Native("json_extract"), vec![value, path], type_),
+            }
+        });
+        self.add_source(scope, None, "aclexplode", alias, columns.collect(), byte)?;
+        Ok(From::Elements { table, json })
     }
 
     /// An argument of a function in FROM, which sees the tables before it.

@@ -635,7 +635,9 @@ pub(super) fn column_name(expression: &Expr) -> String {
     let name = match expression {
         Expr::Identifier(name) => name.value.as_str(),
         Expr::CompoundIdentifier(names) => names.last().map_or("?column?", |name| name.value.as_str()),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => return column_name(inner),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } | Expr::CompoundFieldAccess { root: inner, .. } => {
+            return column_name(inner);
+        }
         Expr::Function(function) => return super::last_name(&function.name),
         Expr::Cast { expr, data_type, .. } => {
             let inner = column_name(expr);

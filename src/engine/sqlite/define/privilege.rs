@@ -212,6 +212,7 @@ impl Definer<'_> {
         let mut acl = stored.as_ref().map_or_else(|| initial.clone(), |stored| stored.acl.clone());
         let wanted = grant.privileges.unwrap_or(kind.all());
         grant::merge(self.context.rights, &mut acl, grant, wanted, (role, role))?;
+        acl.0.sort_by_key(|item| (item.grantee, item.grantor));
         if acl.same_as(&initial) {
             return match stored {
                 Some(stored) => self.writer().remove_default_acl(stored.oid),

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::{Source, all};
+use super::{Source, all, privileges};
 use crate::engine::cluster::Snapshot;
 use crate::engine::sqlite::catalog::Schema;
+use crate::engine::sqlite::rights::Object;
 use crate::error::Error;
 use crate::sql::catalog::{
     ConstraintKind, PartitionBound, PartitionStrategy, ReferentialAction, Relation, RelationKind,
@@ -61,6 +62,9 @@ fn kind(relation: &Relation) -> &'static str {
         RelationKind::System => "v",
     }
 }
+
+/// The place of pg_attribute.attacl.
+const ATTACL: usize = 22;
 
 /// One row of pg_class; `relam` 2 is heap, 403 btree.
 fn class_row(
@@ -134,7 +138,7 @@ fn class_row(
         int(0),
         int(0),
         int(0),
-        Value::Null,
+        if is_index { Value::Null } else { privileges::acl(&all.cluster, Object::Relation(relation).acl().as_ref()) },
         optional(options),
         optional(bound),
     ]
@@ -222,10 +226,13 @@ fn attribute_row(
 
 pub(super) fn pg_attribute(source: &dyn Source) -> Made {
     let mut rows = Vec::new();
-    for relation in Surroundings::of(source)?.relations {
+    let all = Surroundings::of(source)?;
+    for relation in &all.relations {
         for (index, column) in relation.columns.iter().enumerate() {
             let flags = (column.not_null, column.default.is_some(), column.dropped);
-            rows.push(attribute_row(relation.oid, index + 1, &column.name, column.type_, column.typmod, flags));
+            let mut row = attribute_row(relation.oid, index + 1, &column.name, column.type_, column.typmod, flags);
+            row[ATTACL] = privileges::acl(&all.cluster, column.acl.as_ref());
+            rows.push(row);
         }
         for index in &relation.indexes {
             for (number, key) in index.keys.iter().enumerate() {
@@ -241,9 +248,12 @@ pub(super) fn pg_attribute(source: &dyn Source) -> Made {
 
 pub(super) fn pg_namespace(source: &dyn Source) -> Made {
     let schemas = source.schemas()?;
+    let cluster = source.cluster();
     Ok(schemas
         .into_iter()
-        .map(|schema| vec![int(schema.oid), text(schema.name), int(schema.owner), Value::Null])
+        .map(|schema| {
+            vec![int(schema.oid), text(schema.name), int(schema.owner), privileges::acl(&cluster, schema.acl.as_ref())]
+        })
         .collect())
 }
 
@@ -467,7 +477,7 @@ pub(super) fn pg_database(source: &dyn Source) -> Made {
             text("C"),
             Value::Null,
             Value::Null,
-            Value::Null,
+            privileges::acl(&cluster, database.acl.as_ref()),
         ]
     };
     Ok(cluster.databases().iter().map(row).collect())
@@ -587,7 +597,10 @@ pub(super) fn pg_tables(source: &dyn Source) -> Made {
 
 pub(super) fn information_tables(source: &dyn Source) -> Made {
     let all = Surroundings::of(source)?;
-    let rows = all.relations.iter().filter(|relation| relation.kind != RelationKind::Sequence).map(|relation| {
+    let rights = source.rights();
+    let is_told =
+        |relation: &&Rc<Relation>| relation.kind != RelationKind::Sequence && privileges::tells_of(&rights, relation);
+    let rows = all.relations.iter().filter(is_told).map(|relation| {
         let kind = match kind(relation) {
             "v" => "VIEW",
             _ if relation.temporary => "LOCAL TEMPORARY",
@@ -600,8 +613,12 @@ pub(super) fn information_tables(source: &dyn Source) -> Made {
 
 pub(super) fn information_columns(source: &dyn Source) -> Made {
     let mut rows = Vec::new();
+    let rights = source.rights();
     for relation in Surroundings::of(source)?.relations {
         for (index, column) in relation.columns.iter().enumerate().filter(|(_, column)| !column.dropped) {
+            if !privileges::tells_of_column(&rights, &relation, index) {
+                continue;
+            }
             rows.push(vec![
                 Value::Null,
                 text(&relation.schema),
@@ -624,5 +641,10 @@ pub(super) fn information_schemata(source: &dyn Source) -> Made {
     let cluster = source.cluster();
     let owner = |oid: u32| cluster.role_by_oid(oid).map_or(Value::Null, |role| text(&role.name));
     let row = |schema: Schema| vec![Value::Null, text(schema.name), owner(schema.owner)];
-    Ok(source.schemas()?.into_iter().map(row).collect())
+    let rights = source.rights();
+    let is_told = |schema: &Schema| {
+        rights.owns(schema.owner)
+            || !rights.held(rights.role, Object::Schema(schema), crate::sql::acl::Kind::Schema.all()).is_empty()
+    };
+    Ok(source.schemas()?.into_iter().filter(is_told).map(row).collect())
 }

@@ -1,6 +1,7 @@
 //! Functions that look things up in the catalog: their names are PostgreSQL's, their answers the catalog's.
 
 use super::catalog::bound_text;
+use super::privileges;
 use crate::engine::cluster::Snapshot;
 use crate::engine::sqlite::catalog::StoredCatalog;
 use crate::error::{Condition, Error};
@@ -22,6 +23,9 @@ pub fn call(
         _ => 0,
     };
     let text = |value: Option<String>| Ok(value.map_or(Value::Null, Value::Text));
+    if let Some(answer) = privileges::call(catalog, name, arguments) {
+        return answer;
+    }
     match name {
         "format_type" => {
             let typmod = if let Some(Datum::Int(typmod)) = arguments.get(1) { *typmod as i32 } else { -1 };
@@ -36,12 +40,6 @@ pub fn call(
         "pg_type_is_visible" | "pg_function_is_visible" | "pg_statistics_obj_is_visible" | "pg_operator_is_visible" => {
             Ok(Value::Int(1))
         }
-        // No privileges are kept besides those of roles: what can be reached may be used.
-        "has_column_privilege"
-        | "has_schema_privilege"
-        | "has_database_privilege"
-        | "has_function_privilege"
-        | "has_sequence_privilege" => Ok(Value::Int(1)),
         "pg_partition_ancestors" => Ok(Value::Text(ancestors(catalog, oid)?)),
         "pg_get_partition_constraintdef" => text(match catalog.relation_by_oid(oid)? {
             Some(relation) => constraint_of_partition(catalog, &relation)?,

@@ -1,6 +1,6 @@
 //! The list of system views: names, OIDs, columns.
 
-use super::{Rows, View, authid, catalog, depend};
+use super::{Rows, View, authid, catalog, depend, privileges};
 
 const fn view(schema: &'static str, name: &'static str, oid: u32, columns: &'static str, rows: Rows) -> View {
     View { schema, name, oid, columns, rows }
@@ -213,7 +213,7 @@ pub(super) const VIEWS: &[View] = &[
         "pg_default_acl",
         826,
         "oid:oid defaclrole:oid defaclnamespace:oid defaclobjtype:char defaclacl:aclitem[]",
-        Rows::Empty,
+        Rows::Made(privileges::pg_default_acl),
     ),
     view(
         "pg_catalog",
@@ -277,6 +277,63 @@ pub(super) const VIEWS: &[View] = &[
         0,
         "catalog_name:name schema_name:name schema_owner:name",
         Rows::Made(catalog::information_schemata),
+    ),
+    view(
+        "information_schema",
+        "table_privileges",
+        0,
+        "grantor:name grantee:name table_catalog:name table_schema:name table_name:name privilege_type:varchar is_grantable:varchar with_hierarchy:varchar",
+        Rows::Made(privileges::table_privileges),
+    ),
+    view(
+        "information_schema",
+        "role_table_grants",
+        0,
+        "grantor:name grantee:name table_catalog:name table_schema:name table_name:name privilege_type:varchar is_grantable:varchar with_hierarchy:varchar",
+        Rows::Made(privileges::role_table_grants),
+    ),
+    view(
+        "information_schema",
+        "column_privileges",
+        0,
+        "grantor:name grantee:name table_catalog:name table_schema:name table_name:name column_name:name privilege_type:varchar is_grantable:varchar",
+        Rows::Made(privileges::column_privileges),
+    ),
+    view(
+        "information_schema",
+        "role_column_grants",
+        0,
+        "grantor:name grantee:name table_catalog:name table_schema:name table_name:name column_name:name privilege_type:varchar is_grantable:varchar",
+        Rows::Made(privileges::role_column_grants),
+    ),
+    view(
+        "information_schema",
+        "usage_privileges",
+        0,
+        "grantor:name grantee:name object_catalog:name object_schema:name object_name:name object_type:varchar privilege_type:varchar is_grantable:varchar",
+        Rows::Made(privileges::usage_privileges),
+    ),
+    view(
+        "information_schema",
+        "role_usage_grants",
+        0,
+        "grantor:name grantee:name object_catalog:name object_schema:name object_name:name object_type:varchar privilege_type:varchar is_grantable:varchar",
+        Rows::Made(privileges::role_usage_grants),
+    ),
+    view("information_schema", "enabled_roles", 0, "role_name:name", Rows::Made(privileges::enabled_roles)),
+    view(
+        "information_schema",
+        "applicable_roles",
+        0,
+        "grantee:name role_name:name is_grantable:varchar",
+        Rows::Made(privileges::applicable_roles),
+    ),
+    view(
+        "information_schema",
+        "administrable_role_authorizations",
+        0,
+        "grantee:name role_name:name is_grantable:varchar",
+        Rows::Made(privileges::administrable_roles),
     ),
     view(
         "pg_catalog",

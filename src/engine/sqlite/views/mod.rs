@@ -8,6 +8,7 @@ mod catalog;
 mod depend;
 pub mod functions;
 mod list;
+mod privileges;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,7 +16,7 @@ use std::rc::Rc;
 use rusqlite::Connection;
 
 use crate::engine::cluster::{SUPERUSER_OID, Snapshot};
-use crate::engine::sqlite::catalog::Schema;
+use crate::engine::sqlite::catalog::{DefaultAcl, Schema};
 use crate::engine::sqlite::rights::Rights;
 use crate::error::Error;
 use crate::sql::acl::Privileges;
@@ -32,6 +33,8 @@ pub trait Source {
     fn comments(&self) -> Result<Vec<(u32, i64, String)>, Error>;
     /// Roles and databases.
     fn cluster(&self) -> Rc<Snapshot>;
+    /// Default privileges.
+    fn default_acls(&self) -> Result<Vec<DefaultAcl>, Error>;
     /// As whom the session acts.
     fn rights(&self) -> Rc<Rights>;
     /// Rows of a view that shows the server's state (pg_stat_activity, pg_locks, pg_settings, pgprefork.*), by
@@ -251,6 +254,9 @@ mod tests {
         }
         fn cluster(&self) -> Rc<Snapshot> {
             Rc::new(Snapshot::default())
+        }
+        fn default_acls(&self) -> Result<Vec<DefaultAcl>, Error> {
+            Ok(Vec::new())
         }
         fn rights(&self) -> Rc<Rights> {
             Rc::default()
