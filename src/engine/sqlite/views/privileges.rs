@@ -7,7 +7,7 @@ use crate::engine::sqlite::rights::{Object, Rights, kind_of, live_columns};
 use crate::error::{Condition, Error};
 use crate::sql::acl::{Acl, Item, Kind, PUBLIC, Privileges};
 use crate::sql::catalog::{Catalog, Relation, RelationKind};
-use crate::sql::types::{Datum, Type, Value, array, pg_type};
+use crate::sql::types::{Datum, Type, Value, array};
 
 /// A list as an acl column shows it.
 pub(super) fn acl(cluster: &Snapshot, list: Option<&Acl>) -> Value {
@@ -130,7 +130,7 @@ fn has(catalog: &StoredCatalog<'_>, kind: &str, arguments: &[Datum<'_>]) -> Resu
                     .map(Some)?,
                 other => oid_of(other).and_then(Type::from_oid),
             };
-            match known.map(|type_| pg_type(type_)) {
+            match known {
                 Some(_) => truth(asked.is_plain() || rights.cluster().is_superuser(role)),
                 None => Ok(Value::Null),
             }
