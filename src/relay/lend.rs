@@ -12,6 +12,9 @@ use crate::error::{Condition, Error};
 use crate::system::fault;
 use crate::system::locker::{LOCKER_BYTES, Locker};
 
+/// How often is looked whether a PostgreSQL of the server's own is there: there is nothing to wait on.
+const START_LOOK: Duration = Duration::from_millis(20);
+
 /// One pool, as a session uses it.
 #[derive(Debug, Clone)]
 pub struct Pool {
@@ -23,6 +26,10 @@ pub struct Pool {
     pub address: Address,
     /// As whom.
     pub credentials: Credentials,
+    /// Of all places, counted from the first, how many it may use.
+    pub places: u32,
+    /// They lead to a PostgreSQL that this server keeps running: one that is not there yet is waited for.
+    pub is_own: bool,
 }
 
 /// A connection that this process has, and the place that stands for it.
@@ -48,11 +55,9 @@ pub struct Lender<'a> {
 
 impl Lender<'_> {
     /// A connection of the pool that is as new, or as the last transaction left it: idle, in no transaction.
-    pub fn lease(&self, pool: &Pool, interrupted: &mut dyn FnMut() -> bool) -> Result<Lent, Error> {
-        let deadline = Instant::now() + self.config.query_wait_timeout.duration();
-        let places = u32::try_from(self.lockers.len()).unwrap_or(u32::MAX);
+    pub fn lease(&self, pool: &Pool, deadline: Instant, interrupted: &mut dyn FnMut() -> bool) -> Result<Lent, Error> {
         loop {
-            let leased = self.segment.lease_upstream(self.me, pool.index, places, Some(deadline), interrupted);
+            let leased = self.segment.lease_upstream(self.me, pool.index, pool.places, Some(deadline), interrupted);
             let place = leased.map_err(|error| match error {
                 LockError::TimedOut => Error::new(Condition::ConnectionFailure, "query_wait_timeout"),
                 LockError::Interrupted => {
@@ -60,7 +65,7 @@ impl Lender<'_> {
                 }
             })?;
             fault::point("upstream-leased");
-            match self.open(pool, place, interrupted) {
+            match self.open(pool, place, deadline, interrupted) {
                 Ok(Some(lent)) => return Ok(lent),
                 // It was too old, or the server has closed it: another one.
                 Ok(None) => self.segment.discard_upstream(self.me, place),
@@ -76,6 +81,7 @@ impl Lender<'_> {
         &self,
         pool: &Pool,
         place: UpstreamPlaceIndex,
+        deadline: Instant,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Lent>, Error> {
         let Some(locker) = self.lockers.get(place.0 as usize) else {
@@ -93,11 +99,30 @@ impl Lender<'_> {
                 upstream.memory.pool == pool.identity && !self.is_old(&upstream) && !upstream.is_disturbed();
             return Ok(is_usable.then_some(Lent { place, upstream }));
         }
-        let deadline = Instant::now() + self.config.server_connect_timeout.duration();
-        let mut upstream = login::log_in(&pool.address, &pool.credentials, deadline, interrupted)?;
+        let mut upstream = self.log_in(pool, deadline, interrupted)?;
         upstream.memory.pool = pool.identity;
         self.segment.set_upstream_pid(place, upstream.memory.process);
         Ok(Some(Lent { place, upstream }))
+    }
+
+    /// Connects. A PostgreSQL of the server's own that is starting, or is being started again, is waited for.
+    fn log_in(&self, pool: &Pool, give_up: Instant, interrupted: &mut dyn FnMut() -> bool) -> Result<Upstream, Error> {
+        loop {
+            let deadline = Instant::now() + self.config.server_connect_timeout.duration();
+            let error = match login::log_in(&pool.address, &pool.credentials, deadline, interrupted) {
+                Ok(upstream) => return Ok(upstream),
+                Err(error) => error,
+            };
+            let may_pass = matches!(error.condition(), Condition::ConnectionFailure | Condition::CannotConnectNow);
+            if !pool.is_own || !may_pass || interrupted() {
+                return Err(error);
+            }
+            if Instant::now() + START_LOOK >= give_up {
+                let message = "the database system is starting up";
+                return Err(Error::new(Condition::CannotConnectNow, message).detail(error.to_string()));
+            }
+            std::thread::sleep(START_LOOK);
+        }
     }
 
     /// The session keeps the connection to its end.

@@ -318,7 +318,8 @@ impl Relay<'_> {
         }
         let Session { lender, pool, interrupts, .. } = &mut self.session;
         let mut cancelled = false;
-        let leased = lender.lease(pool, &mut || {
+        let deadline = Instant::now() + lender.config.query_wait_timeout.duration();
+        let leased = lender.lease(pool, deadline, &mut || {
             cancelled |= interrupts.take_cancel();
             cancelled || interrupts.terminate_requested()
         });
@@ -382,6 +383,11 @@ impl Relay<'_> {
     /// The connection to the server is of no use any more; the client is told, once.
     fn lose(&mut self) -> End {
         self.discard();
+        if self.session.pool.is_own {
+            // Its words of a server process that outlives its postmaster.
+            let message = "terminating connection due to unexpected postmaster exit";
+            return self.fail(Error::new(Condition::AdminShutdown, message));
+        }
         self.fail(Error::new(Condition::ConnectionFailure, "server closed the connection unexpectedly"))
     }
 
