@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use shm::{Owner, Segment, SlotState};
+use shm::{Owner, Phase, Segment, SlotState};
 
 use super::{OwnServer, cluster};
 use crate::config::{Config, own_data_directory};
@@ -86,6 +86,7 @@ struct Keeper<'a> {
 
 impl<'a> Keeper<'a> {
     fn new(segment: Segment, config: &'a Config, server: &'a OwnServer, owner: Owner) -> io::Result<Self> {
+        segment.slot(owner.slot).set_phase(Phase::Starting);
         program::adopt_orphans()?;
         let signals = SignalQueue::new(&[Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGCHLD])?;
         let poll = Poll::new()?;
@@ -127,6 +128,7 @@ impl<'a> Keeper<'a> {
                     log::info!("PostgreSQL (PID {pid}) is ready");
                     self.stage = Stage::Running { pid, since, ready: true };
                     let slot = self.owner.slot;
+                    self.segment.slot(slot).set_phase(Phase::Accepting);
                     if self.segment.slot(slot).state() == SlotState::Starting {
                         self.segment
                             .transition(slot, SlotState::Starting, SlotState::Serving)
@@ -193,6 +195,7 @@ impl<'a> Keeper<'a> {
 
     /// PostgreSQL has ended; what it left behind has to end before the next one can start.
     fn ended(&mut self, pid: Pid, since: Instant, ending: &Ending) {
+        self.segment.slot(self.owner.slot).set_phase(Phase::Starting);
         let said = self.output.take().map(Output::last_words).unwrap_or_default();
         if self.ended_with.is_some() {
             log::info!("PostgreSQL (PID {pid}) has ended: {ending}");
@@ -208,10 +211,12 @@ impl<'a> Keeper<'a> {
     }
 
     fn tell_orphans(&self, signal: Signal) {
-        for orphan in program::children() {
-            log::warn!("PostgreSQL has left process {orphan} behind: {signal}");
-            tell(orphan, signal);
+        let orphans = program::children();
+        if !orphans.is_empty() {
+            let pids: Vec<String> = orphans.iter().map(Pid::to_string).collect();
+            log::warn!("PostgreSQL has left processes behind, which have {signal} now: PID {}", pids.join(", "));
         }
+        orphans.into_iter().for_each(|orphan| tell(orphan, signal));
     }
 
     /// Starts PostgreSQL. A failure is its early end.

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use shm::{LockError, Owner, Segment, UpstreamPlaceIndex, UpstreamPoolIndex};
+use shm::{LockError, Owner, Phase, Segment, SlotKind, SlotState, UpstreamPlaceIndex, UpstreamPoolIndex};
 
 use super::login::{self, Credentials};
 use super::upstream::{Address, Memory, Upstream};
@@ -114,15 +114,30 @@ impl Lender<'_> {
                 Err(error) => error,
             };
             let may_pass = matches!(error.condition(), Condition::ConnectionFailure | Condition::CannotConnectNow);
-            if !pool.is_own || !may_pass || interrupted() {
+            if !pool.is_own || !may_pass {
                 return Err(error);
             }
-            if Instant::now() + START_LOOK >= give_up {
-                let message = "the database system is starting up";
-                return Err(Error::new(Condition::CannotConnectNow, message).detail(error.to_string()));
+            // Once more when its keeper says that it is there: it would log each attempt before.
+            loop {
+                if interrupted() {
+                    return Err(error);
+                }
+                if Instant::now() + START_LOOK >= give_up {
+                    let message = "the database system is starting up";
+                    return Err(Error::new(Condition::CannotConnectNow, message).detail(error.to_string()));
+                }
+                std::thread::sleep(START_LOOK);
+                if self.own_server_is_ready() {
+                    break;
+                }
             }
-            std::thread::sleep(START_LOOK);
         }
+    }
+
+    fn own_server_is_ready(&self) -> bool {
+        self.segment.slots().any(|(_, slot)| {
+            slot.kind() == SlotKind::Keeper && slot.state() == SlotState::Serving && slot.phase() == Phase::Accepting
+        })
     }
 
     /// The session keeps the connection to its end.
