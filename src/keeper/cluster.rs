@@ -145,6 +145,14 @@ fn make_private(directory: &Path) -> Result<(), String> {
     fs::set_permissions(directory, Permissions::from_mode(0o700)).map_err(failed)
 }
 
+/// Removes a directory that is only for the socket, once that is gone.
+pub(super) fn leave(data: &Path) {
+    let directory = own_socket_directory(data);
+    if directory != own_private_directory(data) {
+        let _ = fs::remove_dir(directory);
+    }
+}
+
 /// How many connections its server has to allow.
 fn connections(config: &Config) -> u32 {
     config.relay.max_server_connections + LOOKUP_CONNECTIONS + RESERVED_CONNECTIONS + ENDING_CONNECTIONS

@@ -121,6 +121,7 @@ impl<'a> Keeper<'a> {
             self.reap();
             match self.stage {
                 Stage::Due(_) if self.ended_with.is_some() => {
+                    cluster::leave(&self.config.data);
                     return Ok(if self.ended_with == Some(Signal::SIGQUIT) { LEFT_AT_ONCE } else { 0 });
                 }
                 Stage::Due(at) if at <= Instant::now() => self.start(),

@@ -1,6 +1,7 @@
 //! PostgreSQL's programs: where they are, and of which version.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,9 +20,12 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf, String> {
             Err(format!("there are no programs {} in {}", NEEDED.join(" and "), named.display()))
         };
     }
-    let path = env::var_os("PATH").unwrap_or_default();
-    let in_path = env::split_paths(&path).find(|directory| has_all(directory));
-    in_path.or_else(configured).or_else(|| newest(Path::new(DEBIAN))).ok_or_else(|| {
+    find_in(&env::var_os("PATH").unwrap_or_default(), &configured, Path::new(DEBIAN))
+}
+
+fn find_in(path: &OsStr, configured: &dyn Fn() -> Option<PathBuf>, folder: &Path) -> Result<PathBuf, String> {
+    let in_path = env::split_paths(path).find(|directory| has_all(directory));
+    in_path.or_else(configured).or_else(|| newest(folder)).ok_or_else(|| {
         format!(
             "PostgreSQL's programs {} are not in PATH, nor where pg_config says, nor in {DEBIAN}/*/bin: install the package \
              \"postgresql\" (Debian's name), or name their directory with --pg-bindir",
@@ -94,5 +98,18 @@ mod tests {
         assert_eq!(newest(&folder.path().join("nothing")), None);
         assert!(find(Some(folder.path())).unwrap_err().starts_with("there are no programs postgres and initdb in "));
         assert_eq!(find(Some(&folder.path().join("9.6/bin"))), Ok(folder.path().join("9.6/bin")));
+        // PATH wins over pg_config, and that over the folder.
+        let old = folder.path().join("9.6/bin");
+        let found = find_in(old.as_os_str(), &|| panic!("not asked"), folder.path());
+        assert_eq!(found, Ok(old.clone()));
+        assert_eq!(find_in(OsStr::new(""), &|| Some(old.clone()), folder.path()), Ok(old));
+        assert_eq!(find_in(OsStr::new("/nowhere"), &|| None, folder.path()), Ok(folder.path().join("15/bin")));
+    }
+
+    #[test]
+    fn where_there_are_none_the_package_is_named() {
+        let message = find_in(OsStr::new("/nowhere"), &|| None, Path::new("/nowhere")).unwrap_err();
+        assert!(message.contains("install the package \"postgresql\""), "{message}");
+        assert!(!message.contains('\n'));
     }
 }
