@@ -328,6 +328,23 @@ impl Segment {
         true
     }
 
+    /// Makes `me` the owner of a place whose connection nobody uses, so that it can be closed; the place is then to be
+    /// discarded. False where there is none, or somebody uses it.
+    pub fn take_idle_upstream(&self, me: Owner, index: UpstreamPlaceIndex) -> bool {
+        let place = self.place(index);
+        if place.pool.load(SeqCst) == 0 || place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
+            return false;
+        }
+        step();
+        // It may have been discarded between the two looks.
+        if place.pool.load(SeqCst) == 0 {
+            self.discard_upstream(me, index);
+            return false;
+        }
+        place.begin();
+        true
+    }
+
     /// Places that a pool has.
     fn count(&self, pool: UpstreamPoolIndex) -> u32 {
         let places = self.places().filter(|(_, place)| place.pool.load(SeqCst) == pool.0 + 1);

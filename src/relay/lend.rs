@@ -14,6 +14,8 @@ use crate::system::locker::{LOCKER_BYTES, Locker};
 
 /// How often is looked whether a PostgreSQL of the server's own is there: there is nothing to wait on.
 const START_LOOK: Duration = Duration::from_millis(20);
+/// How long its process for a connection that was closed may take to end.
+const ENDING_TIME: Duration = Duration::from_secs(2);
 
 /// One pool, as a session uses it.
 #[derive(Debug, Clone)]
@@ -107,12 +109,19 @@ impl Lender<'_> {
 
     /// Connects. A PostgreSQL of the server's own that is starting, or is being started again, is waited for.
     fn log_in(&self, pool: &Pool, give_up: Instant, interrupted: &mut dyn FnMut() -> bool) -> Result<Upstream, Error> {
+        let began = Instant::now();
         loop {
             let deadline = Instant::now() + self.config.server_connect_timeout.duration();
             let error = match login::log_in(&pool.address, &pool.credentials, deadline, interrupted) {
                 Ok(upstream) => return Ok(upstream),
                 Err(error) => error,
             };
+            // Of a role or a database with a limit, idle ones count as well.
+            if pool.is_own && error.condition() == Condition::TooManyConnections && began.elapsed() < ENDING_TIME {
+                self.close_idle();
+                std::thread::sleep(START_LOOK);
+                continue;
+            }
             let may_pass = matches!(error.condition(), Condition::ConnectionFailure | Condition::CannotConnectNow);
             if !pool.is_own || !may_pass {
                 return Err(error);
@@ -145,7 +154,26 @@ impl Lender<'_> {
         self.segment.pin_upstream(lent.place);
     }
 
+    /// Closes the connections that nobody uses at the moment, of all pools.
+    pub fn close_idle(&self) {
+        for (index, locker) in (0..).map(UpstreamPlaceIndex).zip(self.lockers) {
+            if self.segment.take_idle_upstream(self.me, index) {
+                // The message's bytes beside the descriptor are cut off.
+                drop(locker.take(&mut [0; 1]));
+                self.segment.discard_upstream(self.me, index);
+            }
+        }
+    }
+
+    /// Something was defined that new sessions must see: connections of before are not lent again.
+    pub fn renew(&self) {
+        self.segment.pool().renew_upstream(shm::clock::monotonic_us());
+    }
+
     fn is_old(&self, upstream: &Upstream) -> bool {
+        if upstream.memory.connected_us <= self.segment.pool().upstream_renewed_us() {
+            return true;
+        }
         let age_us = shm::clock::monotonic_us().saturating_sub(upstream.memory.connected_us);
         self.config.server_lifetime.nonzero().is_some_and(|life| Duration::from_micros(age_us) > life)
     }
@@ -153,6 +181,9 @@ impl Lender<'_> {
     /// Gives a connection back on which nothing is under way and no transaction is open.
     pub fn give(&self, lent: Lent) {
         debug_assert!(lent.upstream.is_quiet());
+        if self.is_old(&lent.upstream) {
+            return self.discard(lent);
+        }
         let bytes = lent.upstream.memory.encode();
         let locker = self.lockers.get(lent.place.0 as usize);
         let is_put = bytes.len() <= LOCKER_BYTES

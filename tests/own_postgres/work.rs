@@ -4,6 +4,7 @@ use std::process::Command;
 
 use crate::start::{own, start};
 use crate::support::postgres_program;
+use crate::wire::{Raw, shown};
 
 #[test]
 fn pgbench_in_every_mode_and_model() {
@@ -79,4 +80,70 @@ fn nobody_else_reaches_it() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains("Permission denied"), "{said}");
     }
+}
+
+#[test]
+fn idle_connections_are_in_no_definitions_way() {
+    for mode in ["session", "transaction"] {
+        let server = start(&["--set", &format!("relay.pool_mode={mode}")]);
+        server.query("create database shop");
+        assert_eq!(server.psql("shop", "select current_database()"), Ok("shop".to_owned()));
+        // Its connection lies in the pool.
+        server.query("create database copy template shop");
+        assert_eq!(server.psql("shop", "select 1"), Ok("1".to_owned()));
+        server.query("alter database shop rename to store");
+        assert_eq!(server.psql("store", "select current_database()"), Ok("store".to_owned()));
+        server.query("drop database store");
+        let told = server.psql("store", "select 1").expect_err("an error");
+        assert!(told.contains("database \"store\" does not exist"), "{told}");
+        // One that somebody uses is, as ever.
+        let mut session = Raw::try_connect(server.port, &[("database", "copy")]).expect("a session");
+        session.query("begin; select 1");
+        let told = server.psql("postgres", "drop database copy").expect_err("an error");
+        assert!(told.contains("55006") && told.contains("being accessed by other users"), "{told}");
+    }
+}
+
+#[test]
+fn new_sessions_begin_with_what_was_altered() {
+    for mode in ["session", "transaction"] {
+        let server = start(&["--set", &format!("relay.pool_mode={mode}")]);
+        let mut open = Raw::connect(server.port);
+        assert_eq!(open.query("show work_mem"), "T D(4MB) C(SHOW) Z(I)");
+        server.query("alter role postgres set work_mem = '7MB'");
+        assert_eq!(server.query("show work_mem"), "7MB", "{mode}");
+        // In a block it counts when that is committed.
+        open.query("begin; alter database postgres set work_mem = '8MB'; alter role postgres reset work_mem");
+        assert_eq!(server.query("show work_mem"), "7MB", "{mode}");
+        open.query("commit");
+        open.close();
+        assert_eq!(server.query("show work_mem"), "8MB", "{mode}");
+    }
+}
+
+#[test]
+fn a_limit_of_connections_counts_those_in_use() {
+    let server = start(&[]);
+    for sql in ["create role ann login connection limit 1", "create database shop"] {
+        server.query(sql);
+    }
+    for database in ["postgres", "shop", "postgres"] {
+        let names = [("user", "ann"), ("database", database)];
+        let mut session = Raw::try_connect(server.port, &names).unwrap_or_else(|error| panic!("{database}: {error}"));
+        assert_eq!(session.query("select 1"), "T D(1) C(SELECT 1) Z(I)");
+        let refused = Raw::try_connect(server.port, &names).err();
+        assert_eq!(refused.as_deref(), Some("53300 too many connections for role \"ann\""));
+        session.close();
+    }
+}
+
+#[test]
+fn a_cancel_request_reaches_it() {
+    let server = start(&[]);
+    let mut session = Raw::connect(server.port);
+    session.send(|out| out.query("select pg_sleep(1000)"));
+    let sleeps = "select count(*) from pg_stat_activity where query like 'select pg_sleep%'";
+    crate::support::wait_until("it sleeps", || server.query(sleeps) == "1");
+    session.cancel();
+    assert_eq!(shown(&session.until(b'Z')), "T E(57014) Z(I)");
 }
