@@ -142,6 +142,7 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "docs/benchmarks.md",
         "docs/differences.md",
+        "docs/postgres.md",
         "docs/relay.md",
         "docs/security.md",
     ] {
