@@ -209,8 +209,12 @@ impl Segment {
             let found = waiter.load(SeqCst);
             if found & KIND == GRANTED {
                 step();
-                waiter.store(0, SeqCst);
-                return Ok(granted(found));
+                if self.is_owner(me, granted(found)) {
+                    waiter.store(0, SeqCst);
+                    return Ok(granted(found));
+                }
+                waiter.store(word, SeqCst);
+                continue;
             }
             if self.next_waiter(pool) == Some(me.slot)
                 && let Some(place) = self.take_place(me, pool, places)
@@ -221,7 +225,7 @@ impl Segment {
                 if let Err(other) = waiter.compare_exchange(word, 0, SeqCst, SeqCst) {
                     step();
                     waiter.store(0, SeqCst);
-                    if granted(other) != place {
+                    if granted(other) != place && self.is_owner(me, granted(other)) {
                         self.give_upstream(me, granted(other));
                     }
                 }
@@ -244,13 +248,19 @@ impl Segment {
                     Err(other) => {
                         step();
                         waiter.store(0, SeqCst);
-                        Ok(granted(other))
+                        if self.is_owner(me, granted(other)) { Ok(granted(other)) } else { Err(reason) }
                     }
                 };
             }
             step();
             latch.wait(seen, left);
         }
+    }
+
+    /// Whether a grant is one. The reaper, which finishes what a dead process left half done, takes an owner that waits for
+    /// one that was not told; it may have looked at the owner before that gave the place away and began to wait anew.
+    fn is_owner(&self, me: Owner, index: UpstreamPlaceIndex) -> bool {
+        self.place(index).owner.load(SeqCst) == me.pack()
     }
 
     /// A free place of the pool, with a connection if there is one, else an empty one within the limit.
