@@ -37,23 +37,44 @@ const SETTINGS: &str = "
 log_line_prefix = '[%p] '
 ";
 
+/// What a start finds: the programs and their version, and whether there is a cluster, which they fit.
+struct Found {
+    programs: PathBuf,
+    version: String,
+    has_cluster: bool,
+}
+
+fn find(config: &Config) -> Result<Found, String> {
+    let bindir = config.engine.postgres.bindir.as_ref().map(|path| config.path(path));
+    let programs = programs::find(bindir.as_deref())?;
+    let version = programs::version(&programs)?;
+    let directory = own_data_directory(&config.data);
+    let has_cluster = match fs::read_to_string(directory.join("PG_VERSION")) {
+        Ok(found) => {
+            check_version(&directory, found.trim(), &programs, &version)?;
+            true
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(format!("{}: {error}", directory.join("PG_VERSION").display())),
+    };
+    Ok(Found { programs, version, has_cluster })
+}
+
+/// Says what is missing or does not fit, and changes nothing.
+pub fn check(config: &Config) -> Result<(), String> {
+    find(config).map(drop)
+}
+
 /// Finds the programs, makes the cluster where there is none, and sees that the programs fit it. `superuser` is whom a new
 /// cluster gets. The data directory is locked, and no process has been forked.
 pub fn prepare(config: &Config, superuser: Superuser) -> Result<OwnServer, String> {
-    let own = &config.engine.postgres;
-    let programs = programs::find(own.bindir.as_deref().map(|path| config.path(path)).as_deref())?;
-    let version = programs::version(&programs)?;
-    let directory = own_data_directory(&config.data);
-    match fs::read_to_string(directory.join("PG_VERSION")) {
-        Ok(found) => check_version(&directory, found.trim(), &programs, &version)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            log::info!("making a PostgreSQL {version} cluster in {}", directory.display());
-            create(&config.data, &programs, &superuser)?;
-        }
-        Err(error) => return Err(format!("{}: {error}", directory.join("PG_VERSION").display())),
+    let Found { programs, version, has_cluster } = find(config)?;
+    if !has_cluster {
+        log::info!("making a PostgreSQL {version} cluster in {}", own_data_directory(&config.data).display());
+        create(&config.data, &programs, &superuser)?;
     }
     prepare_private(&config.data, &version)?;
-    let superuser = own.superuser.clone().unwrap_or(superuser.name);
+    let superuser = config.engine.postgres.superuser.clone().unwrap_or(superuser.name);
     Ok(OwnServer { programs, superuser })
 }
 

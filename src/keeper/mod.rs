@@ -13,7 +13,7 @@ mod programs;
 
 use std::path::PathBuf;
 
-pub use cluster::prepare;
+pub use cluster::{check, prepare};
 pub use process::run;
 
 /// A PostgreSQL of the server's own, as it was found or made at the start.

@@ -173,9 +173,11 @@ fn whoever_waits_is_served_once_it_is_there() {
     let server = start(&[]);
     let (place, away) = (own(&server), server.data.join("away"));
     let before = postmaster(&server);
+    assert!(server.status().contains("PostgreSQL: ready"), "{}", server.status());
     fs::rename(&place, &away).expect("it cannot start now");
     kill(before, Signal::SIGKILL).expect("PostgreSQL");
     wait_until("its end is noticed", || server.log().contains(&format!("PostgreSQL (PID {before}) ended")));
+    assert!(server.status().contains("PostgreSQL: starting"), "{}", server.status());
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| server.query("select 'served'"));
         let connecting = || server.status().contains("1 connecting");
@@ -183,6 +185,20 @@ fn whoever_waits_is_served_once_it_is_there() {
         fs::rename(&away, &place).expect("it can start again");
         assert_eq!(waits.join().expect("an answer"), "served");
     });
+}
+
+#[test]
+fn a_fault_of_memory_starts_all_anew() {
+    let server = start(&[]);
+    server.query("create table kept (n int); insert into kept values (1)");
+    let mut session = Raw::connect(server.port);
+    let before = postmaster(&server);
+    kill(Pid::from_raw(session.process.cast_signed()), Signal::SIGSEGV).expect("the worker");
+    assert_eq!(last_words(&mut session), "closed");
+    // It ends as after a crash, because whatever shares our segment does, and comes again.
+    wait_until("PostgreSQL ends", || is_gone(before));
+    wait_until("it is there again", || server.psql("postgres", "select n from kept") == Ok("1".to_owned()));
+    assert_ne!(postmaster(&server), before);
 }
 
 #[test]

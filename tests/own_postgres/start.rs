@@ -81,7 +81,14 @@ fn a_cluster_of_another_version_is_refused() {
         "{said}"
     );
     assert!(said.contains("--pg-bindir"), "{said}");
+    let check = || {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_pgprefork"));
+        let output = check.args(["check", "--set", "engine.kind=postgres", "--data"]).arg(&server.data).output();
+        String::from_utf8_lossy(&output.expect("check").stdout).into_owned()
+    };
+    assert!(check().contains("was initialized by PostgreSQL version 9.6"), "{}", check());
     fs::write(&file, version).expect("the version");
+    assert!(check().contains("nothing is wrong"), "{}", check());
     assert_eq!(start_on(&server.data, &[]).query("select 1"), "1");
 }
 
