@@ -35,8 +35,8 @@ use crate::writer::LockError;
 
 /// Places for upstream connections, of all pools together.
 pub const UPSTREAM_PLACES: u32 = 256;
-/// Pools: pairs of database and user.
-pub const UPSTREAM_POOLS: u32 = 64;
+/// Pools: pairs of database and user. Those that nobody has used cost nothing.
+pub const UPSTREAM_POOLS: u32 = 1024;
 /// Bytes of a pool's name.
 const NAME_WORDS: usize = 24;
 
@@ -130,6 +130,12 @@ impl Segment {
     fn places(&self) -> impl Iterator<Item = (UpstreamPlaceIndex, &'static Place)> {
         let segment = *self;
         (0..UPSTREAM_PLACES).map(UpstreamPlaceIndex).map(move |index| (index, segment.place(index)))
+    }
+
+    /// Pools that were ever used: they are taken from the first on, and stay.
+    fn used_pools(&self) -> impl Iterator<Item = u32> {
+        let segment = *self;
+        (0..UPSTREAM_POOLS).take_while(move |index| segment.upstream_pool_words(*index).key.load(SeqCst) != 0)
     }
 
     /// The pool of that key, taking a free one on first use; `None` when all are taken. `name` is for views.
@@ -456,10 +462,10 @@ impl Segment {
         if self.upstream_waiters().all(|word| word.load(SeqCst) & KIND != WAITING) {
             return;
         }
-        for index in 0..UPSTREAM_POOLS {
+        for index in self.used_pools() {
             let words = self.upstream_pool_words(index);
             let pool = UpstreamPoolIndex(index);
-            if words.key.load(Relaxed) != 0 && self.count(pool) < words.limit.load(Relaxed) {
+            if self.count(pool) < words.limit.load(Relaxed) {
                 self.wake_next_waiter(pool);
             }
         }
@@ -483,7 +489,7 @@ impl Segment {
     /// settled. Grants that it left half done are finished.
     pub(crate) fn reap_upstream(&self, dead: Owner) -> Vec<UpstreamPlaceIndex> {
         self.upstream_waiter(dead.slot).store(0, SeqCst);
-        for pool in 0..UPSTREAM_POOLS {
+        for pool in self.used_pools() {
             let words = self.upstream_pool_words(pool);
             if words.creator.load(Relaxed) == dead.pack() {
                 words.creator.store(0, SeqCst);
@@ -508,10 +514,8 @@ impl Segment {
             }
         }
         // It may have been its turn.
-        for pool in 0..UPSTREAM_POOLS {
-            if self.upstream_pool_words(pool).key.load(Relaxed) != 0 {
-                self.wake_next_waiter(UpstreamPoolIndex(pool));
-            }
+        for pool in self.used_pools() {
+            self.wake_next_waiter(UpstreamPoolIndex(pool));
         }
         orphans
     }
@@ -527,11 +531,8 @@ impl Segment {
     /// The pools in use, for views.
     pub fn upstream_pools(&self) -> Vec<(UpstreamPoolIndex, UpstreamPoolFacts)> {
         let mut all = Vec::new();
-        for index in 0..UPSTREAM_POOLS {
+        for index in self.used_pools() {
             let words = self.upstream_pool_words(index);
-            if words.key.load(SeqCst) == 0 {
-                continue;
-            }
             let (mut lent, mut idle, mut pinned) = (0, 0, 0);
             for (_, place) in self.places().filter(|(_, place)| place.pool.load(SeqCst) == index + 1) {
                 if place.owner.load(SeqCst) == 0 {

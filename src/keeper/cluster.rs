@@ -26,6 +26,8 @@ use crate::system::signal::Signal;
 const RESERVED_CONNECTIONS: u32 = 3;
 /// For server processes that are ending while others replace them.
 const ENDING_CONNECTIONS: u32 = 16;
+/// The oldest version that is known to be understood.
+const OLDEST_VERSION: u32 = 12;
 /// The first version whose pg_ident.conf can say that a user may be any role.
 const ANY_ROLE_VERSION: u32 = 16;
 
@@ -48,6 +50,7 @@ fn find(config: &Config) -> Result<Found, String> {
     let bindir = config.engine.postgres.bindir.as_ref().map(|path| config.path(path));
     let programs = programs::find(bindir.as_deref())?;
     let version = programs::version(&programs)?;
+    check_age(&programs, &version)?;
     let directory = own_data_directory(&config.data);
     let has_cluster = match fs::read_to_string(directory.join("PG_VERSION")) {
         Ok(found) => {
@@ -76,6 +79,13 @@ pub fn prepare(config: &Config, superuser: Superuser) -> Result<OwnServer, Strin
     prepare_private(&config.data, &version)?;
     let superuser = config.engine.postgres.superuser.clone().unwrap_or(superuser.name);
     Ok(OwnServer { programs, superuser })
+}
+
+fn check_age(programs: &Path, version: &str) -> Result<(), String> {
+    if version.parse::<u32>().is_ok_and(|version| version >= OLDEST_VERSION) {
+        return Ok(());
+    }
+    Err(format!("PostgreSQL {version} in {} is too old: {OLDEST_VERSION} or later is needed", programs.display()))
 }
 
 fn check_version(directory: &Path, found: &str, programs: &Path, version: &str) -> Result<(), String> {
@@ -216,6 +226,11 @@ mod tests {
         let check =
             |found| check_version(Path::new("/d/postgres"), found, Path::new("/usr/lib/postgresql/15/bin"), "15");
         assert_eq!(check("15"), Ok(()));
+        assert!(check_age(Path::new("/bin"), "12").is_ok() && check_age(Path::new("/bin"), "18").is_ok());
+        assert_eq!(
+            check_age(Path::new("/bin"), "9.6").unwrap_err(),
+            "PostgreSQL 9.6 in /bin is too old: 12 or later is needed"
+        );
         let message = check("13").unwrap_err();
         assert!(message.starts_with("/d/postgres was initialized by PostgreSQL version 13, "), "{message}");
         assert!(!message.contains('\n'));

@@ -271,7 +271,8 @@ impl<'a> Keeper<'a> {
     fn is_ready(&self, pid: Pid) -> bool {
         self.pid_file().is_some_and(|text| {
             let mut lines = text.lines();
-            lines.next() == Some(&pid.to_string()) && lines.nth(6).is_some_and(|status| status.trim_end() == "ready")
+            lines.next() == Some(&pid.to_string())
+                && lines.nth(6).is_some_and(|status| matches!(status.trim_end(), "ready" | "standby"))
         })
     }
 

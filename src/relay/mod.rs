@@ -151,10 +151,12 @@ impl Relay {
         };
         let pool = self.look_up_pool(config, superuser)?;
         let Applicant { role, database, deadline } = applicant;
+        let name_there = config.relay.database(database).and_then(|target| target.dbname.as_deref());
+        let names = roles::Names { role, database, name_there: name_there.unwrap_or(database) };
         let lender = Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay };
         let deadline = deadline.min(Instant::now() + config.relay.query_wait_timeout.duration());
         let mut lent = lender.lease(&pool, deadline, interrupted).map_err(not_looked_up)?;
-        match roles::look_up(&mut lent, role, database, self.mock_secret, deadline, interrupted) {
+        match roles::look_up(&mut lent, names, self.mock_secret, deadline, interrupted) {
             Ok(found) => {
                 lender.give(lent);
                 Ok(Rc::new(found))

@@ -62,11 +62,21 @@ impl Directory for Found {
     }
 }
 
+/// Whom and what to look up.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    /// The role.
+    pub role: &'a str,
+    /// The database, as the client calls it.
+    pub database: &'a str,
+    /// What it is called in PostgreSQL.
+    pub name_there: &'a str,
+}
+
 /// Looks up a role and a database. After an error the connection is of no use any more.
 pub fn look_up(
     lent: &mut Lent,
-    role: &str,
-    database: &str,
+    names: Names<'_>,
     mock_secret: [u8; 32],
     deadline: Instant,
     interrupted: &mut dyn FnMut() -> bool,
@@ -77,7 +87,13 @@ pub fn look_up(
     if !is_known {
         out.parse(STATEMENT, LOOK_UP, &[]);
     }
-    out.bind("", STATEMENT, Format::Text, &[Some(role.as_bytes()), Some(database.as_bytes())], Format::Text);
+    out.bind(
+        "",
+        STATEMENT,
+        Format::Text,
+        &[Some(names.role.as_bytes()), Some(names.name_there.as_bytes())],
+        Format::Text,
+    );
     out.execute("", 0);
     out.sync();
     let mut found = None;
@@ -97,7 +113,7 @@ pub fn look_up(
             continue;
         };
         match Backend::decode(Frame { kind, body: &body }).map_err(|_| unexpected())? {
-            Backend::DataRow(values) => found = Some(read(&values, role, database, mock_secret)?),
+            Backend::DataRow(values) => found = Some(read(&values, names, mock_secret)?),
             Backend::ErrorResponse(fields) => {
                 let field = |letter| field(&fields, letter).unwrap_or_default();
                 return Err(Error::new(condition_of(field(b'C')), field(b'M').to_owned()));
@@ -114,7 +130,7 @@ pub fn look_up(
     found.ok_or_else(unexpected)
 }
 
-fn read(values: &[Option<&[u8]>], role_name: &str, database_name: &str, mock_secret: [u8; 32]) -> Result<Found, Error> {
+fn read(values: &[Option<&[u8]>], names: Names<'_>, mock_secret: [u8; 32]) -> Result<Found, Error> {
     let texts: Vec<Option<&str>> = values
         .iter()
         .map(|value| value.map(std::str::from_utf8).transpose().map_err(|_| unexpected()))
@@ -128,7 +144,7 @@ fn read(values: &[Option<&[u8]>], role_name: &str, database_name: &str, mock_sec
         None => None,
         Some(oid) => Some(Role {
             oid: number(Some(oid))?,
-            name: role_name.to_owned(),
+            name: names.role.to_owned(),
             superuser: is_true(superuser),
             login: is_true(login),
             connection_limit: number(limit)?,
@@ -141,7 +157,7 @@ fn read(values: &[Option<&[u8]>], role_name: &str, database_name: &str, mock_sec
         None => None,
         Some(base) => Some(Database {
             oid: number(Some(base))?,
-            name: database_name.to_owned(),
+            name: names.database.to_owned(),
             allow_connections: is_true(allows),
             connection_limit: number(base_limit)?,
             may_connect: is_true(may_connect),
@@ -171,14 +187,15 @@ mod tests {
     fn rows_are_read_and_what_is_missing_is_missing() {
         let texts = ["10", "ann", "f", "t", "3", "SCRAM-SHA-256$x", "5000000", "[\"a\\\"b\"]", "16384", "t", "-1", "t"];
         let values: Vec<_> = texts.iter().map(|text| Some(text.as_bytes())).collect();
-        let found = read(&values, "ann", "shop", [0; 32]).unwrap();
+        let names = Names { role: "ann", database: "shop", name_there: "store" };
+        let found = read(&values, names, [0; 32]).unwrap();
         let role = found.role("ann").unwrap();
         assert_eq!((role.oid, role.superuser, role.login, role.connection_limit), (10, false, true, 3));
         assert_eq!((role.valid_until_us, role.memberships), (Some(5_000_000), vec!["a\"b".to_owned()]));
         assert_eq!(found.role("bob"), None);
         assert!(found.database("shop", None).unwrap().may_connect);
-        let nothing = read(&[None; 12], "ann", "shop", [0; 32]).unwrap();
+        let nothing = read(&[None; 12], names, [0; 32]).unwrap();
         assert_eq!((nothing.role("ann"), nothing.database("shop", None)), (None, None));
-        assert!(read(&values[1..], "ann", "shop", [0; 32]).is_err());
+        assert!(read(&values[1..], names, [0; 32]).is_err());
     }
 }

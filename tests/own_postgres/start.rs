@@ -143,3 +143,28 @@ fn a_directory_whose_name_is_too_long_for_a_socket() {
     server.stop();
     assert!(!directory.exists());
 }
+
+#[test]
+fn a_cluster_that_was_made_by_hand() {
+    let mut server = start(&[]);
+    server.stop();
+    fs::remove_dir_all(own(&server)).expect("removed");
+    let mut initdb = Command::new(crate::support::postgres_program("initdb"));
+    initdb.arg("-D").arg(own(&server)).args(["-U", "other", "--no-locale", "-E", "LATIN1"]).current_dir("/");
+    if nix::unistd::geteuid().is_root() {
+        let owner = fs::metadata(&server.data).expect("it");
+        let (uid, gid) = (std::os::unix::fs::MetadataExt::uid(&owner), std::os::unix::fs::MetadataExt::gid(&owner));
+        std::os::unix::process::CommandExt::gid(std::os::unix::process::CommandExt::uid(&mut initdb, uid), gid);
+    }
+    assert!(initdb.output().expect("initdb").status.success());
+    // Whom it does not have, nobody is looked up as; a client is not told whom.
+    let server = start_on(&server.data, &[]);
+    let told = server.psql("postgres", "select 1").expect_err("an error");
+    assert!(told.contains("roles could not be looked up; the server's log says why"), "{told}");
+    assert!(server.log().contains("role \"postgres\" does not exist"), "{}", server.log());
+    let data = server.data.clone();
+    drop(server);
+    let server = start_on(&data, &["--set", "engine.postgres.superuser=other"]);
+    let mut session = crate::wire::Raw::try_connect(server.port, &[("user", "other")]).expect("a session");
+    assert_eq!(session.query("show server_encoding"), "T D(LATIN1) C(SHOW) Z(I)");
+}

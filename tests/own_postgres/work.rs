@@ -147,3 +147,27 @@ fn a_cancel_request_reaches_it() {
     session.cancel();
     assert_eq!(shown(&session.until(b'Z')), "T E(57014) Z(I)");
 }
+
+#[test]
+fn a_database_by_another_name_and_mode() {
+    let store = "relay.databases={store = {dbname = \"shop\", pool_mode = \"transaction\", pool_size = 1}}";
+    let server = start(&["--set", store]);
+    server.query("create database shop");
+    assert_eq!(server.psql("store", "select current_database()"), Ok("shop".to_owned()));
+    let [mut a, mut b] = [(); 2].map(|()| Raw::try_connect(server.port, &[("database", "store")]).expect("a session"));
+    let backend = a.query("select pg_backend_pid()");
+    assert_eq!(b.query("select pg_backend_pid()"), backend, "they share one connection");
+    assert_eq!(server.query("select 1"), "1");
+}
+
+#[test]
+fn many_pairs_of_database_and_role() {
+    let server = start(&["--set", "relay.max_server_connections=5"]);
+    server.query("do $$ begin for i in 1..80 loop execute format('create role r%s login', i); end loop; end $$");
+    for number in 1..=80 {
+        let name = format!("r{number}");
+        let mut session = Raw::try_connect(server.port, &[("user", &name)]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(session.query("select current_user"), format!("T D({name}) C(SELECT 1) Z(I)"));
+        session.close();
+    }
+}
