@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::unistd::Pid;
 
-use crate::support::{Server, children_of};
+use crate::support::{Server, children_of, wait_until};
 
 /// A server with a PostgreSQL of its own.
 pub fn start(arguments: &[&str]) -> Server {
@@ -161,7 +161,7 @@ fn a_cluster_that_was_made_by_hand() {
     let server = start_on(&server.data, &[]);
     let told = server.psql("postgres", "select 1").expect_err("an error");
     assert!(told.contains("roles could not be looked up; the server's log says why"), "{told}");
-    assert!(server.log().contains("role \"postgres\" does not exist"), "{}", server.log());
+    wait_until("the log says whom", || server.log().contains("role \"postgres\" does not exist"));
     let data = server.data.clone();
     drop(server);
     let server = start_on(&data, &["--set", "engine.postgres.superuser=other"]);
