@@ -14,6 +14,7 @@ pub mod config;
 pub mod doorman;
 pub mod engine;
 pub mod error;
+pub mod keeper;
 pub mod postmaster;
 pub mod protocol;
 pub mod regex;

@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 /// fails the test, so that a new folder has to be given its place.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["config", "system", "postmaster", "worker", "engine", "bench", "auth", "error"]),
-    ("postmaster", &["config", "system", "worker", "doorman", "background", "engine", "auth", "error"]),
+    ("cli", &["config", "system", "postmaster", "worker", "engine", "keeper", "bench", "auth", "error"]),
+    ("postmaster", &["config", "system", "worker", "doorman", "background", "keeper", "engine", "auth", "error"]),
     ("doorman", &["config", "system", "protocol", "worker", "auth", "error"]),
     ("background", &["config", "system", "engine", "error"]),
-    ("worker", &["work", "config", "system", "protocol", "auth", "session", "engine", "relay", "settings", "error"]),
+    ("keeper", &["config", "system", "error"]),
+    (
+        "worker",
+        &["work", "config", "system", "protocol", "auth", "session", "engine", "keeper", "relay", "settings", "error"],
+    ),
     ("relay", &["config", "system", "protocol", "auth", "session", "worker", "error"]),
     ("session", &["work", "protocol", "engine", "sql", "settings", "worker", "error"]),
     ("engine", &["work", "sql", "settings", "auth", "config", "system", "error"]),
@@ -138,6 +142,7 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "docs/benchmarks.md",
         "docs/differences.md",
+        "docs/postgres.md",
         "docs/relay.md",
         "docs/security.md",
     ] {

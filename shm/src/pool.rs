@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{
     AtomicI32, AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
 
 use crate::segment::Census;
@@ -187,6 +187,7 @@ pub struct Pool {
     started_us: AtomicU64,
     roles_version: AtomicU64,
     catalog_version: AtomicU64,
+    upstream_renewed_us: AtomicU64,
     wrong_cancels: MinuteCounts,
     failed_logins: MinuteCounts,
     counters: [AtomicU64; Counter::ALL.len()],
@@ -336,6 +337,17 @@ impl Pool {
     pub fn set_panic(&self, errno: i32) {
         let errno = errno.unsigned_abs().max(1);
         let _ = self.panic.compare_exchange(0, errno, SeqCst, SeqCst);
+    }
+
+    /// Upstream connections made before this are not lent again (monotonic clock): what was defined since has no effect on
+    /// their sessions.
+    pub fn upstream_renewed_us(&self) -> u64 {
+        self.upstream_renewed_us.load(Acquire)
+    }
+
+    /// See [`Pool::upstream_renewed_us`]; pairs with the load there.
+    pub fn renew_upstream(&self, now_us: u64) {
+        self.upstream_renewed_us.fetch_max(now_us, AcqRel);
     }
 
     /// The oid of the database that was connected to last, for idle workers to warm; 0 if none was.

@@ -152,6 +152,8 @@ pub enum SlotKind {
     Exporter = 3,
     /// Has an engine open, for workers to be forked from.
     Template = 4,
+    /// Keeps a PostgreSQL of the server's own running.
+    Keeper = 5,
 }
 
 impl SlotKind {
@@ -161,6 +163,7 @@ impl SlotKind {
             1 => SlotKind::Doorman,
             2 => SlotKind::Checkpointer,
             4 => SlotKind::Template,
+            5 => SlotKind::Keeper,
             _ => SlotKind::Exporter,
         }
     }
@@ -173,6 +176,7 @@ impl SlotKind {
             SlotKind::Checkpointer => "checkpointer",
             SlotKind::Exporter => "exporter",
             SlotKind::Template => "template",
+            SlotKind::Keeper => "keeper of PostgreSQL",
         }
     }
 }

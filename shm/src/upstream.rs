@@ -35,8 +35,8 @@ use crate::writer::LockError;
 
 /// Places for upstream connections, of all pools together.
 pub const UPSTREAM_PLACES: u32 = 256;
-/// Pools: pairs of database and user.
-pub const UPSTREAM_POOLS: u32 = 64;
+/// Pools: pairs of database and user. Those that nobody has used cost nothing.
+pub const UPSTREAM_POOLS: u32 = 1024;
 /// Bytes of a pool's name.
 const NAME_WORDS: usize = 24;
 
@@ -132,6 +132,12 @@ impl Segment {
         (0..UPSTREAM_PLACES).map(UpstreamPlaceIndex).map(move |index| (index, segment.place(index)))
     }
 
+    /// Pools that were ever used: they are taken from the first on, and stay.
+    fn used_pools(&self) -> impl Iterator<Item = u32> {
+        let segment = *self;
+        (0..UPSTREAM_POOLS).take_while(move |index| segment.upstream_pool_words(*index).key.load(SeqCst) != 0)
+    }
+
     /// The pool of that key, taking a free one on first use; `None` when all are taken. `name` is for views.
     pub fn open_upstream_pool(&self, key: u64, name: &str, limit: u32) -> Option<UpstreamPoolIndex> {
         let key = key.max(1);
@@ -209,8 +215,12 @@ impl Segment {
             let found = waiter.load(SeqCst);
             if found & KIND == GRANTED {
                 step();
-                waiter.store(0, SeqCst);
-                return Ok(granted(found));
+                if self.is_owner(me, granted(found)) {
+                    waiter.store(0, SeqCst);
+                    return Ok(granted(found));
+                }
+                waiter.store(word, SeqCst);
+                continue;
             }
             if self.next_waiter(pool) == Some(me.slot)
                 && let Some(place) = self.take_place(me, pool, places)
@@ -221,7 +231,7 @@ impl Segment {
                 if let Err(other) = waiter.compare_exchange(word, 0, SeqCst, SeqCst) {
                     step();
                     waiter.store(0, SeqCst);
-                    if granted(other) != place {
+                    if granted(other) != place && self.is_owner(me, granted(other)) {
                         self.give_upstream(me, granted(other));
                     }
                 }
@@ -244,13 +254,19 @@ impl Segment {
                     Err(other) => {
                         step();
                         waiter.store(0, SeqCst);
-                        Ok(granted(other))
+                        if self.is_owner(me, granted(other)) { Ok(granted(other)) } else { Err(reason) }
                     }
                 };
             }
             step();
             latch.wait(seen, left);
         }
+    }
+
+    /// Whether a grant is one. The reaper, which finishes what a dead process left half done, takes an owner that waits for
+    /// one that was not told; it may have looked at the owner before that gave the place away and began to wait anew.
+    fn is_owner(&self, me: Owner, index: UpstreamPlaceIndex) -> bool {
+        self.place(index).owner.load(SeqCst) == me.pack()
     }
 
     /// A free place of the pool, with a connection if there is one, else an empty one within the limit.
@@ -324,6 +340,23 @@ impl Segment {
         }
         place.pool.store(pool.0 + 1, SeqCst);
         step();
+        place.begin();
+        true
+    }
+
+    /// Makes `me` the owner of a place whose connection nobody uses, so that it can be closed; the place is then to be
+    /// discarded. False where there is none, or somebody uses it.
+    pub fn take_idle_upstream(&self, me: Owner, index: UpstreamPlaceIndex) -> bool {
+        let place = self.place(index);
+        if place.pool.load(SeqCst) == 0 || place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
+            return false;
+        }
+        step();
+        // It may have been discarded between the two looks.
+        if place.pool.load(SeqCst) == 0 {
+            self.discard_upstream(me, index);
+            return false;
+        }
         place.begin();
         true
     }
@@ -429,10 +462,10 @@ impl Segment {
         if self.upstream_waiters().all(|word| word.load(SeqCst) & KIND != WAITING) {
             return;
         }
-        for index in 0..UPSTREAM_POOLS {
+        for index in self.used_pools() {
             let words = self.upstream_pool_words(index);
             let pool = UpstreamPoolIndex(index);
-            if words.key.load(Relaxed) != 0 && self.count(pool) < words.limit.load(Relaxed) {
+            if self.count(pool) < words.limit.load(Relaxed) {
                 self.wake_next_waiter(pool);
             }
         }
@@ -456,7 +489,7 @@ impl Segment {
     /// settled. Grants that it left half done are finished.
     pub(crate) fn reap_upstream(&self, dead: Owner) -> Vec<UpstreamPlaceIndex> {
         self.upstream_waiter(dead.slot).store(0, SeqCst);
-        for pool in 0..UPSTREAM_POOLS {
+        for pool in self.used_pools() {
             let words = self.upstream_pool_words(pool);
             if words.creator.load(Relaxed) == dead.pack() {
                 words.creator.store(0, SeqCst);
@@ -481,10 +514,8 @@ impl Segment {
             }
         }
         // It may have been its turn.
-        for pool in 0..UPSTREAM_POOLS {
-            if self.upstream_pool_words(pool).key.load(Relaxed) != 0 {
-                self.wake_next_waiter(UpstreamPoolIndex(pool));
-            }
+        for pool in self.used_pools() {
+            self.wake_next_waiter(UpstreamPoolIndex(pool));
         }
         orphans
     }
@@ -500,11 +531,8 @@ impl Segment {
     /// The pools in use, for views.
     pub fn upstream_pools(&self) -> Vec<(UpstreamPoolIndex, UpstreamPoolFacts)> {
         let mut all = Vec::new();
-        for index in 0..UPSTREAM_POOLS {
+        for index in self.used_pools() {
             let words = self.upstream_pool_words(index);
-            if words.key.load(SeqCst) == 0 {
-                continue;
-            }
             let (mut lent, mut idle, mut pinned) = (0, 0, 0);
             for (_, place) in self.places().filter(|(_, place)| place.pool.load(SeqCst) == index + 1) {
                 if place.owner.load(SeqCst) == 0 {

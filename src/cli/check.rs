@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use shm::{Geometry, Segment, WAL_INDEX_PAGE_BYTES};
 
 use super::{CheckArguments, Outcome, rules};
-use crate::config::{Config, Sources};
+use crate::config::{Config, EngineKind, Sources};
+use crate::keeper;
 use crate::system::privileges;
 use crate::worker::tls::Acceptor;
 
@@ -34,6 +35,9 @@ pub fn run(arguments: &CheckArguments) -> Outcome {
     let geometry = Geometry { slots: 1, databases: 1, wal_index_bytes: WAL_INDEX_PAGE_BYTES };
     let segment = Segment::create(&geometry).map_err(|error| error.to_string())?;
     problems.extend(Acceptor::load(&config, segment).err());
+    if config.engine.kind == EngineKind::Postgres {
+        problems.extend(keeper::check(&config).err());
+    }
     if problems.is_empty() {
         println!("{} access rules and {} user name mappings: nothing is wrong", rules.iter().count(), maps.len());
         return Ok(ExitCode::SUCCESS);

@@ -66,6 +66,12 @@ struct ServeArguments {
     /// How a client's process comes to be
     #[arg(long)]
     model: Option<ModelArgument>,
+    /// What answers SQL (default: engine.kind of the settings, else sqlite)
+    #[arg(long)]
+    engine: Option<EngineArgument>,
+    /// Where PostgreSQL's programs are, for --engine postgres (default: PATH, pg_config, Debian's newest)
+    #[arg(long, value_name = "DIR")]
+    pg_bindir: Option<PathBuf>,
     /// User to run as, when started as root
     #[arg(long)]
     user: Option<String>,
@@ -98,6 +104,18 @@ enum ModelArgument {
     Prefork,
     /// PostgreSQL's way: accept, then fork
     ForkOnAccept,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum EngineArgument {
+    /// The embedded engine: nothing else has to be installed
+    Sqlite,
+    /// A PostgreSQL that this server starts below its data directory and keeps running
+    Postgres,
+    /// PostgreSQL servers that are there already, as [relay] of the settings names them
+    Relay,
+    /// Canned rows, to measure the front door
+    Null,
 }
 
 #[derive(Debug, Args)]

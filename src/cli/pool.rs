@@ -1,7 +1,7 @@
 //! What a running server's segment says, read from outside: the same words that its own views show.
 
 use serde_json::{Value, json};
-use shm::{Counter, ExitReason, Segment, SetupPhase, UpstreamPoolFacts};
+use shm::{Counter, ExitReason, Phase, Segment, SetupPhase, SlotKind, SlotState, UpstreamPoolFacts};
 
 use crate::system::signal::Signal;
 
@@ -38,7 +38,15 @@ pub(super) fn as_json(segment: Segment, listen_queue: Option<u32>) -> Value {
         "crashes_by_signal": crashes,
         "connection_phases": phases,
         "upstream_pools": upstream,
+        "own_postgres": own_postgres(segment),
     })
+}
+
+/// How a PostgreSQL of the server's own is; `None` without one.
+fn own_postgres(segment: Segment) -> Option<&'static str> {
+    let mut slots = segment.slots().map(|(_, slot)| slot);
+    let keeper = slots.find(|slot| slot.kind() == SlotKind::Keeper && slot.state() != SlotState::Free)?;
+    Some(if keeper.phase() == Phase::Accepting { "ready" } else { "starting" })
 }
 
 /// A relay's pool of connections.
@@ -88,6 +96,9 @@ pub(super) fn as_text(segment: Segment, listen_queue: Option<u32>) -> String {
     }
     for (name, count, [p50, p95, p99, max]) in phases(segment) {
         text += &format!("{name}: {count} times, median {p50} us, 95 % {p95} us, 99 % {p99} us, longest {max} us\n");
+    }
+    if let Some(how) = own_postgres(segment) {
+        text += &format!("PostgreSQL: {how}\n");
     }
     for (_, pool) in segment.upstream_pools() {
         // Clients choose the name.

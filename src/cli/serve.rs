@@ -11,11 +11,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use shm::{Geometry, Segment, WAL_INDEX_PAGE_BYTES};
 
-use super::{ModelArgument, Outcome, ServeArguments, rules};
+use super::{EngineArgument, ModelArgument, Outcome, ServeArguments, rules};
 use crate::auth::{Maps, Method, Rules};
-use crate::config::{Config, EngineKind, Sources};
+use crate::config::{Config, EngineKind, LOOKUP_CONNECTIONS, Sources};
 use crate::engine::cluster::{self, Cluster, InitOptions};
 use crate::engine::sqlite::engine::make_durable;
+use crate::keeper::{self, OwnServer};
 use crate::postmaster::lockfile::{Content, DirectoryLock, SocketLock, Status};
 use crate::postmaster::{self, Server, listen};
 use crate::system::daemon::{self, Report};
@@ -103,6 +104,7 @@ struct Prepared {
 fn prepare(config: Config, content: &Content, passed: Vec<OwnedFd>) -> Result<Prepared, String> {
     let (rules, maps) = rules::read(&config)?;
     let trusting = rules.iter().any(|rule| rule.method == Method::Trust);
+    let own_server = own_server(&config)?;
     let geometry = Geometry {
         slots: config.worker_slots() + AUXILIARY_SLOTS,
         databases: DATABASES,
@@ -138,6 +140,7 @@ fn prepare(config: Config, content: &Content, passed: Vec<OwnedFd>) -> Result<Pr
         mock_secret,
         lockers,
         parking,
+        own_server,
         postmaster,
     };
     Ok(Prepared { context, socket_locks, greeting })
@@ -145,8 +148,21 @@ fn prepare(config: Config, content: &Content, passed: Vec<OwnedFd>) -> Result<Pr
 
 /// A locker for each upstream connection that there may be.
 fn lockers(config: &Config) -> io::Result<Vec<Locker>> {
-    let count = if config.engine.kind == EngineKind::Relay { config.relay.max_server_connections } else { 0 };
+    let count = match config.engine.kind {
+        EngineKind::Sqlite | EngineKind::Null => 0,
+        EngineKind::Relay => config.relay.max_server_connections,
+        EngineKind::Postgres => config.relay.max_server_connections + LOOKUP_CONNECTIONS,
+    };
     (0..count).map(|_| Locker::new()).collect()
+}
+
+/// Finds or makes the PostgreSQL of the server's own, where it is to have one.
+fn own_server(config: &Config) -> Result<Option<OwnServer>, String> {
+    if config.engine.kind != EngineKind::Postgres {
+        return Ok(None);
+    }
+    let (name, password) = cluster::superuser(&config.data).map_err(|error| error.to_string())?;
+    keeper::prepare(config, keeper::Superuser { name, password }).map(Some)
 }
 
 /// The first start creates the cluster; every start checks that this program can read it.
@@ -196,9 +212,27 @@ fn sources(arguments: &ServeArguments) -> Result<Sources, String> {
         };
         assignments.push(format!("pool.model={model}"));
     }
+    if let Some(engine) = arguments.engine {
+        let engine = match engine {
+            EngineArgument::Sqlite => "sqlite",
+            EngineArgument::Postgres => "postgres",
+            EngineArgument::Relay => "relay",
+            EngineArgument::Null => "null",
+        };
+        assignments.push(format!("engine.kind={engine}"));
+    }
+    if let Some(directory) = &arguments.pg_bindir {
+        let directory = std::path::absolute(directory).map_err(|error| error.to_string())?;
+        let directory = directory.to_str().ok_or_else(|| format!("{}: not UTF-8", directory.display()))?;
+        assignments.push(format!("engine.postgres.bindir={}", toml_string(directory)));
+    }
     assignments.extend(arguments.set.iter().cloned());
     let file = arguments.config.as_deref().map(std::path::absolute).transpose().map_err(|error| error.to_string())?;
     Ok(Sources { file, assignments })
+}
+
+fn toml_string(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 fn content(config: &Config, data: &Path) -> Content {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::postgres::{OwnPostgres, OwnPostgresPartial, own_socket_directory};
 use super::relay::{Relay, RelayPartial};
 use super::section::section;
 use super::stages::Stages;
@@ -27,7 +28,7 @@ pub struct Config {
     pub tls: Tls,
     /// What answers SQL.
     pub engine: Engine,
-    /// Upstream servers, where the engine is a relay to them.
+    /// Upstream servers, where the engine is a relay to them or a PostgreSQL of the server's own.
     pub relay: Relay,
     /// Defaults of settings that a session can change.
     pub session: Session,
@@ -64,14 +65,18 @@ impl ConfigPartial {
         self.metrics.merge(later.metrics);
     }
 
-    pub(super) fn finish(self, data: &Path) -> Config {
+    pub(super) fn finish(mut self, data: &Path) -> Config {
+        let (engine, pool) = (self.engine.finish(), self.pool.finish());
+        if engine.kind == EngineKind::Postgres {
+            self.relay.lead_to(&own_socket_directory(data), pool.max_sessions);
+        }
         Config {
             data: data.to_owned(),
             listen: self.listen.finish(),
-            pool: self.pool.finish(),
+            pool,
             auth: self.auth.finish(),
             tls: self.tls.finish(),
-            engine: self.engine.finish(),
+            engine,
             relay: self.relay.finish(),
             session: Session(self.session),
             log: self.log.finish(),
@@ -225,6 +230,15 @@ pub enum EngineKind {
     Null,
     /// Upstream servers that speak PostgreSQL's protocol.
     Relay,
+    /// The same, with a PostgreSQL that this server starts and keeps running.
+    Postgres,
+}
+
+impl EngineKind {
+    /// Whether sessions run on connections to a server behind this one.
+    pub fn is_relay(self) -> bool {
+        matches!(self, Self::Relay | Self::Postgres)
+    }
 }
 
 /// `[engine]`
@@ -234,6 +248,8 @@ pub struct Engine {
     pub kind: EngineKind,
     /// The embedded engine's own settings.
     pub sqlite: Sqlite,
+    /// Those of a PostgreSQL of the server's own.
+    pub postgres: OwnPostgres,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -241,16 +257,22 @@ pub struct Engine {
 struct EnginePartial {
     kind: Option<EngineKind>,
     sqlite: SqlitePartial,
+    postgres: OwnPostgresPartial,
 }
 
 impl EnginePartial {
     fn merge(&mut self, later: Self) {
         self.kind = later.kind.or(self.kind);
         self.sqlite.merge(later.sqlite);
+        self.postgres.merge(later.postgres);
     }
 
     fn finish(self) -> Engine {
-        Engine { kind: self.kind.unwrap_or(EngineKind::Sqlite), sqlite: self.sqlite.finish() }
+        Engine {
+            kind: self.kind.unwrap_or(EngineKind::Sqlite),
+            sqlite: self.sqlite.finish(),
+            postgres: self.postgres.finish(),
+        }
     }
 }
 
@@ -399,8 +421,9 @@ impl Config {
         {
             return Err(format!("metrics.listen must be an address and a port, as 127.0.0.1:9187: {listen:?}"));
         }
-        if self.engine.kind == EngineKind::Relay {
-            self.relay.validate()?;
+        if self.engine.kind.is_relay() {
+            let own = (self.engine.kind == EngineKind::Postgres).then(|| own_socket_directory(&self.data));
+            self.relay.validate(own.as_deref())?;
         }
         self.validate_tls()
     }

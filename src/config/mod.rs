@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 mod keys;
+mod postgres;
 mod relay;
 mod section;
 mod stages;
@@ -16,6 +17,10 @@ mod units;
 pub use keys::{
     Auth, Config, Engine, EngineKind, Listen, Log, LogFormat, LogLevel, Metrics, Model, OnMemoryFault, Pool, Session,
     SessionDefault, Sqlite, Tls, TlsVersion,
+};
+pub use postgres::{
+    LOOKUP_CONNECTIONS, OWN_PORT, OwnPostgres, own_data_directory, own_private_directory, own_socket_directory,
+    socket_in,
 };
 pub use relay::{PoolMode, Relay, RelayDatabase, SessionState};
 pub use units::{ByteSize, Span, Threshold};

@@ -2,10 +2,11 @@
 //! them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::postgres::{LOOKUP_CONNECTIONS, OWN_PORT};
 use super::section::section;
 use super::units::Span;
 
@@ -35,6 +36,7 @@ pub enum SessionState {
 #[serde(deny_unknown_fields)]
 pub struct RelayDatabase {
     /// A host name, an address, or the directory of a Unix socket.
+    #[serde(default)]
     pub host: String,
     /// Its port.
     #[serde(default = "default_port")]
@@ -85,6 +87,31 @@ section! {
     }
 }
 
+impl RelayPartial {
+    /// Sends the sessions of all databases to a PostgreSQL of the server's own. What is not set fits what may come: in pool
+    /// mode "session" as many connections as there may be sessions.
+    pub(super) fn lead_to(&mut self, directory: &Path, max_sessions: u32) {
+        let host = directory.display().to_string();
+        let databases = self.databases.get_or_insert_default();
+        databases.entry("*".to_owned()).or_insert_with(RelayDatabase::anywhere);
+        for database in databases.values_mut().filter(|database| database.host.is_empty()) {
+            database.host.clone_from(&host);
+        }
+        let most = shm::UPSTREAM_PLACES - LOOKUP_CONNECTIONS;
+        let connections = *self.max_server_connections.get_or_insert(max_sessions.clamp(1, most));
+        if self.pool_mode.is_none_or(|mode| mode == PoolMode::Session) {
+            self.default_pool_size.get_or_insert(connections);
+        }
+    }
+}
+
+impl RelayDatabase {
+    fn anywhere() -> Self {
+        let port = default_port();
+        Self { host: String::new(), port, dbname: None, user: None, password: None, pool_mode: None, pool_size: None }
+    }
+}
+
 impl Relay {
     /// The database of that name, as clients call it.
     pub fn database(&self, name: &str) -> Option<&RelayDatabase> {
@@ -101,19 +128,34 @@ impl Relay {
         database.pool_size.unwrap_or(self.default_pool_size)
     }
 
-    /// Ranges, and what must be true between settings.
-    pub(super) fn validate(&self) -> Result<(), String> {
+    /// Ranges, and what must be true between settings. `own`: where the socket of the server's own PostgreSQL is, if it has
+    /// one.
+    pub(super) fn validate(&self, own: Option<&Path>) -> Result<(), String> {
         if self.databases.is_empty() {
             return Err("engine.kind = \"relay\" needs a [relay.databases.NAME] with a host".to_owned());
         }
-        if !(1..=shm::UPSTREAM_PLACES).contains(&self.max_server_connections) {
-            return Err(format!("relay.max_server_connections must be between 1 and {}", shm::UPSTREAM_PLACES));
+        if own.is_some() && self.auth_file.is_some() {
+            return Err(
+                "relay.auth_file is not for engine.kind = \"postgres\": its users are PostgreSQL's roles".to_owned()
+            );
+        }
+        let most = shm::UPSTREAM_PLACES - if own.is_some() { LOOKUP_CONNECTIONS } else { 0 };
+        if !(1..=most).contains(&self.max_server_connections) {
+            return Err(format!("relay.max_server_connections must be between 1 and {most}"));
         }
         // Their names travel with a connection, and the room for that is bounded.
         if !(1..=2000).contains(&self.max_prepared_statements) {
             return Err("relay.max_prepared_statements must be between 1 and 2000".to_owned());
         }
         for (name, database) in &self.databases {
+            if database.host.is_empty() {
+                return Err(format!("relay database \"{name}\" has no host"));
+            }
+            if own.is_some_and(|own| own.display().to_string() != database.host || database.port != OWN_PORT) {
+                return Err(format!(
+                    "relay database \"{name}\" has a host or a port: with engine.kind = \"postgres\" all databases are there"
+                ));
+            }
             if self.pool_size_of(database) == 0 {
                 return Err(format!("the pool size of relay database \"{name}\" must be at least 1"));
             }

@@ -280,6 +280,9 @@ impl Postmaster {
         if is_fixed {
             log::warn!("changes of listen.*, engine.*, metrics.* and pool.model take effect at the next start");
             config.listen = old.listen.clone();
+            if config.engine.kind != old.engine.kind {
+                config.relay = old.relay.clone();
+            }
             config.engine = old.engine.clone();
             config.metrics = old.metrics.clone();
             config.pool.model = old.pool.model;
@@ -311,6 +314,10 @@ impl Postmaster {
         for (pid, child) in self.workers_in(SlotState::Idle) {
             self.server.context.segment.slot(child.owner.slot).raise(Interrupt::Reload);
             tell(*pid, Signal::SIGUSR2);
+        }
+        // PostgreSQL's own files are read again as well.
+        for (pid, _) in self.children.iter().filter(|(_, child)| child.kind == SlotKind::Keeper) {
+            tell(*pid, Signal::SIGHUP);
         }
         self.server.context.doorman.wake();
         log::info!("configuration reloaded");

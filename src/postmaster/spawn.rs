@@ -11,7 +11,7 @@ use crate::error::{Condition, Error};
 use crate::system::fork::{Side, exit_now, fork};
 use crate::system::{Pid, descriptor, parent, pass, signal};
 use crate::worker::{Accepted, Inheritance};
-use crate::{background, doorman, worker};
+use crate::{background, doorman, keeper, worker};
 
 /// What the new process does.
 pub(super) enum Body {
@@ -27,6 +27,8 @@ pub(super) enum Body {
     Exporter,
     /// Forks workers on our orders, which come through the descriptor.
     Template(OwnedFd),
+    /// Keeps a PostgreSQL of the server's own running.
+    Keeper,
 }
 
 /// Why there is no new process.
@@ -87,6 +89,7 @@ impl Postmaster {
         // The checkpointer first: commits look for it among the first slots.
         let wanted = [
             (SlotKind::Checkpointer, config.engine.kind == EngineKind::Sqlite),
+            (SlotKind::Keeper, self.server.context.own_server.is_some()),
             (SlotKind::Doorman, true),
             (SlotKind::Exporter, self.server.context.metrics.is_some()),
             (SlotKind::Template, self.wants_template()),
@@ -108,6 +111,7 @@ impl Postmaster {
                 SlotKind::Doorman => self.spawn(kind, Body::Doorman),
                 SlotKind::Exporter => self.spawn(kind, Body::Exporter),
                 SlotKind::Template => self.spawn_template(),
+                SlotKind::Keeper => self.spawn(kind, Body::Keeper),
                 SlotKind::Worker => Ok(()),
             };
             match spawned {
@@ -130,7 +134,7 @@ impl Postmaster {
     /// Whether clients may be let in as far as background processes go.
     pub(super) fn auxiliaries_are_ready(&self) -> bool {
         !self.children.values().any(|child| {
-            child.kind == SlotKind::Checkpointer
+            matches!(child.kind, SlotKind::Checkpointer | SlotKind::Keeper)
                 && self.server.context.segment.slot(child.owner.slot).state() == SlotState::Starting
         })
     }
@@ -161,6 +165,10 @@ fn enter(server: &Server, owner: Owner, body: Body) -> ! {
         Body::Checkpointer => {
             background::process::run_checkpointer(server.context.segment, &server.context.config, owner)
         }
+        Body::Keeper => match &server.context.own_server {
+            Some(own) => keeper::run(server.context.segment, &server.context.config, own, owner),
+            None => exit_now(SETUP_FAILED),
+        },
         Body::Exporter => match &server.context.metrics {
             Some(listener) => background::exporter::run(server.context.segment, owner, listener),
             None => exit_now(SETUP_FAILED),
@@ -186,7 +194,7 @@ fn become_child(server: &Server, body: &Body) -> io::Result<()> {
             let parking = server.context.parking.1.as_raw_fd();
             keep.extend(listeners.chain([queue.0.as_raw_fd(), queue.1.as_raw_fd(), parking]));
         }
-        Body::Checkpointer => {}
+        Body::Checkpointer | Body::Keeper => {}
         Body::Exporter => keep.extend(server.context.metrics.as_ref().map(AsRawFd::as_raw_fd)),
         Body::Template(orders) => {
             let (queue, parking) = (&server.context.queue, &server.context.parking);

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use shm::{LockError, Owner, Segment, UpstreamPlaceIndex, UpstreamPoolIndex};
+use shm::{LockError, Owner, Phase, Segment, SlotKind, SlotState, UpstreamPlaceIndex, UpstreamPoolIndex};
 
 use super::login::{self, Credentials};
 use super::upstream::{Address, Memory, Upstream};
@@ -11,6 +11,11 @@ use crate::config::Relay;
 use crate::error::{Condition, Error};
 use crate::system::fault;
 use crate::system::locker::{LOCKER_BYTES, Locker};
+
+/// How often is looked whether a PostgreSQL of the server's own is there: there is nothing to wait on.
+const START_LOOK: Duration = Duration::from_millis(20);
+/// How long its process for a connection that was closed may take to end.
+const ENDING_TIME: Duration = Duration::from_secs(2);
 
 /// One pool, as a session uses it.
 #[derive(Debug, Clone)]
@@ -23,6 +28,10 @@ pub struct Pool {
     pub address: Address,
     /// As whom.
     pub credentials: Credentials,
+    /// Of all places, counted from the first, how many it may use.
+    pub places: u32,
+    /// They lead to a PostgreSQL that this server keeps running: one that is not there yet is waited for.
+    pub is_own: bool,
 }
 
 /// A connection that this process has, and the place that stands for it.
@@ -48,11 +57,9 @@ pub struct Lender<'a> {
 
 impl Lender<'_> {
     /// A connection of the pool that is as new, or as the last transaction left it: idle, in no transaction.
-    pub fn lease(&self, pool: &Pool, interrupted: &mut dyn FnMut() -> bool) -> Result<Lent, Error> {
-        let deadline = Instant::now() + self.config.query_wait_timeout.duration();
-        let places = u32::try_from(self.lockers.len()).unwrap_or(u32::MAX);
+    pub fn lease(&self, pool: &Pool, deadline: Instant, interrupted: &mut dyn FnMut() -> bool) -> Result<Lent, Error> {
         loop {
-            let leased = self.segment.lease_upstream(self.me, pool.index, places, Some(deadline), interrupted);
+            let leased = self.segment.lease_upstream(self.me, pool.index, pool.places, Some(deadline), interrupted);
             let place = leased.map_err(|error| match error {
                 LockError::TimedOut => Error::new(Condition::ConnectionFailure, "query_wait_timeout"),
                 LockError::Interrupted => {
@@ -60,7 +67,7 @@ impl Lender<'_> {
                 }
             })?;
             fault::point("upstream-leased");
-            match self.open(pool, place, interrupted) {
+            match self.open(pool, place, deadline, interrupted) {
                 Ok(Some(lent)) => return Ok(lent),
                 // It was too old, or the server has closed it: another one.
                 Ok(None) => self.segment.discard_upstream(self.me, place),
@@ -76,6 +83,7 @@ impl Lender<'_> {
         &self,
         pool: &Pool,
         place: UpstreamPlaceIndex,
+        deadline: Instant,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Lent>, Error> {
         let Some(locker) = self.lockers.get(place.0 as usize) else {
@@ -93,11 +101,52 @@ impl Lender<'_> {
                 upstream.memory.pool == pool.identity && !self.is_old(&upstream) && !upstream.is_disturbed();
             return Ok(is_usable.then_some(Lent { place, upstream }));
         }
-        let deadline = Instant::now() + self.config.server_connect_timeout.duration();
-        let mut upstream = login::log_in(&pool.address, &pool.credentials, deadline, interrupted)?;
+        let mut upstream = self.log_in(pool, deadline, interrupted)?;
         upstream.memory.pool = pool.identity;
         self.segment.set_upstream_pid(place, upstream.memory.process);
         Ok(Some(Lent { place, upstream }))
+    }
+
+    /// Connects. A PostgreSQL of the server's own that is starting, or is being started again, is waited for.
+    fn log_in(&self, pool: &Pool, give_up: Instant, interrupted: &mut dyn FnMut() -> bool) -> Result<Upstream, Error> {
+        let began = Instant::now();
+        loop {
+            let deadline = Instant::now() + self.config.server_connect_timeout.duration();
+            let error = match login::log_in(&pool.address, &pool.credentials, deadline, interrupted) {
+                Ok(upstream) => return Ok(upstream),
+                Err(error) => error,
+            };
+            // Of a role or a database with a limit, idle ones count as well.
+            if pool.is_own && error.condition() == Condition::TooManyConnections && began.elapsed() < ENDING_TIME {
+                self.close_idle();
+                std::thread::sleep(START_LOOK);
+                continue;
+            }
+            let may_pass = matches!(error.condition(), Condition::ConnectionFailure | Condition::CannotConnectNow);
+            if !pool.is_own || !may_pass {
+                return Err(error);
+            }
+            // Once more when its keeper says that it is there: it would log each attempt before.
+            loop {
+                if interrupted() {
+                    return Err(error);
+                }
+                if Instant::now() + START_LOOK >= give_up {
+                    let message = "the database system is starting up";
+                    return Err(Error::new(Condition::CannotConnectNow, message).detail(error.to_string()));
+                }
+                std::thread::sleep(START_LOOK);
+                if self.own_server_is_ready() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn own_server_is_ready(&self) -> bool {
+        self.segment.slots().any(|(_, slot)| {
+            slot.kind() == SlotKind::Keeper && slot.state() == SlotState::Serving && slot.phase() == Phase::Accepting
+        })
     }
 
     /// The session keeps the connection to its end.
@@ -105,7 +154,26 @@ impl Lender<'_> {
         self.segment.pin_upstream(lent.place);
     }
 
+    /// Closes the connections that nobody uses at the moment, of all pools.
+    pub fn close_idle(&self) {
+        for (index, locker) in (0..).map(UpstreamPlaceIndex).zip(self.lockers) {
+            if self.segment.take_idle_upstream(self.me, index) {
+                // The message's bytes beside the descriptor are cut off.
+                drop(locker.take(&mut [0; 1]));
+                self.segment.discard_upstream(self.me, index);
+            }
+        }
+    }
+
+    /// Something was defined that new sessions must see: connections of before are not lent again.
+    pub fn renew(&self) {
+        self.segment.pool().renew_upstream(shm::clock::monotonic_us());
+    }
+
     fn is_old(&self, upstream: &Upstream) -> bool {
+        if upstream.memory.connected_us <= self.segment.pool().upstream_renewed_us() {
+            return true;
+        }
         let age_us = shm::clock::monotonic_us().saturating_sub(upstream.memory.connected_us);
         self.config.server_lifetime.nonzero().is_some_and(|life| Duration::from_micros(age_us) > life)
     }
@@ -113,6 +181,9 @@ impl Lender<'_> {
     /// Gives a connection back on which nothing is under way and no transaction is open.
     pub fn give(&self, lent: Lent) {
         debug_assert!(lent.upstream.is_quiet());
+        if self.is_old(&lent.upstream) {
+            return self.discard(lent);
+        }
         let bytes = lent.upstream.memory.encode();
         let locker = self.lockers.get(lent.place.0 as usize);
         let is_put = bytes.len() <= LOCKER_BYTES

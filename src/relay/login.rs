@@ -20,6 +20,8 @@ pub struct Credentials {
     pub database: String,
     /// The password, for servers that ask for one.
     pub password: Option<String>,
+    /// Settings of the start-up packet.
+    pub settings: &'static [(&'static str, &'static str)],
 }
 
 /// Connects and logs in. Errors are for the client: they say what the server said, or why it could not be reached.
@@ -36,7 +38,8 @@ pub fn log_in(
     let socket = address.connect(deadline, interrupted).map_err(|error| unreachable(&error))?;
     let memory = Memory { connected_us: shm::clock::monotonic_us(), ..Memory::default() };
     let mut upstream = Upstream::new(socket, address.clone(), memory).map_err(|error| unreachable(&error))?;
-    let parameters = [("user", credentials.user.as_str()), ("database", &credentials.database)];
+    let names = [("user", credentials.user.as_str()), ("database", &credentials.database)];
+    let parameters: Vec<_> = names.into_iter().chain(credentials.settings.iter().copied()).collect();
     ClientEncoder::new(&mut upstream.output).startup(Version { minor: 0 }, &parameters);
     let mut exchange = Exchange { credentials, scram: None, keys: None, verified: false };
     loop {

@@ -8,13 +8,14 @@
 //! - `login`: connecting and logging in upstream. `upstream`: one connection, and what travels with it.
 //! - `messages`: what a client's messages say. `order`: which reply belongs to which request (pure). `session`: carries the messages.
 //! - `parameters`, `statements`: what follows a client from connection to connection.
-//! - `users`: who may come in, from a file.
+//! - `users`: who may come in, from a file. `roles`: the same, asked of a PostgreSQL of the server's own.
 
 mod lend;
 mod login;
 mod messages;
 mod order;
 mod parameters;
+mod roles;
 mod session;
 mod statements;
 mod upstream;
@@ -22,6 +23,7 @@ mod users;
 
 use std::fs;
 use std::rc::Rc;
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use shm::{Owner, Segment};
@@ -33,7 +35,7 @@ use self::upstream::Address;
 use self::users::Users;
 use crate::auth::password::{Stored, encrypt};
 use crate::auth::{Database, Role, Roles};
-use crate::config::{self, Config};
+use crate::config::{self, Config, LOOKUP_CONNECTIONS, OWN_PORT, own_socket_directory};
 use crate::error::{Condition, Error};
 use crate::session::{Activity, End, Interrupts};
 use crate::system::locker::Locker;
@@ -46,7 +48,23 @@ pub struct Relay {
     owner: Owner,
     users: Users,
     mock_secret: [u8; 32],
+    /// The superuser of a PostgreSQL of the server's own, as whom roles are looked up.
+    superuser: Option<String>,
     wanted: Option<Wanted>,
+}
+
+/// Where roles are looked up: a database that every cluster has.
+const LOOK_UP_DATABASE: &str = "postgres";
+
+/// For whom a client wants a session, and how long it may take to find out about them.
+#[derive(Debug, Clone, Copy)]
+pub struct Applicant<'a> {
+    /// The role.
+    pub role: &'a str,
+    /// The database.
+    pub database: &'a str,
+    /// When the client is given up.
+    pub deadline: Instant,
 }
 
 /// Roles of the users' file, or every role where there is none; databases of the settings. Who is a superuser and how
@@ -99,8 +117,14 @@ struct Wanted {
 impl Relay {
     /// Reads the users' file, where there is one.
     ///
-    /// `mock_secret` is what keeps unknown users from being told apart.
-    pub fn open(segment: Segment, owner: Owner, config: &Config, mock_secret: [u8; 32]) -> Result<Self, String> {
+    /// `mock_secret` is what keeps unknown users from being told apart; `superuser`: that of the server's own PostgreSQL.
+    pub fn open(
+        segment: Segment,
+        owner: Owner,
+        config: &Config,
+        mock_secret: [u8; 32],
+        superuser: Option<String>,
+    ) -> Result<Self, String> {
         let users = match &config.relay.auth_file {
             Some(file) => {
                 let path = config.path(file);
@@ -109,12 +133,53 @@ impl Relay {
             }
             None => Users::default(),
         };
-        Ok(Self { segment, owner, users, mock_secret, wanted: None })
+        Ok(Self { segment, owner, users, mock_secret, superuser, wanted: None })
     }
 
-    /// The roles and databases that clients are let in by.
-    pub fn directory(&self, config: &Config) -> Rc<dyn Directory> {
-        Rc::new(Listed { users: self.users.clone(), mock_secret: self.mock_secret, relay: config.relay.clone() })
+    /// The roles and databases that a client is let in by.
+    pub fn directory(
+        &self,
+        config: &Config,
+        lockers: &[Locker],
+        applicant: Applicant<'_>,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Rc<dyn Directory>, Error> {
+        let Some(superuser) = &self.superuser else {
+            let listed =
+                Listed { users: self.users.clone(), mock_secret: self.mock_secret, relay: config.relay.clone() };
+            return Ok(Rc::new(listed));
+        };
+        let pool = self.look_up_pool(config, superuser)?;
+        let Applicant { role, database, deadline } = applicant;
+        let name_there = config.relay.database(database).and_then(|target| target.dbname.as_deref());
+        let names = roles::Names { role, database, name_there: name_there.unwrap_or(database) };
+        let lender = Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay };
+        let deadline = deadline.min(Instant::now() + config.relay.query_wait_timeout.duration());
+        let mut lent = lender.lease(&pool, deadline, interrupted).map_err(not_looked_up)?;
+        match roles::look_up(&mut lent, names, self.mock_secret, deadline, interrupted) {
+            Ok(found) => {
+                lender.give(lent);
+                Ok(Rc::new(found))
+            }
+            Err(error) => {
+                lender.discard(lent);
+                Err(not_looked_up(error))
+            }
+        }
+    }
+
+    /// Connections that no session gets: its hash has one part more than those of sessions' pools.
+    fn look_up_pool(&self, config: &Config, superuser: &str) -> Result<Pool, Error> {
+        let credentials = Credentials {
+            user: superuser.to_owned(),
+            database: LOOK_UP_DATABASE.to_owned(),
+            password: None,
+            settings: roles::SETTINGS,
+        };
+        let address = Address { host: own_socket_directory(&config.data).display().to_string(), port: OWN_PORT };
+        let parts = [&address.host, "", &credentials.user, &credentials.database, "", "look up"];
+        let places = config.relay.max_server_connections + LOOKUP_CONNECTIONS;
+        self.open_pool("(roles)", &parts, LOOKUP_CONNECTIONS, places, address.clone(), credentials.clone())
     }
 
     /// Notes whom the next session is for.
@@ -162,17 +227,44 @@ impl Relay {
             database: target.dbname.clone().unwrap_or_else(|| database.to_owned()),
             password: password.map(str::to_owned),
             user,
+            settings: &[],
         };
         let address = Address { host: target.host.clone(), port: target.port };
-        let identity =
-            identity(&[&address.host, &address.port.to_string(), &credentials.user, &credentials.database, database]);
-        let [key, _] = identity.map(u64::from_ne_bytes);
+        let port = address.port.to_string();
+        let parts = [&*address.host, &port, &credentials.user, &credentials.database, database];
         let name = format!("{database} {}", credentials.user);
+        let (limit, places) = (config.relay.pool_size_of(target), config.relay.max_server_connections);
+        self.open_pool(&name, &parts, limit, places, address.clone(), credentials.clone())
+    }
+
+    /// The pool of those parts in the segment.
+    fn open_pool(
+        &self,
+        name: &str,
+        parts: &[&str],
+        limit: u32,
+        places: u32,
+        address: Address,
+        credentials: Credentials,
+    ) -> Result<Pool, Error> {
+        let identity = identity(parts);
+        let [key, _] = identity.map(u64::from_ne_bytes);
         let index = self
             .segment
-            .open_upstream_pool(key, &name, config.relay.pool_size_of(target))
+            .open_upstream_pool(key, name, limit)
             .ok_or_else(|| Error::new(Condition::ConfigurationLimitExceeded, "there are too many pools"))?;
-        Ok(Pool { index, identity, address, credentials })
+        Ok(Pool { index, identity, address, credentials, places, is_own: self.superuser.is_some() })
+    }
+}
+
+/// What a client may know of a role that could not be looked up: to wait, or that somebody has to look at the log.
+fn not_looked_up(error: Error) -> Error {
+    match error.condition() {
+        Condition::CannotConnectNow | Condition::ConnectionFailure | Condition::QueryCanceled => error,
+        _ => {
+            log::error!("roles could not be looked up in PostgreSQL: {error}");
+            Error::internal("roles could not be looked up; the server's log says why")
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! gives the connection back at the end of the session or of each transaction.
 //! Waits in one place, for whichever side has to speak next. A client that does not read holds up its own server only.
 
+mod definitions;
 mod leavings;
 mod prepare;
 mod release;
@@ -65,6 +66,8 @@ struct Relay<'a> {
     /// Changes to statements that were sent and are not settled, in order.
     changes: VecDeque<Change>,
     leavings: Leavings,
+    /// Something was defined that new sessions must see once it is committed.
+    redefined: bool,
     /// Counts Sync and Query: an error has everything up to the next one skipped.
     unit: u64,
     /// Bytes of a long row that are still to come, and what becomes of them.
@@ -83,6 +86,7 @@ pub fn serve(session: Session<'_>) -> End {
         unnamed: Unnamed::Unknown,
         changes: VecDeque::new(),
         leavings: Leavings::default(),
+        redefined: false,
         unit: 0,
         passing: 0,
         passing_fate: Fate::Forward,
@@ -207,6 +211,14 @@ impl Relay<'_> {
             return Ok(());
         }
         let is_pooling = self.session.mode == PoolMode::Transaction;
+        if self.session.pool.is_own
+            && let Message::Query(text) | Message::Parse { text, .. } = message
+            && definitions::is_about_databases(text)
+        {
+            // Those that are given back meanwhile are closed as well.
+            self.session.lender.renew();
+            self.session.lender.close_idle();
+        }
         if needs_connection(&message, is_pooling) && !self.connect()? {
             self.refuse(matches!(message, Message::Query(_) | Message::FunctionCall));
             return Ok(());
@@ -318,7 +330,8 @@ impl Relay<'_> {
         }
         let Session { lender, pool, interrupts, .. } = &mut self.session;
         let mut cancelled = false;
-        let leased = lender.lease(pool, &mut || {
+        let deadline = Instant::now() + lender.config.query_wait_timeout.duration();
+        let leased = lender.lease(pool, deadline, &mut || {
             cancelled |= interrupts.take_cancel();
             cancelled || interrupts.terminate_requested()
         });
@@ -382,6 +395,11 @@ impl Relay<'_> {
     /// The connection to the server is of no use any more; the client is told, once.
     fn lose(&mut self) -> End {
         self.discard();
+        if self.session.pool.is_own {
+            // Its words of a server process that outlives its postmaster.
+            let message = "terminating connection due to unexpected postmaster exit";
+            return self.fail(Error::new(Condition::AdminShutdown, message));
+        }
         self.fail(Error::new(Condition::ConnectionFailure, "server closed the connection unexpectedly"))
     }
 

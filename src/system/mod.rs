@@ -23,6 +23,7 @@ pub mod pam;
 pub mod parent;
 pub mod pass;
 pub mod privileges;
+pub mod program;
 pub mod signal;
 pub mod text;
 pub mod wake;

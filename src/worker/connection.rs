@@ -31,6 +31,7 @@ use crate::auth::{self, Database, Role};
 use crate::config::Model;
 use crate::error::{Condition, Error};
 use crate::protocol::{Encoder, Severity};
+use crate::relay::Applicant;
 use crate::session::End;
 use crate::system::listener::Peer;
 use crate::system::pass::{self, Papers};
@@ -190,7 +191,11 @@ impl<'a> Connection<'a> {
             let unknown: Vec<&str> = request.unknown_options.iter().map(String::as_str).collect();
             Encoder::new(self.transport.output()).negotiate_protocol_version(request.version, &unknown);
         }
-        let directory = self.engine.directory(&self.context.config)?;
+        let applicant = Applicant { role: &request.user, database: &request.database, deadline };
+        let directory = match self.engine.directory(self.context, applicant, &mut interrupted) {
+            Err(_) if self.presence.is_terminated() => return Err(self.shutting_down().into()),
+            directory => directory?,
+        };
         let park_at = self.park_at(self.phase_began).filter(|_| !asked);
         let mut patience = Patience { asked, park_at, deadline };
         let identity = loop {

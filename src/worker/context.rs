@@ -8,6 +8,7 @@ use shm::{Segment, SetupPhase};
 use super::tls::Acceptor;
 use crate::auth::{Maps, Rules};
 use crate::config::Config;
+use crate::keeper::OwnServer;
 use crate::system::Pid;
 use crate::system::backlog;
 use crate::system::listener::{Listener, Peer};
@@ -46,6 +47,8 @@ pub struct Context {
     pub mock_secret: [u8; 32],
     /// Where upstream connections lie that nobody uses, one for each place in the segment; none without a relay.
     pub lockers: Vec<Locker>,
+    /// A PostgreSQL of the server's own, where sessions run on one.
+    pub own_server: Option<OwnServer>,
     /// The postmaster.
     pub postmaster: Pid,
 }

@@ -11,7 +11,7 @@ use super::directory::{Directory, Everyone};
 use super::presence::Presence;
 use super::transport::Transport;
 use crate::auth::{Database, Role, Roles};
-use crate::config::{Config, EngineKind, Model};
+use crate::config::{EngineKind, Model};
 use crate::engine::Engine;
 use crate::engine::cluster::{POSTGRES_DATABASE_OID, Snapshot};
 use crate::engine::null::Null;
@@ -22,7 +22,7 @@ use crate::engine::sqlite::roles;
 use crate::engine::sqlite::session::Identity;
 use crate::engine::sqlite::state::PoolFacts;
 use crate::error::Error;
-use crate::relay::Relay;
+use crate::relay::{Applicant, Relay};
 use crate::session::{self, End};
 use crate::settings::{Shared, Stored};
 
@@ -44,8 +44,11 @@ pub fn open(context: &Context, owner: Owner) -> Result<WarmEngine, String> {
     match context.config.engine.kind {
         EngineKind::Null => Ok(WarmEngine::Null(Null::new())),
         EngineKind::Sqlite => open_sqlite(context, owner),
-        EngineKind::Relay => Relay::open(context.segment, owner, &context.config, context.mock_secret)
-            .map(|relay| WarmEngine::Relay(Box::new(relay))),
+        EngineKind::Relay | EngineKind::Postgres => {
+            let superuser = context.own_server.as_ref().map(|own| own.superuser.clone());
+            Relay::open(context.segment, owner, &context.config, context.mock_secret, superuser)
+                .map(|relay| WarmEngine::Relay(Box::new(relay)))
+        }
     }
 }
 
@@ -164,11 +167,16 @@ impl WarmEngine {
         }
     }
 
-    /// The roles and databases that clients are let in by, read anew where they have changed.
-    pub fn directory(&mut self, config: &Config) -> Result<Rc<dyn Directory>, Error> {
+    /// The roles and databases that this client is let in by, read anew where they have changed.
+    pub fn directory(
+        &mut self,
+        context: &Context,
+        applicant: Applicant<'_>,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Rc<dyn Directory>, Error> {
         match self {
             Self::Null(_) => Ok(Rc::new(Everyone)),
-            Self::Relay(relay) => Ok(relay.directory(config)),
+            Self::Relay(relay) => relay.directory(&context.config, &context.lockers, applicant, interrupted),
             Self::Sqlite(engine) => {
                 Ok(Rc::new(Catalogued { snapshot: engine.cluster()?, mock_secret: engine.mock_secret()? }))
             }

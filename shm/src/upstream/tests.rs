@@ -301,3 +301,52 @@ fn a_pool_takes_over_a_place_that_another_has_no_use_for_and_waits_for_one_where
     setting.close(b, second, 3);
     assert_eq!((setting.facts().idle, setting.segment.upstream_pools()[1].1.idle), (1, 1));
 }
+
+#[test]
+fn only_what_nobody_uses_is_taken_to_be_closed() {
+    let setting = setting(2, 2);
+    let [me, other] = [setting.owners[0], setting.owners[1]];
+    let place = setting.lease(other);
+    let connection = setting.open(place);
+    let all = || (0..UPSTREAM_PLACES).map(UpstreamPlaceIndex).filter(|at| setting.segment.take_idle_upstream(me, *at));
+    assert_eq!(all().count(), 0, "it is used");
+    setting.close(other, place, connection);
+    assert_eq!(all().collect::<Vec<_>>(), [place]);
+    assert_eq!(all().count(), 0, "it is being closed");
+    setting.locker(place).take();
+    setting.segment.discard_upstream(me, place);
+    assert_eq!(all().count(), 0, "it is closed");
+    assert_eq!(setting.open(setting.lease(other)), connection + 1, "the next one is new");
+}
+
+#[test]
+fn a_grant_of_a_place_that_somebody_else_has_is_none() {
+    let setting = setting(2, 1);
+    let [waiting, other] = [setting.owners[0], setting.owners[1]];
+    let place = setting.lease(other);
+    let word = setting.segment.upstream_waiter(waiting.slot);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| setting.lease(waiting));
+        let began = Instant::now();
+        let mut granted_at = None;
+        loop {
+            let seen = word.load(SeqCst);
+            match (seen & KIND, granted_at) {
+                // As the reaper does when it saw `waiting` own the place, before that gave it to `other`.
+                (WAITING, None) => {
+                    granted_at = word.compare_exchange(seen, GRANTED | u64::from(place.0), SeqCst, SeqCst).ok();
+                    setting.segment.slot(waiting.slot).latch().set();
+                }
+                (WAITING, Some(before)) => {
+                    assert_eq!(seen, before, "it waits on, with the same ticket");
+                    break;
+                }
+                (_, Some(_)) if seen == 0 => panic!("two have the same place"),
+                _ => assert!(began.elapsed() < Duration::from_secs(60), "it never waited"),
+            }
+            std::thread::yield_now();
+        }
+        setting.segment.give_upstream(other, place);
+        assert_eq!(waiter.join().unwrap(), place);
+    });
+}

@@ -97,6 +97,14 @@ pub fn init(directory: &Path, options: &InitOptions) -> Result<Cluster, ClusterE
     Cluster::open(directory)
 }
 
+/// The bootstrap superuser's name and stored password. Only before anything serves.
+pub fn superuser(directory: &Path) -> Result<(String, Option<String>), ClusterError> {
+    let connection = Connection::open(directory.join("global.db")).map_err(sqlite)?;
+    let select = "SELECT name, password FROM pgp_role WHERE oid = ?1";
+    let found = connection.query_row(select, params![SUPERUSER_OID], |row| Ok((row.get(0)?, row.get(1)?)));
+    found.map_err(|error| ClusterError::Storage(format!("could not find the superuser: {error}")))
+}
+
 fn prepare(directory: &Path) -> Result<(), ClusterError> {
     match fs::read_dir(directory) {
         Ok(mut entries) => {

@@ -27,7 +27,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub use change::{Actor, FileChange, execute};
-pub use init::{Authentication, InitOptions, init};
+pub use init::{Authentication, InitOptions, init, superuser};
 pub use snapshot::{DatabaseRow, Global, RoleRow, SettingRow, Snapshot, mock_secret};
 
 /// Version of the directory's layout. Others are refused.

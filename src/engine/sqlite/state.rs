@@ -339,6 +339,7 @@ fn main_loop(kind: SlotKind) -> &'static str {
         SlotKind::Checkpointer => "CheckpointerMain",
         SlotKind::Exporter => "ExporterMain",
         SlotKind::Template => "TemplateMain",
+        SlotKind::Keeper => "KeeperMain",
     }
 }
 

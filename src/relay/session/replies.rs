@@ -1,5 +1,6 @@
 //! The server's messages: to whom each belongs, and what it means for the session.
 
+use super::definitions::changes_sessions;
 use super::{FLUSH_BYTES, Relay};
 use crate::config::PoolMode;
 use crate::error::Error;
@@ -83,6 +84,12 @@ impl Relay<'_> {
         }
         let Some(lent) = &mut self.lent else { return Ok(()) };
         let Some(body) = lent.upstream.unread().get(5..length) else { return Ok(()) };
+        if self.session.pool.is_own {
+            self.redefined |= kind == b'C' && changes_sessions(body);
+            if kind == b'Z' && body == b"I" && std::mem::take(&mut self.redefined) {
+                self.session.lender.renew();
+            }
+        }
         match kind {
             b'S' => {
                 let body = body.to_vec();
