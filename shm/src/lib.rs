@@ -59,6 +59,9 @@ pub use slot::{
 };
 pub use statistics::{Histogram, HistogramSnapshot, RecyclePhase, SetupPhase, StatementKind, Statistics};
 pub use tickets::{TicketKey, TicketKeys};
-pub use upstream::{UPSTREAM_PLACES, UPSTREAM_POOLS, UpstreamPlaceIndex, UpstreamPoolFacts, UpstreamPoolIndex};
+pub use upstream::{
+    UPSTREAM_PLACES, UPSTREAM_POOLS, UpstreamPlaceFacts, UpstreamPlaceIndex, UpstreamPoolFacts, UpstreamPoolIndex,
+    UpstreamTraffic,
+};
 pub use walindex::{WAL_INDEX_LOCKS, WAL_INDEX_PAGE_BYTES, WalLocksHeld};
 pub use writer::LockError;

@@ -81,6 +81,13 @@ pub(crate) struct PoolWords {
     waited_us: AtomicU64,
     /// How often a session kept its place.
     pins: AtomicU64,
+    /// What its sessions have carried: see [`UpstreamTraffic`].
+    transactions: AtomicU64,
+    queries: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
+    transactions_us: AtomicU64,
+    queries_us: AtomicU64,
     /// Places that it may have.
     limit: AtomicU32,
     name_sequence: Sequence,
@@ -96,6 +103,23 @@ const GRANTED: u64 = 2 << 62;
 const KIND: u64 = 3 << 62;
 const POOL_SHIFT: u32 = 48;
 const TICKET: u64 = (1 << POOL_SHIFT) - 1;
+
+/// What sessions of a pool have carried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UpstreamTraffic {
+    /// Transactions and queries that came to their end.
+    pub transactions: u64,
+    /// See `transactions`.
+    pub queries: u64,
+    /// Bytes of clients' messages, and of those for clients.
+    pub received: u64,
+    /// See `received`.
+    pub sent: u64,
+    /// Time within transactions, and within queries.
+    pub transactions_us: u64,
+    /// See `transactions_us`.
+    pub queries_us: u64,
+}
 
 /// A pool as views show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +144,23 @@ pub struct UpstreamPoolFacts {
     pub waited_us: u64,
     /// How often a session came to keep its connection.
     pub pins: u64,
+    /// What its sessions have carried.
+    pub traffic: UpstreamTraffic,
+}
+
+/// A place with a connection, or about to have one, as views show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamPlaceFacts {
+    /// Whose it is.
+    pub pool: UpstreamPoolIndex,
+    /// The worker that has it now.
+    pub owner: Option<SlotIndex>,
+    /// The server's process behind it, where the server has told.
+    pub pid: u32,
+    /// When it was lent or given back last (monotonic clock).
+    pub changed_us: u64,
+    /// Whether its session keeps it to the end, in pool mode "transaction".
+    pub is_pinned: bool,
 }
 
 impl Segment {
@@ -136,6 +177,49 @@ impl Segment {
     fn used_pools(&self) -> impl Iterator<Item = u32> {
         let segment = *self;
         (0..UPSTREAM_POOLS).take_while(move |index| segment.upstream_pool_words(*index).key.load(SeqCst) != 0)
+    }
+
+    /// Adds to what a pool's sessions have carried.
+    pub fn count_upstream(&self, pool: UpstreamPoolIndex, more: &UpstreamTraffic) {
+        let words = self.upstream_pool_words(pool.0);
+        for (word, count) in [
+            (&words.transactions, more.transactions),
+            (&words.queries, more.queries),
+            (&words.received, more.received),
+            (&words.sent, more.sent),
+            (&words.transactions_us, more.transactions_us),
+            (&words.queries_us, more.queries_us),
+        ] {
+            if count > 0 {
+                word.fetch_add(count, Relaxed);
+            }
+        }
+    }
+
+    /// Every place that belongs to a pool.
+    pub fn upstream_places(&self) -> Vec<UpstreamPlaceFacts> {
+        let facts = |(_, place): (UpstreamPlaceIndex, &Place)| {
+            let pool = place.pool.load(SeqCst).checked_sub(1)?;
+            let owner = place.owner.load(SeqCst);
+            Some(UpstreamPlaceFacts {
+                pool: UpstreamPoolIndex(pool),
+                owner: (owner != 0).then(|| Owner::unpack(owner)).flatten().map(|owner| owner.slot),
+                pid: place.backend_pid.load(Relaxed),
+                changed_us: place.changed_us.load(Relaxed),
+                is_pinned: owner != 0 && place.pinned.load(Relaxed) == 1,
+            })
+        };
+        self.places().filter_map(facts).collect()
+    }
+
+    /// The worker processes that wait for a connection, each with the pool.
+    pub fn upstream_waiting(&self) -> Vec<(SlotIndex, UpstreamPoolIndex)> {
+        let waiting = |(at, word): (usize, &AtomicU64)| {
+            let word = word.load(SeqCst);
+            let slot = SlotIndex(u32::try_from(at).ok()?);
+            (word & KIND == WAITING).then(|| (slot, UpstreamPoolIndex(pool_of(word))))
+        };
+        self.upstream_waiters().enumerate().filter_map(waiting).collect()
     }
 
     /// The pool of that key, taking a free one on first use; `None` when all are taken. `name` is for views.
@@ -559,6 +643,14 @@ impl Segment {
                     waits: words.waits.load(Relaxed),
                     waited_us: words.waited_us.load(Relaxed),
                     pins: words.pins.load(Relaxed),
+                    traffic: UpstreamTraffic {
+                        transactions: words.transactions.load(Relaxed),
+                        queries: words.queries.load(Relaxed),
+                        received: words.received.load(Relaxed),
+                        sent: words.sent.load(Relaxed),
+                        transactions_us: words.transactions_us.load(Relaxed),
+                        queries_us: words.queries_us.load(Relaxed),
+                    },
                 },
             ));
         }

@@ -80,6 +80,12 @@ section! {
         max_prepared_statements: u32 = 200,
         /// What becomes of a session of pool mode "transaction" that leaves something on its connection.
         session_state: SessionState = SessionState::Pin,
+        /// The database that is no database but the console; none if it is empty.
+        admin_database: String = "pgprefork".to_owned(),
+        /// Who may look at the console's tables and give it orders.
+        admin_users: Vec<String> = Vec::new(),
+        /// Who may look at them.
+        stats_users: Vec<String> = Vec::new(),
         /// Users and their passwords, as PgBouncer's userlist.txt.
         auth_file: Option<PathBuf> = None,
         /// Where the sessions of each database go.
@@ -112,10 +118,21 @@ impl RelayDatabase {
     }
 }
 
+impl Default for Relay {
+    fn default() -> Self {
+        RelayPartial::default().finish()
+    }
+}
+
 impl Relay {
     /// The database of that name, as clients call it.
     pub fn database(&self, name: &str) -> Option<&RelayDatabase> {
         self.databases.get(name).or_else(|| self.databases.get("*"))
+    }
+
+    /// Whether that name is the console's.
+    pub fn is_console(&self, database: &str) -> bool {
+        !self.admin_database.is_empty() && self.admin_database == database
     }
 
     /// When a session in that database gives its connection back.

@@ -10,6 +10,7 @@ use crate::sql::plan::{Copy, Discard, Modes, Plan};
 use crate::sql::types::{Datum, Type, Value};
 
 pub mod cluster;
+pub mod console;
 pub mod null;
 pub mod sqlite;
 

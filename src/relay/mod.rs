@@ -97,6 +97,37 @@ impl Directory for Listed {
     }
 }
 
+/// A directory in which the console is a database.
+struct WithConsole {
+    others: Rc<dyn Directory>,
+    relay: config::Relay,
+    superuser: Option<String>,
+}
+
+impl Roles for WithConsole {
+    fn role(&self, name: &str) -> Option<Role> {
+        self.others.role(name)
+    }
+}
+
+impl Directory for WithConsole {
+    fn database(&self, name: &str, role: Option<&Role>) -> Option<Database> {
+        if !self.relay.is_console(name) {
+            return self.others.database(name, role);
+        }
+        let may = |role: &Role| {
+            let listed = self.relay.admin_users.iter().chain(&self.relay.stats_users).any(|user| *user == role.name);
+            listed || self.superuser.as_ref() == Some(&role.name)
+        };
+        let may_connect = role.is_some_and(may);
+        Everyone.database(name, role).map(|database| Database { may_connect, ..database })
+    }
+
+    fn mock_secret(&self) -> [u8; 32] {
+        self.others.mock_secret()
+    }
+}
+
 /// A password of the users' file as authentication expects it: plain text becomes a verifier.
 fn stored(password: &str) -> String {
     if Stored::parse(password).is_some() {
@@ -147,7 +178,7 @@ impl Relay {
         let Some(superuser) = &self.superuser else {
             let listed =
                 Listed { users: self.users.clone(), mock_secret: self.mock_secret, relay: config.relay.clone() };
-            return Ok(Rc::new(listed));
+            return Ok(self.with_console(Rc::new(listed), config));
         };
         let pool = self.look_up_pool(config, superuser)?;
         let Applicant { role, database, deadline } = applicant;
@@ -159,13 +190,18 @@ impl Relay {
         match roles::look_up(&mut lent, names, self.mock_secret, deadline, interrupted) {
             Ok(found) => {
                 lender.give(lent);
-                Ok(Rc::new(found))
+                Ok(self.with_console(Rc::new(found), config))
             }
             Err(error) => {
                 lender.discard(lent);
                 Err(not_looked_up(error))
             }
         }
+    }
+
+    /// The same with the console among the databases.
+    fn with_console(&self, others: Rc<dyn Directory>, config: &Config) -> Rc<dyn Directory> {
+        Rc::new(WithConsole { others, relay: config.relay.clone(), superuser: self.superuser.clone() })
     }
 
     /// Connections that no session gets: its hash has one part more than those of sessions' pools.
@@ -185,6 +221,19 @@ impl Relay {
     /// Notes whom the next session is for.
     pub fn begin_session(&mut self, role: &str, database: &str, startup: &[(String, String)]) {
         self.wanted = Some(Wanted { role: role.to_owned(), database: database.to_owned(), startup: startup.to_vec() });
+    }
+
+    /// If the next session is for the console: whether it may give orders.
+    pub fn console(&self, config: &config::Relay) -> Option<bool> {
+        let wanted = self.wanted.as_ref().filter(|wanted| config.is_console(&wanted.database))?;
+        Some(config.admin_users.contains(&wanted.role) || self.superuser.as_ref() == Some(&wanted.role))
+    }
+
+    /// Connections of before are not lent again.
+    pub fn reconnect(&self, config: &Config, lockers: &[Locker]) {
+        let lender = Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay };
+        lender.renew();
+        lender.close_idle();
     }
 
     /// Serves it to its end.

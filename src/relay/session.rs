@@ -7,6 +7,7 @@ mod leavings;
 mod prepare;
 mod release;
 mod replies;
+mod traffic;
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,6 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::leavings::Leavings;
 use self::prepare::{Change, Unnamed};
+use self::traffic::Traffic;
 use super::lend::{Lender, Lent, Pool};
 use super::messages::{self, Message};
 use super::order::{Fate, Order, Request};
@@ -68,6 +70,7 @@ struct Relay<'a> {
     leavings: Leavings,
     /// Something was defined that new sessions must see once it is committed.
     redefined: bool,
+    traffic: Traffic,
     /// Counts Sync and Query: an error has everything up to the next one skipped.
     unit: u64,
     /// Bytes of a long row that are still to come, and what becomes of them.
@@ -87,6 +90,7 @@ pub fn serve(session: Session<'_>) -> End {
         changes: VecDeque::new(),
         leavings: Leavings::default(),
         redefined: false,
+        traffic: Traffic::default(),
         unit: 0,
         passing: 0,
         passing_fate: Fate::Forward,
@@ -100,6 +104,7 @@ pub fn serve(session: Session<'_>) -> End {
         let _ = relay.session.transport.send(&mut || true);
     }
     relay.release_at_end();
+    relay.count(None);
     end
 }
 
@@ -197,6 +202,7 @@ impl Relay<'_> {
             // A copy, since both ends of the session are needed to deal with it.
             let body = frame.body.to_vec();
             self.session.transport.consume(length);
+            self.traffic.received(length);
             self.client_message(Frame { kind, body: &body })?;
         }
         Ok(())

@@ -14,6 +14,7 @@ use crate::auth::{Database, Role, Roles};
 use crate::config::{EngineKind, Model};
 use crate::engine::Engine;
 use crate::engine::cluster::{POSTGRES_DATABASE_OID, Snapshot};
+use crate::engine::console::Console;
 use crate::engine::null::Null;
 use crate::engine::sqlite::access_rules::RuleFiles;
 use crate::engine::sqlite::connection::Options;
@@ -228,7 +229,13 @@ impl WarmEngine {
         match self {
             Self::Null(engine) => session::serve(transport, engine, settings, &mut interrupts, &mut activity, log_from),
             Self::Relay(relay) => {
-                relay.serve(&context.config, &context.lockers, transport, &mut interrupts, &mut activity)
+                let (config, lockers) = (&context.config, &context.lockers);
+                if let Some(is_admin) = relay.console(&config.relay) {
+                    let reconnect = || relay.reconnect(config, lockers);
+                    let mut console = Console::new(context.segment, config, &reconnect, is_admin);
+                    return session::serve(transport, &mut console, settings, &mut interrupts, &mut activity, log_from);
+                }
+                relay.serve(config, lockers, transport, &mut interrupts, &mut activity)
             }
             Self::Sqlite(engine) => {
                 session::serve(transport, &mut **engine, settings, &mut interrupts, &mut activity, log_from)

@@ -62,7 +62,8 @@ fn a_wait_for_a_worker_shows_in_the_accept_queue() {
         }
         drop(first);
         let (_, count, longest_us) = phases(&mut waiting.join().unwrap()).remove(0);
-        assert_eq!(count, 2);
+        // One that a slow machine makes park is counted again.
+        assert!(count >= 2, "{count}");
         // A bucket of the histogram is a sixteenth of its value wide.
         let longest = Duration::from_micros(longest_us.unwrap().unsigned_abs());
         assert!(longest >= WAIT * 15 / 16, "{longest:?}");

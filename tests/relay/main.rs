@@ -5,6 +5,7 @@
 mod support;
 
 mod clients;
+mod console;
 mod faults;
 mod fuzz;
 mod leavings;

@@ -42,6 +42,9 @@ impl Relay<'_> {
             let Ok(fate) = self.order.reply(kind, status) else { return Err(self.lose()) };
             self.notice(kind, length, fate)?;
             (self.passing, self.passing_fate) = (length, fate);
+            if fate == Fate::Forward {
+                self.traffic.sent(length);
+            }
             if kind == b'E' && fate == Fate::Forward && self.session.mode == PoolMode::Transaction {
                 self.translate(length);
             }
@@ -123,7 +126,10 @@ impl Relay<'_> {
                 self.leavings.consider_tag(body)
             }
             b'Z' if fate == Fate::Forward => {
-                let state = match body.first() {
+                let is_over = body.first() == Some(&b'I');
+                self.count(Some(is_over));
+                let Some(lent) = &self.lent else { return Ok(()) };
+                let state = match lent.upstream.unread().get(5) {
                     Some(b'T') => State::IdleInTransaction,
                     Some(b'E') => State::IdleInFailedTransaction,
                     _ => State::Idle,
