@@ -12,6 +12,7 @@ mod check;
 mod control;
 mod init;
 mod log;
+mod pgbouncer;
 mod pool;
 mod rules;
 mod self_signed;
@@ -137,6 +138,9 @@ struct InitArguments {
     /// Make a self-signed certificate, to try TLS with
     #[arg(long)]
     tls_self_signed: bool,
+    /// Take over the settings of a PgBouncer: a relay to the same servers
+    #[arg(long, value_name = "PGBOUNCER.INI", conflicts_with_all = ["auth", "pwfile", "username"])]
+    from_pgbouncer: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

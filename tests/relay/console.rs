@@ -168,3 +168,30 @@ fn orders_are_for_administrators_and_others_stay_out() {
     console(&server, "postgres", "reload").expect("an order");
     wait_until("the settings are read again", || generation(&server) > loaded);
 }
+
+#[test]
+fn a_server_starts_with_what_was_pgbouncers() {
+    let upstream = upstream();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, settings, users) =
+        (folder.path().join("data"), folder.path().join("pgbouncer.ini"), folder.path().join("users"));
+    std::fs::write(&users, "\"postgres\" \"\"\n").expect("users");
+    let text = format!(
+        "[databases]\nshop = host=127.0.0.1 port={} dbname=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+         auth_type = trust\nauth_file = {}\npool_mode = transaction\nadmin_users = postgres\nmin_pool_size = 2\n",
+        upstream.port,
+        users.display()
+    );
+    std::fs::write(&settings, text).expect("settings");
+    let init = Command::new(env!("CARGO_BIN_EXE_pgprefork"))
+        .args(["init", "--data", &data.display().to_string(), "--from-pgbouncer", &settings.display().to_string()])
+        .output()
+        .expect("init");
+    let told = String::from_utf8_lossy(&init.stdout);
+    assert!(init.status.success() && told.contains("not taken over: min_pool_size = 2"), "{init:?}");
+    let server = Server::start_on(&data, &[], &[]);
+    assert_eq!(shown(server.port, "postgres", "shop", "select current_database()", false).as_deref(), Ok("postgres"));
+    let pools = console(&server, "postgres", "show pools").expect("pools");
+    assert!(pools.starts_with("shop|postgres|") && pools.ends_with("|transaction"), "{pools}");
+    assert!(shown(server.port, "postgres", "other", "select 1", false).is_err_and(|error| error.contains("\"other\"")));
+}
