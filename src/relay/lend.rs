@@ -17,6 +17,12 @@ const START_LOOK: Duration = Duration::from_millis(20);
 /// How long its process for a connection that was closed may take to end.
 const ENDING_TIME: Duration = Duration::from_secs(2);
 
+/// Whether a failure to reach a PostgreSQL of the server's own is over once that has been started again.
+pub fn may_pass(error: &Error) -> bool {
+    use Condition::{AdminShutdown, CannotConnectNow, ConnectionFailure, CrashShutdown};
+    matches!(error.condition(), AdminShutdown | CrashShutdown | CannotConnectNow | ConnectionFailure)
+}
+
 /// One pool, as a session uses it.
 #[derive(Debug, Clone)]
 pub struct Pool {
@@ -122,8 +128,7 @@ impl Lender<'_> {
                 std::thread::sleep(START_LOOK);
                 continue;
             }
-            let may_pass = matches!(error.condition(), Condition::ConnectionFailure | Condition::CannotConnectNow);
-            if !pool.is_own || !may_pass {
+            if !pool.is_own || !may_pass(&error) {
                 return Err(error);
             }
             // Once more when its keeper says that it is there: it would log each attempt before.

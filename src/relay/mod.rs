@@ -155,15 +155,19 @@ impl Relay {
         let names = roles::Names { role, database, name_there: name_there.unwrap_or(database) };
         let lender = Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay };
         let deadline = deadline.min(Instant::now() + config.relay.query_wait_timeout.duration());
-        let mut lent = lender.lease(&pool, deadline, interrupted).map_err(not_looked_up)?;
-        match roles::look_up(&mut lent, names, self.mock_secret, deadline, interrupted) {
-            Ok(found) => {
-                lender.give(lent);
-                Ok(Rc::new(found))
-            }
-            Err(error) => {
-                lender.discard(lent);
-                Err(not_looked_up(error))
+        loop {
+            let mut lent = lender.lease(&pool, deadline, interrupted).map_err(not_looked_up)?;
+            let error = match roles::look_up(&mut lent, names, self.mock_secret, deadline, interrupted) {
+                Ok(found) => {
+                    lender.give(lent);
+                    return Ok(Rc::new(found));
+                }
+                Err(error) => error,
+            };
+            lender.discard(lent);
+            // PostgreSQL has gone meanwhile: it is asked again when it is there again.
+            if !lend::may_pass(&error) || interrupted() || Instant::now() >= deadline {
+                return Err(not_looked_up(error));
             }
         }
     }
