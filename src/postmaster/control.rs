@@ -239,7 +239,8 @@ impl Postmaster {
         }
     }
 
-    /// Goes on with a new file after the log was rotated; the keeper, whose lines are PostgreSQL's, and workers forked from now on write there too.
+    /// Goes on with a new file after the log was rotated; the keeper, whose lines are PostgreSQL's, and workers forked from
+    /// now on write there too.
     fn reopen_log(&mut self) {
         let config = &self.server.context.config;
         if let Some(file) = &config.log.file

@@ -137,8 +137,9 @@ impl Lender<'_> {
                     return Err(error);
                 }
                 if Instant::now() + START_LOOK >= give_up {
-                    let message = "the database system is starting up";
-                    return Err(Error::new(Condition::CannotConnectNow, message).detail(error.to_string()));
+                    // Whoever has not proved anything yet need not know more.
+                    log::warn!("a client waited in vain for PostgreSQL: {error}");
+                    return Err(Error::new(Condition::CannotConnectNow, "the database system is starting up"));
                 }
                 std::thread::sleep(START_LOOK);
                 if self.own_server_is_ready() {

@@ -149,7 +149,7 @@ impl Relay {
                 Listed { users: self.users.clone(), mock_secret: self.mock_secret, relay: config.relay.clone() };
             return Ok(Rc::new(listed));
         };
-        let pool = self.look_up_pool(config, superuser)?;
+        let pool = self.look_up_pool(config, superuser, count(lockers))?;
         let Applicant { role, database, deadline } = applicant;
         let name_there = config.relay.database(database).and_then(|target| target.dbname.as_deref());
         let names = roles::Names { role, database, name_there: name_there.unwrap_or(database) };
@@ -173,7 +173,7 @@ impl Relay {
     }
 
     /// Connections that no session gets: its hash has one part more than those of sessions' pools.
-    fn look_up_pool(&self, config: &Config, superuser: &str) -> Result<Pool, Error> {
+    fn look_up_pool(&self, config: &Config, superuser: &str, places: u32) -> Result<Pool, Error> {
         let credentials = Credentials {
             user: superuser.to_owned(),
             database: LOOK_UP_DATABASE.to_owned(),
@@ -182,7 +182,6 @@ impl Relay {
         };
         let address = Address { host: own_socket_directory(&config.data).display().to_string(), port: OWN_PORT };
         let parts = [&address.host, "", &credentials.user, &credentials.database, "", "look up"];
-        let places = config.relay.max_server_connections + LOOKUP_CONNECTIONS;
         self.open_pool("(roles)", &parts, LOOKUP_CONNECTIONS, places, address.clone(), credentials.clone())
     }
 
@@ -203,7 +202,7 @@ impl Relay {
         let Some(Wanted { role, database, startup }) = self.wanted.take() else {
             return End::Failed(Error::internal("a session without a role"));
         };
-        let pool = match self.pool(config, &role, &database) {
+        let pool = match self.pool(config, &role, &database, count(lockers)) {
             Ok(pool) => pool,
             Err(error) => {
                 let mut out = crate::protocol::Encoder::new(transport.output());
@@ -220,7 +219,7 @@ impl Relay {
         session::serve(Session { lender, pool, mode, startup, transport, interrupts, activity })
     }
 
-    fn pool(&self, config: &Config, role: &str, database: &str) -> Result<Pool, Error> {
+    fn pool(&self, config: &Config, role: &str, database: &str, places: u32) -> Result<Pool, Error> {
         let Some(target) = config.relay.database(database) else {
             let message = format!("database \"{database}\" does not exist");
             return Err(Error::new(Condition::InvalidCatalogName, message));
@@ -237,7 +236,8 @@ impl Relay {
         let port = address.port.to_string();
         let parts = [&*address.host, &port, &credentials.user, &credentials.database, database];
         let name = format!("{database} {}", credentials.user);
-        let (limit, places) = (config.relay.pool_size_of(target), config.relay.max_server_connections);
+        let limit = config.relay.pool_size_of(target);
+        let places = if self.superuser.is_some() { places.saturating_sub(LOOKUP_CONNECTIONS) } else { places };
         self.open_pool(&name, &parts, limit, places, address.clone(), credentials.clone())
     }
 
@@ -259,6 +259,11 @@ impl Relay {
             .ok_or_else(|| Error::new(Condition::ConfigurationLimitExceeded, "there are too many pools"))?;
         Ok(Pool { index, identity, address, credentials, places, is_own: self.superuser.is_some() })
     }
+}
+
+/// Places that have a locker: as many as the server was started with, whatever a reload says.
+fn count(lockers: &[Locker]) -> u32 {
+    u32::try_from(lockers.len()).unwrap_or(u32::MAX)
 }
 
 /// What a client may know of a role that could not be looked up: to wait, or that somebody has to look at the log.
