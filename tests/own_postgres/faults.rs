@@ -238,12 +238,18 @@ fn nothing_acknowledged_is_lost_whatever_is_killed() {
         let mix = Mix { writers: 4, connecting: 2, readers: 1, tolerated: &["57P01", "57P03"] };
         let mut random = Random(load::seed());
         let clients = Load::start(server.port, &mix, &Arc::default(), random.below(u64::MAX));
-        for round in 0..6 {
+        for round in 0..8 {
             let before = clients.count();
             wait_until("they are at work", || clients.count() > before + 20);
-            let victim = match round % 3 {
+            let victim = match round % 4 {
                 0 => postmaster(&server),
                 1 => keeper(&server),
+                // A worker, or the doorman.
+                2 => {
+                    let keeper = keeper(&server).as_raw();
+                    let others: Vec<i32> = server.children().into_iter().filter(|child| *child != keeper).collect();
+                    Pid::from_raw(others[random.below(others.len() as u64) as usize])
+                }
                 // A server process, or another one of PostgreSQL's: the others end with it.
                 _ => {
                     let processes = children_of(postmaster(&server).as_raw());
