@@ -113,7 +113,7 @@ enum EngineArgument {
     Sqlite,
     /// A PostgreSQL that this server starts below its data directory and keeps running
     Postgres,
-    /// PostgreSQL servers that are there already, as [relay] of the settings names them
+    /// PostgreSQL servers that are there already, as the section relay of the settings names them
     Relay,
     /// Canned rows, to measure the front door
     Null,

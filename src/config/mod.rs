@@ -208,6 +208,21 @@ mod tests {
     }
 
     #[test]
+    fn a_postgresql_of_its_own_has_pools_for_as_many_sessions_as_there_may_be() {
+        let own = |text: &str| load(text, &["engine.kind=postgres"]).unwrap();
+        let config = own("");
+        assert_eq!((config.relay.max_server_connections, config.relay.default_pool_size), (100, 100));
+        let place = config.relay.database("anything").unwrap();
+        assert_eq!(place.host, own_socket_directory(&config.data).display().to_string());
+        let config = own("[pool]\nmax_sessions = 1000\n[relay]\npool_mode = \"transaction\"\n");
+        assert_eq!((config.relay.max_server_connections, config.relay.default_pool_size), (252, 20));
+        let config = own("[relay]\nmax_server_connections = 7\n[relay.databases.shop]\npool_size = 3\n");
+        assert_eq!((config.relay.default_pool_size, config.relay.databases["shop"].pool_size), (7, Some(3)));
+        assert_eq!(config.relay.databases["shop"].host, config.relay.databases["*"].host);
+        assert!(complaint("[relay.databases.shop]\npool_size = 3\n", &["engine.kind=relay"]).contains("has no host"));
+    }
+
+    #[test]
     fn an_assignment_without_a_section_is_refused() {
         assert!(complaint("", &["port=1"]).contains("section.key=value"));
         assert!(complaint("", &["listen.port"]).contains("section.key=value"));

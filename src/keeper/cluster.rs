@@ -47,6 +47,12 @@ struct Found {
 }
 
 fn find(config: &Config) -> Result<Found, String> {
+    if config.data.to_str().is_none() {
+        return Err(format!(
+            "{}: a name that is not UTF-8 is of no use to PostgreSQL's settings",
+            config.data.display()
+        ));
+    }
     let bindir = config.engine.postgres.bindir.as_ref().map(|path| config.path(path));
     let programs = programs::find(bindir.as_deref())?;
     let version = programs::version(&programs)?;

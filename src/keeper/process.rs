@@ -20,7 +20,7 @@ use crate::config::{Config, own_data_directory};
 use crate::system::fork::exit_now;
 use crate::system::program::{self, Children, Ending};
 use crate::system::signal::{self, Signal, SignalQueue};
-use crate::system::{Pid, descriptor, parent};
+use crate::system::{Pid, daemon, descriptor, parent};
 
 /// Exit code after a panic or a failure of its own.
 const FAILED: i32 = 3;
@@ -88,7 +88,8 @@ impl<'a> Keeper<'a> {
     fn new(segment: Segment, config: &'a Config, server: &'a OwnServer, owner: Owner) -> io::Result<Self> {
         segment.slot(owner.slot).set_phase(Phase::Starting);
         program::adopt_orphans()?;
-        let signals = SignalQueue::new(&[Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGCHLD])?;
+        use Signal::{SIGCHLD, SIGHUP, SIGQUIT, SIGTERM, SIGUSR1};
+        let signals = SignalQueue::new(&[SIGCHLD, SIGHUP, SIGQUIT, SIGTERM, SIGUSR1])?;
         let poll = Poll::new()?;
         poll.registry().register(&mut SourceFd(&signals.as_raw_fd()), SIGNALS, Interest::READABLE)?;
         Ok(Self {
@@ -161,10 +162,20 @@ impl<'a> Keeper<'a> {
                 (Signal::SIGTERM, _) => self.end(Signal::SIGINT),
                 (Signal::SIGQUIT, _) => self.end(Signal::SIGQUIT),
                 (Signal::SIGHUP, Stage::Running { pid, .. }) => tell(pid, Signal::SIGHUP),
+                (Signal::SIGUSR1, _) => self.reopen_log(),
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Goes on with a new file after the log was rotated.
+    fn reopen_log(&self) {
+        if let Some(file) = &self.config.log.file
+            && let Err(error) = daemon::redirect_output(&self.config.path(file))
+        {
+            log::error!("could not reopen {}: {error}", file.display());
+        }
     }
 
     /// Ends PostgreSQL for good, or hurries its end.

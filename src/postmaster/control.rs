@@ -233,7 +233,14 @@ impl Postmaster {
         }
     }
 
-    /// Goes on with a new file after the log was rotated; workers forked from now on write there too.
+    fn tell_keeper(&self, signal: Signal) {
+        for (pid, _) in self.children.iter().filter(|(_, child)| child.kind == SlotKind::Keeper) {
+            tell(*pid, signal);
+        }
+    }
+
+    /// Goes on with a new file after the log was rotated; the keeper, whose lines are PostgreSQL's, and workers forked from
+    /// now on write there too.
     fn reopen_log(&mut self) {
         let config = &self.server.context.config;
         if let Some(file) = &config.log.file
@@ -241,6 +248,7 @@ impl Postmaster {
         {
             log::error!("could not reopen {}: {error}", file.display());
         }
+        self.tell_keeper(Signal::SIGUSR1);
         self.dismiss_template();
     }
 
@@ -316,9 +324,7 @@ impl Postmaster {
             tell(*pid, Signal::SIGUSR2);
         }
         // PostgreSQL's own files are read again as well.
-        for (pid, _) in self.children.iter().filter(|(_, child)| child.kind == SlotKind::Keeper) {
-            tell(*pid, Signal::SIGHUP);
-        }
+        self.tell_keeper(Signal::SIGHUP);
         self.server.context.doorman.wake();
         log::info!("configuration reloaded");
     }

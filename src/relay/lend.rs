@@ -17,6 +17,12 @@ const START_LOOK: Duration = Duration::from_millis(20);
 /// How long its process for a connection that was closed may take to end.
 const ENDING_TIME: Duration = Duration::from_secs(2);
 
+/// Whether a failure to reach a PostgreSQL of the server's own is over once that has been started again.
+pub fn may_pass(error: &Error) -> bool {
+    use Condition::{AdminShutdown, CannotConnectNow, ConnectionFailure, CrashShutdown};
+    matches!(error.condition(), AdminShutdown | CrashShutdown | CannotConnectNow | ConnectionFailure)
+}
+
 /// One pool, as a session uses it.
 #[derive(Debug, Clone)]
 pub struct Pool {
@@ -122,8 +128,7 @@ impl Lender<'_> {
                 std::thread::sleep(START_LOOK);
                 continue;
             }
-            let may_pass = matches!(error.condition(), Condition::ConnectionFailure | Condition::CannotConnectNow);
-            if !pool.is_own || !may_pass {
+            if !pool.is_own || !may_pass(&error) {
                 return Err(error);
             }
             // Once more when its keeper says that it is there: it would log each attempt before.
@@ -132,8 +137,9 @@ impl Lender<'_> {
                     return Err(error);
                 }
                 if Instant::now() + START_LOOK >= give_up {
-                    let message = "the database system is starting up";
-                    return Err(Error::new(Condition::CannotConnectNow, message).detail(error.to_string()));
+                    // Whoever has not proved anything yet need not know more.
+                    log::warn!("a client waited in vain for PostgreSQL: {error}");
+                    return Err(Error::new(Condition::CannotConnectNow, "the database system is starting up"));
                 }
                 std::thread::sleep(START_LOOK);
                 if self.own_server_is_ready() {

@@ -180,21 +180,25 @@ impl Relay {
                 Listed { users: self.users.clone(), mock_secret: self.mock_secret, relay: config.relay.clone() };
             return Ok(self.with_console(Rc::new(listed), config));
         };
-        let pool = self.look_up_pool(config, superuser)?;
+        let pool = self.look_up_pool(config, superuser, count(lockers))?;
         let Applicant { role, database, deadline } = applicant;
         let name_there = config.relay.database(database).and_then(|target| target.dbname.as_deref());
         let names = roles::Names { role, database, name_there: name_there.unwrap_or(database) };
         let lender = Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay };
         let deadline = deadline.min(Instant::now() + config.relay.query_wait_timeout.duration());
-        let mut lent = lender.lease(&pool, deadline, interrupted).map_err(not_looked_up)?;
-        match roles::look_up(&mut lent, names, self.mock_secret, deadline, interrupted) {
-            Ok(found) => {
-                lender.give(lent);
-                Ok(self.with_console(Rc::new(found), config))
-            }
-            Err(error) => {
-                lender.discard(lent);
-                Err(not_looked_up(error))
+        loop {
+            let mut lent = lender.lease(&pool, deadline, interrupted).map_err(not_looked_up)?;
+            let error = match roles::look_up(&mut lent, names, self.mock_secret, deadline, interrupted) {
+                Ok(found) => {
+                    lender.give(lent);
+                    return Ok(self.with_console(Rc::new(found), config));
+                }
+                Err(error) => error,
+            };
+            lender.discard(lent);
+            // PostgreSQL has gone meanwhile: it is asked again when it is there again.
+            if !lend::may_pass(&error) || interrupted() || Instant::now() >= deadline {
+                return Err(not_looked_up(error));
             }
         }
     }
@@ -205,7 +209,7 @@ impl Relay {
     }
 
     /// Connections that no session gets: its hash has one part more than those of sessions' pools.
-    fn look_up_pool(&self, config: &Config, superuser: &str) -> Result<Pool, Error> {
+    fn look_up_pool(&self, config: &Config, superuser: &str, places: u32) -> Result<Pool, Error> {
         let credentials = Credentials {
             user: superuser.to_owned(),
             database: LOOK_UP_DATABASE.to_owned(),
@@ -214,7 +218,6 @@ impl Relay {
         };
         let address = Address { host: own_socket_directory(&config.data).display().to_string(), port: OWN_PORT };
         let parts = [&address.host, "", &credentials.user, &credentials.database, "", "look up"];
-        let places = config.relay.max_server_connections + LOOKUP_CONNECTIONS;
         self.open_pool("(roles)", &parts, LOOKUP_CONNECTIONS, places, address.clone(), credentials.clone())
     }
 
@@ -248,7 +251,7 @@ impl Relay {
         let Some(Wanted { role, database, startup }) = self.wanted.take() else {
             return End::Failed(Error::internal("a session without a role"));
         };
-        let pool = match self.pool(config, &role, &database) {
+        let pool = match self.pool(config, &role, &database, count(lockers)) {
             Ok(pool) => pool,
             Err(error) => {
                 let mut out = crate::protocol::Encoder::new(transport.output());
@@ -265,7 +268,7 @@ impl Relay {
         session::serve(Session { lender, pool, mode, startup, transport, interrupts, activity })
     }
 
-    fn pool(&self, config: &Config, role: &str, database: &str) -> Result<Pool, Error> {
+    fn pool(&self, config: &Config, role: &str, database: &str, places: u32) -> Result<Pool, Error> {
         let Some(target) = config.relay.database(database) else {
             let message = format!("database \"{database}\" does not exist");
             return Err(Error::new(Condition::InvalidCatalogName, message));
@@ -282,7 +285,8 @@ impl Relay {
         let port = address.port.to_string();
         let parts = [&*address.host, &port, &credentials.user, &credentials.database, database];
         let name = format!("{database} {}", credentials.user);
-        let (limit, places) = (config.relay.pool_size_of(target), config.relay.max_server_connections);
+        let limit = config.relay.pool_size_of(target);
+        let places = if self.superuser.is_some() { places.saturating_sub(LOOKUP_CONNECTIONS) } else { places };
         self.open_pool(&name, &parts, limit, places, address.clone(), credentials.clone())
     }
 
@@ -304,6 +308,11 @@ impl Relay {
             .ok_or_else(|| Error::new(Condition::ConfigurationLimitExceeded, "there are too many pools"))?;
         Ok(Pool { index, identity, address, credentials, places, is_own: self.superuser.is_some() })
     }
+}
+
+/// Places that have a locker: as many as the server was started with, whatever a reload says.
+fn count(lockers: &[Locker]) -> u32 {
+    u32::try_from(lockers.len()).unwrap_or(u32::MAX)
 }
 
 /// What a client may know of a role that could not be looked up: to wait, or that somebody has to look at the log.

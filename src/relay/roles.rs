@@ -175,8 +175,8 @@ fn unexpected() -> Error {
 }
 
 fn lost(why: &dyn std::fmt::Display) -> Error {
+    log::debug!("a role could not be looked up: {why}");
     Error::new(Condition::CannotConnectNow, "the database system is not yet accepting connections")
-        .detail(format!("Roles could not be looked up: {why}."))
 }
 
 #[cfg(test)]

@@ -46,8 +46,8 @@ pub fn unblock_all() -> io::Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
-/// Sends a signal. Of the server's processes only the postmaster may use this, on children that it has not
-/// reaped: any other pid may belong to somebody else by now. (Commands use it on the holder of a lock file.)
+/// Sends a signal. Of the server's processes only the postmaster and the keeper may use this, on children that they have
+/// not reaped: any other pid may belong to somebody else by now. (Commands use it on the holder of a lock file.)
 pub fn send(pid: Pid, signal: Signal) -> io::Result<()> {
     Ok(kill(pid, signal)?)
 }

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::start::{keeper, own, postmaster, start, start_on};
-use crate::support::{Server, wait_until};
+use crate::support::load::{self, Load, Mix, Random};
+use crate::support::{Server, children_of, wait_until};
 use crate::wire::{Raw, sqlstate};
 
 /// The SQLSTATE that the session ends with; "closed" if it is not told.
@@ -224,5 +226,50 @@ impl Server {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pgprefork"));
         let output = command.arg("status").arg("--data").arg(&self.data).output().expect("status");
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_whatever_is_killed() {
+    for mode in ["session", "transaction"] {
+        let mode = format!("relay.pool_mode={mode}");
+        let mut server = start(&["--set", &mode]);
+        load::create_tables(&server);
+        let mix = Mix { writers: 4, connecting: 2, readers: 1, tolerated: &["57P01", "57P03"] };
+        let mut random = Random(load::seed());
+        let clients = Load::start(server.port, &mix, &Arc::default(), random.below(u64::MAX));
+        for round in 0..8 {
+            let before = clients.count();
+            wait_until("they are at work", || clients.count() > before + 20);
+            let victim = match round % 4 {
+                0 => postmaster(&server),
+                1 => keeper(&server),
+                // A worker, or the doorman.
+                2 => {
+                    let keeper = keeper(&server).as_raw();
+                    let others: Vec<i32> = server.children().into_iter().filter(|child| *child != keeper).collect();
+                    Pid::from_raw(others[random.below(others.len() as u64) as usize])
+                }
+                // A server process, or another one of PostgreSQL's: the others end with it.
+                _ => {
+                    let processes = children_of(postmaster(&server).as_raw());
+                    Pid::from_raw(processes[random.below(processes.len() as u64) as usize])
+                }
+            };
+            // A server process may have ended by itself.
+            let _ = kill(victim, Signal::SIGKILL);
+            // The keeper's successor has to be there before it is looked for.
+            wait_until("it is there again", || server.psql("postgres", "select 1").is_ok() && is_gone(victim));
+        }
+        let before = clients.count();
+        wait_until("they are at work", || clients.count() > before + 20);
+        // Whoever came while PostgreSQL was away has waited. At our own shutdown newcomers are told.
+        assert_eq!(clients.so_far().errors.get("57P03"), None, "{}", server.log());
+        assert_eq!(server.stop(), Some(0), "{}", server.log());
+        let outcome = clients.stop();
+        assert_eq!(processes_of(&server), [""; 0]);
+        let next = start_on(&server.data, &[]);
+        load::verify(&next, &outcome);
+        assert!(next.log().contains("database system was shut down at"), "{}", next.log());
     }
 }

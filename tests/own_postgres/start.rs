@@ -168,3 +168,45 @@ fn a_cluster_that_was_made_by_hand() {
     let mut session = crate::wire::Raw::try_connect(server.port, &[("user", "other")]).expect("a session");
     assert_eq!(session.query("show server_encoding"), "T D(LATIN1) C(SHOW) Z(I)");
 }
+
+/// A server in the background, ended whatever the test did.
+struct Detached(PathBuf);
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        let mut stop = Command::new(env!("CARGO_BIN_EXE_pgprefork"));
+        let _ = stop.args(["stop", "--mode", "immediate", "--data"]).arg(&self.0).output();
+    }
+}
+
+#[test]
+fn its_log_is_in_ours_and_goes_on_after_a_rotation() {
+    let folder = tempfile::Builder::new().prefix("pgprefork-test-").tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("permissions");
+    let data = folder.path().join("data");
+    let port = crate::support::free_port();
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_pgprefork"));
+    serve.args(["serve", "--engine", "postgres", "--detach", "--listen", "127.0.0.1", "--port", &port.to_string()]);
+    serve.args(["--set", "listen.socket_directories=[]", "--data"]).arg(&data);
+    let output = serve.output().expect("a start");
+    let server = Detached(data.clone());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (log, old) = (data.join("pgprefork.log"), data.join("old.log"));
+    let has = |file: &Path, text: &str| fs::read_to_string(file).is_ok_and(|log| log.contains(text));
+    let mut session = crate::wire::Raw::connect(port);
+    session.query("select 1 / 0");
+    let first = |file: &Path| has(file, "ERROR:  division by zero") && has(file, "STATEMENT:  select 1 / 0");
+    wait_until("it is in the log", || first(&log));
+    assert!(fs::read_to_string(&log).expect("the log").lines().any(|line| line.contains(" WARNING: postgres: [")));
+    fs::rename(&log, &old).expect("rotated");
+    let text = fs::read_to_string(data.join("postmaster.pid")).expect("its lock file");
+    let pid = text.lines().next().and_then(|line| line.parse().ok()).expect("a pid");
+    nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGUSR1).expect("the postmaster");
+    wait_until("there is a new one", || log.exists());
+    wait_until("PostgreSQL's lines go there", || {
+        session.query("select 2 / 0");
+        has(&log, "STATEMENT:  select 2 / 0")
+    });
+    drop(server);
+    assert!(has(&log, "PostgreSQL (PID "));
+}

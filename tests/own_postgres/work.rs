@@ -1,8 +1,9 @@
 //! What clients do all day: pgbench, psql, pg_dump.
 
+use std::fs;
 use std::process::Command;
 
-use crate::start::{own, start};
+use crate::start::{own, start, start_on};
 use crate::support::postgres_program;
 use crate::wire::{Raw, shown};
 
@@ -170,4 +171,19 @@ fn many_pairs_of_database_and_role() {
         assert_eq!(session.query("select current_user"), format!("T D({name}) C(SELECT 1) Z(I)"));
         session.close();
     }
+}
+
+#[test]
+fn connections_are_as_many_as_at_the_start_whatever_a_reload_says() {
+    let mut first = start(&[]);
+    first.stop();
+    let data = first.data.clone();
+    fs::write(data.join("pgprefork.toml"), "[relay]\nmax_server_connections = 2\n").expect("settings");
+    let server = start_on(&data, &["--set", "relay.query_wait_timeout=200ms"]);
+    fs::write(data.join("pgprefork.toml"), "[relay]\nmax_server_connections = 50\n").expect("settings");
+    let output = Command::new(env!("CARGO_BIN_EXE_pgprefork")).arg("reload").arg("--data").arg(&data).output();
+    assert!(output.expect("reload").status.success());
+    crate::support::wait_until("it is read", || server.log().contains("configuration reloaded"));
+    let _two = [(); 2].map(|()| Raw::connect(server.port));
+    assert_eq!(Raw::try_connect(server.port, &[]).err().as_deref(), Some("08006 query_wait_timeout"));
 }

@@ -64,7 +64,8 @@ const SETTINGS: &str = "# Settings of this server. What is not set here has its 
 # sessions_per_worker = 1       # 0: a worker serves sessions without limit
 
 [engine]
-# kind = \"sqlite\"              # or \"null\": canned rows, for measuring the front door
+# kind = \"sqlite\"              # or \"postgres\": a PostgreSQL below this directory; \"relay\": PostgreSQL servers that
+#                               # are there already; \"null\": canned rows, for measuring the front door
 
 [session]
 # synchronous_commit = \"on\"
