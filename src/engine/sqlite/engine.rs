@@ -294,6 +294,8 @@ impl Sqlite {
         self.segment.pool().set_recent_database(oid);
         if let Some(database) = &mut self.database {
             database.settings_generation = 0;
+            // Nobody's, until it is known whose.
+            database.rights = Rc::default();
         }
         let session = Arc::clone(&self.session);
         work::install(Some(Rc::new(move || session.check())));
@@ -367,6 +369,11 @@ thread_local! {
 impl Database {
     /// Who the session acts as, and which schemas it finds things in.
     fn stand(&mut self, session: &Session, cluster: Rc<Snapshot>) -> Result<(), Error> {
+        if !session.has_begun() {
+            // A template plans for others, by their search path, and runs nothing.
+            self.rights = Rc::new(Rights { superuser: true, ..Rights::default() });
+            return Ok(());
+        }
         let settings = session.settings_generation();
         let catalog = self.catalog().version();
         let same_role = settings == self.settings_generation && Rc::ptr_eq(&cluster, self.rights.cluster());

@@ -142,4 +142,57 @@ mod tests {
             assert_eq!(Hint::from_bytes(bytes), None, "{bytes:?}");
         }
     }
+
+    /// What is planned in a template must be found there by the workers forked from it: a session's state must not
+    /// throw it away.
+    #[test]
+    fn a_learned_statement_is_not_planned_again_by_a_session() {
+        use crate::engine::cluster::{self, Authentication, InitOptions, POSTGRES_DATABASE_OID, SUPERUSER_OID};
+        use crate::engine::sqlite::engine::Configuration;
+        use crate::engine::sqlite::session::Identity;
+        use crate::engine::sqlite::{access_rules::RuleFiles, connection::Options, state::PoolFacts};
+        use std::sync::Arc;
+
+        let folder = tempfile::tempdir().unwrap();
+        let data_directory = folder.path().join("data");
+        let options =
+            InitOptions { superuser: "postgres".into(), authentication: Authentication::Trust, password: None };
+        cluster::init(&data_directory, &options).unwrap();
+        let geometry = shm::Geometry { slots: 1, databases: 3, wal_index_bytes: 1 << 20 };
+        let segment = shm::Segment::on_heap(&geometry).unwrap();
+        let owner = segment.claim_slot(shm::SlotKind::Worker).unwrap();
+        let files = RuleFiles { hba: "none".into(), ident: "none".into() };
+        let configuration = Configuration {
+            data_directory,
+            options: Options::default(),
+            session_memory_bytes: None,
+            checkpoint_bytes: 1 << 20,
+            writer_idle_timeout: None,
+            pool: PoolFacts::default(),
+            files,
+        };
+        let mut engine = Sqlite::new(segment, owner, Arc::new(|| {}), configuration);
+        engine.open(POSTGRES_DATABASE_OID).unwrap();
+        engine.freshen().unwrap();
+        let hint = Hint {
+            database: POSTGRES_DATABASE_OID,
+            search_path: vec!["postgres".to_owned(), "public".to_owned()],
+            text: "SELECT relname FROM pg_class".to_owned(),
+            types: Vec::new(),
+        };
+        engine.learn(&hint.to_bytes().unwrap());
+        engine.freshen().unwrap();
+        let identity = Identity {
+            database_oid: POSTGRES_DATABASE_OID,
+            database: "postgres".into(),
+            user_oid: SUPERUSER_OID,
+            user: "postgres".into(),
+            superuser: true,
+        };
+        engine.begin_session(identity, Arc::default()).unwrap();
+        let mut statements = engine.split(&hint.text).unwrap();
+        let (_, raw) = statements.pop().unwrap();
+        engine.prepare(&hint.text, raw, &[]).unwrap();
+        assert!(engine.take_hints().is_empty(), "it was planned again");
+    }
 }

@@ -70,6 +70,11 @@ impl Session {
         *self.state.lock() = State { identity, settings: Some(settings), ..State::default() };
     }
 
+    /// Whether a session is under way.
+    pub fn has_begun(&self) -> bool {
+        self.state.lock().settings.is_some()
+    }
+
     /// It is over.
     pub fn end(&self) {
         let mut state = self.state.lock();
