@@ -334,9 +334,15 @@ impl Definer<'_> {
                         )));
                 }
                 self.notice(Condition::SuccessfulCompletion, format!("truncate cascades to table \"{}\"", child.name));
+                self.context.rights.require_relation(&child, Privileges::TRUNCATE)?;
                 tables.push(child);
             }
             at += 1;
+        }
+        if restart_identity {
+            for table in &tables {
+                self.owned_sequences(table)?.iter().try_for_each(|(_, sequence)| self.require_owner(sequence))?;
+            }
         }
         // All that refers to these rows goes as well, so the triggers would find nothing, row by row; without
         // them SQLite empties a table by dropping its pages.
