@@ -39,6 +39,11 @@ pub enum Definition {
         if_not_exists: bool,
         authorization: Option<RoleName>,
     },
+    /// ALTER SCHEMA … RENAME TO.
+    SchemaRename {
+        name: String,
+        to: String,
+    },
     /// ALTER SCHEMA … OWNER TO.
     SchemaOwner {
         name: String,
@@ -249,7 +254,7 @@ impl Definition {
             Self::CreateRole { .. } => "CREATE ROLE",
             Self::AlterRole { .. } | Self::RenameRole { .. } => "ALTER ROLE",
             Self::DropRole { .. } => "DROP ROLE",
-            Self::SchemaOwner { .. } => "ALTER SCHEMA",
+            Self::SchemaOwner { .. } | Self::SchemaRename { .. } => "ALTER SCHEMA",
             Self::Privileges(change) => {
                 if change.grants {
                     "GRANT"

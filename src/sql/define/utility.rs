@@ -193,7 +193,7 @@ fn alter_statement(cursor: &mut Cursor<'_>) -> Result<Definition, Error> {
         Some(ObjectKind::Schema) => {
             let name = cursor.identifier()?;
             if cursor.words(&["rename", "to"]) {
-                return Err(Error::unsupported("ALTER SCHEMA ... RENAME TO").position(cursor.position()));
+                return Ok(Definition::SchemaRename { name, to: cursor.identifier()? });
             }
             cursor.expect_word("owner")?;
             cursor.expect_word("to")?;

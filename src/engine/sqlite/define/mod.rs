@@ -23,7 +23,7 @@ use std::rc::Rc;
 use rusqlite::Connection;
 use rusqlite::fallible_iterator::FallibleIterator;
 
-use super::catalog::{Cache, StoredCatalog, TEMPORARY_SCHEMA, Writer};
+use super::catalog::{Cache, Schema, StoredCatalog, TEMPORARY_SCHEMA, Writer};
 use super::rights::Rights;
 use crate::error::{Condition, Error};
 use crate::sql::acl::{Kind, Privileges};
@@ -111,6 +111,7 @@ impl<'a> Definer<'a> {
             Definition::CreateSchema { name, if_not_exists, authorization } => {
                 self.create_schema(name.as_deref(), *if_not_exists, authorization.as_ref())
             }
+            Definition::SchemaRename { name, to } => self.rename_schema(name, to),
             Definition::SchemaOwner { name, owner } => self.change_schema_owner(name, owner),
             Definition::Privileges(change) => self.change_privileges(change),
             Definition::AlterDefaultPrivileges { roles, schemas, change } => {
@@ -311,10 +312,7 @@ impl<'a> Definer<'a> {
         let name = name.unwrap_or(&owner_name);
         rights.require_database(Privileges::CREATE)?;
         rights.require_member(owner)?;
-        if name.starts_with("pg_") {
-            return Err(Error::new(Condition::ReservedName, format!("unacceptable schema name \"{name}\""))
-                .detail("The prefix \"pg_\" is reserved for system schemas."));
-        }
+        refuse_reserved(name)?;
         if self.catalog().schema_exists(name)? {
             if if_not_exists {
                 self.notice(Condition::DuplicateSchema, format!("schema \"{name}\" already exists, skipping"));
@@ -324,6 +322,36 @@ impl<'a> Definer<'a> {
         }
         let acl = self.initial_acl(Kind::Schema, None, owner)?;
         self.writer().add_schema(name, owner, acl.as_ref())
+    }
+
+    /// ALTER SCHEMA … RENAME TO: everything in it goes by the new name.
+    fn rename_schema(&mut self, name: &str, to: &str) -> Result<(), Error> {
+        let Some(schema) = self.catalog().schema(name)? else {
+            return Err(match self.catalog().schema_exists(name)? {
+                true => Error::unsupported("renaming a system schema"),
+                false => missing_schema(name),
+            });
+        };
+        if self.catalog().schema_exists(to)? {
+            return Err(Error::new(Condition::DuplicateSchema, format!("schema \"{to}\" already exists")));
+        }
+        if !self.context.rights.owns(schema.owner) {
+            return Err(Error::new(Condition::InsufficientPrivilege, format!("must be owner of schema {name}")));
+        }
+        self.context.rights.require_database(Privileges::CREATE)?;
+        refuse_reserved(to)?;
+        self.writer().put_schema(&Schema { name: to.to_owned(), ..schema })?;
+        // Tables first: the sequences of their columns go with them.
+        let mut inside = self.catalog().relations()?;
+        inside.retain(|relation| relation.schema == name);
+        inside.sort_by_key(|relation| relation.kind == RelationKind::Sequence);
+        for relation in inside {
+            let Some(current) = self.catalog().relation_by_oid(relation.oid)? else { continue };
+            if current.schema == name {
+                self.move_owned(&current, &Relation { schema: to.to_owned(), ..(*current).clone() })?;
+            }
+        }
+        Ok(())
     }
 
     fn comment(&mut self, object: &str, name: &Name, column: Option<&str>, text: Option<&str>) -> Result<(), Error> {
@@ -447,6 +475,15 @@ fn kind_name(relation: &Relation) -> &'static str {
 
 fn wrong_kind(relation: &Relation, wanted: &str) -> Error {
     Error::new(Condition::WrongObjectType, format!("\"{}\" is not {wanted}", relation.name))
+}
+
+/// 42939 for a name that the system keeps for itself.
+fn refuse_reserved(schema: &str) -> Result<(), Error> {
+    if !schema.starts_with("pg_") {
+        return Ok(());
+    }
+    Err(Error::new(Condition::ReservedName, format!("unacceptable schema name \"{schema}\""))
+        .detail("The prefix \"pg_\" is reserved for system schemas."))
 }
 
 fn missing_schema(name: &str) -> Error {

@@ -273,6 +273,11 @@ fn regclass_input(catalog: &StoredCatalog<'_>, written: &str, missing_ok: bool) 
     if missing_ok {
         return Ok(Value::Null);
     }
+    if let Some(schema) = schema
+        && !catalog.schema_exists(schema)?
+    {
+        return Err(Error::new(Condition::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
+    }
     Err(Error::new(Condition::UndefinedTable, format!("relation \"{written}\" does not exist")))
 }
 
