@@ -44,6 +44,9 @@ pub struct ModelsArguments {
     /// Peers to measure beside this program, each with a PostgreSQL of its own.
     #[arg(long, value_delimiter = ',', value_parser = ["postgres", "pgbouncer", "pgpool"])]
     with: Vec<String>,
+    /// Measure the relay instead: this program and PgBouncer, each before a PostgreSQL of its own, and PostgreSQL alone.
+    #[arg(long, conflicts_with = "with")]
+    relay: bool,
     /// Only workloads whose name contains this; "costs" for what a session costs.
     #[arg(long, value_name = "WORDS")]
     only: Option<String>,
@@ -88,10 +91,13 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
             idle: arguments.idle.clamp(1, 10_000),
         }
     };
-    let kinds = kinds(&arguments.with);
+    let kinds = if arguments.relay { relay_kinds() } else { kinds(&arguments.with) };
+    let max_sessions = if arguments.relay { workload::CROWD + 50 } else { MAX_SESSIONS };
     let wanted = |name: &str| arguments.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let crowds = if arguments.relay { workload::CROWDS } else { &[] };
     let workloads: Vec<&Workload> = workload::ALL
         .iter()
+        .chain(crowds)
         .filter(|(workload, is_quick)| wanted(workload.name()) && (*is_quick || !arguments.quick))
         .map(|(workload, _)| workload)
         .collect();
@@ -101,19 +107,18 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
     }
     super::storm::raise_descriptor_limit();
     let root = TemporaryDirectory::new()?;
-    let setting = setting(extent, &kinds);
+    let setting = setting(extent, &kinds, max_sessions);
     print_setting(&setting);
 
     let (mut sections, mut plots) = (Vec::new(), Vec::new());
     let mut gather = || -> Result<(), Error> {
         if !workloads.is_empty() {
-            let peers = start(&kinds, root.path(), &workloads, extent.scale)?;
+            let peers = start(&kinds, root.path(), &workloads, extent.scale, max_sessions)?;
             measure(&peers, &workloads, extent, &mut sections)?;
         }
         if wanted("costs") {
             let rounds = if arguments.quick { 1 } else { extent.rounds.min(3) };
-            let extent =
-                costs::Extent { rounds, seconds: extent.seconds, idle: extent.idle, max_sessions: MAX_SESSIONS };
+            let extent = costs::Extent { rounds, seconds: extent.seconds, idle: extent.idle, max_sessions };
             costs::measure(&kinds, root.path(), extent, &mut sections)?;
         }
         if plots_wanted {
@@ -123,8 +128,7 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
             } else {
                 pictures::Extent { run, idle: extent.idle, ..pictures::Extent::FULL }
             };
-            plots =
-                pictures::measure(&kinds, root.path(), pictures::Extent { max_sessions: MAX_SESSIONS, ..pictures })?;
+            plots = pictures::measure(&kinds, root.path(), pictures::Extent { max_sessions, ..pictures })?;
         }
         Ok(())
     };
@@ -136,7 +140,10 @@ pub fn run(arguments: &ModelsArguments) -> Result<(), Error> {
     }
 
     let names: Vec<String> = kinds.iter().map(Kind::name).collect();
-    let against: Vec<usize> = (0..names.len()).filter(|index| *index == 0 || names[*index] == "postgres").collect();
+    let is_base = |index: &usize| {
+        if arguments.relay { !names[*index].starts_with("relay") } else { *index == 0 || names[*index] == "postgres" }
+    };
+    let against: Vec<usize> = (0..names.len()).filter(is_base).collect();
     let table = report::table(&names, &sections, &against);
     print!("{table}");
     if is_stopped {
@@ -182,16 +189,34 @@ fn kinds(with: &[String]) -> Vec<Kind> {
     kinds
 }
 
+/// The servers of `--relay`, each but the fourth with a PostgreSQL of its own behind it.
+fn relay_kinds() -> Vec<Kind> {
+    vec![
+        Kind::Relay { sessions_per_worker: 1, pool_mode: "session" },
+        Kind::Relay { sessions_per_worker: 0, pool_mode: "session" },
+        Kind::Relay { sessions_per_worker: 0, pool_mode: "transaction" },
+        Kind::Postgres,
+        Kind::Pooled(Pooler::PgBouncer),
+        Kind::Pooled(Pooler::PgBouncerTransaction),
+    ]
+}
+
 fn own(model: &'static str, sessions_per_worker: u32, engine: &'static str) -> Kind {
     Kind::Own { model, sessions_per_worker, engine }
 }
 
 /// Starts every server, with pgbench's tables where they are needed.
-fn start(kinds: &[Kind], root: &Path, workloads: &[&Workload], scale: u32) -> Result<Vec<Peer>, Error> {
+fn start(
+    kinds: &[Kind],
+    root: &Path,
+    workloads: &[&Workload],
+    scale: u32,
+    max_sessions: u32,
+) -> Result<Vec<Peer>, Error> {
     let needs_tables = workloads.iter().any(|workload| matches!(workload, Workload::Pgbench(_)));
     let mut peers = Vec::new();
     for (index, kind) in kinds.iter().enumerate() {
-        let peer = Peer::start(kind.clone(), root, &format!("peer-{index}"), MAX_SESSIONS)?;
+        let peer = Peer::start(kind.clone(), root, &format!("peer-{index}"), max_sessions)?;
         if needs_tables && kind.stores() {
             pgbench::initialise(&peer, scale)?;
         }
@@ -217,8 +242,7 @@ fn measure(peers: &[Peer], workloads: &[&Workload], extent: Extent, sections: &m
         for (workload, first) in workloads.iter().zip(&firsts) {
             let sections = &mut sections[*first..];
             for (index, peer) in peers.iter().enumerate() {
-                // The null engine stores nothing: it is the ceiling of what only reads.
-                if workload.writes() && !peer.kind().stores() {
+                if !workload.fits(peer.kind()) {
                     continue;
                 }
                 if look_for_interrupt().is_break() {
@@ -241,7 +265,7 @@ fn measure(peers: &[Peer], workloads: &[&Workload], extent: Extent, sections: &m
 }
 
 /// Machine, versions and settings: a figure without them says nothing.
-fn setting(extent: Extent, kinds: &[Kind]) -> Value {
+fn setting(extent: Extent, kinds: &[Kind], max_sessions: u32) -> Value {
     let version = |program: &'static str, argument: &str| {
         let path = pgbench::program(program).ok()?;
         let output = Command::new(path).arg(argument).output().ok()?;
@@ -258,7 +282,7 @@ fn setting(extent: Extent, kinds: &[Kind]) -> Value {
     }
     for kind in kinds {
         if let Kind::Pooled(pooler) = kind {
-            let text = format!("{}; {}", version(pooler.name(), "--version").unwrap_or_default(), pooler.settings());
+            let text = format!("{}; {}", version(pooler.program(), "--version").unwrap_or_default(), pooler.settings());
             settings.insert(pooler.name().to_owned(), json!(text));
         }
     }
@@ -273,7 +297,7 @@ fn setting(extent: Extent, kinds: &[Kind]) -> Value {
         "seconds": extent.seconds,
         "scale": extent.scale,
         "idle_sessions": extent.idle,
-        "max_sessions": MAX_SESSIONS,
+        "max_sessions": max_sessions,
         "debug_build": cfg!(debug_assertions),
         "connection": "TCP on loopback, trust authentication",
         "durability": "durable commits",

@@ -8,7 +8,7 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use nix::unistd::{Pid, User, geteuid};
 use super::super::Error;
 use super::certificate::Certificate;
 use super::pgbench::program;
-use super::pooler::Pooler;
+use super::pooler::{Pooler, TRANSACTION_POOL_SIZE};
 use super::process::{self, Usage};
 
 /// How long a server may take until it accepts connections, and until it has gone.
@@ -32,6 +32,8 @@ const CALM_DOWN_INTERVAL: Duration = Duration::from_millis(50);
 pub enum Kind {
     /// This program: its model, `pool.sessions_per_worker` and `engine.kind`.
     Own { model: &'static str, sessions_per_worker: u32, engine: &'static str },
+    /// This program before a PostgreSQL of its own: `pool.sessions_per_worker` and `relay.pool_mode`.
+    Relay { sessions_per_worker: u32, pool_mode: &'static str },
     /// Debian's PostgreSQL.
     Postgres,
     /// A pooler before a PostgreSQL of its own.
@@ -47,9 +49,24 @@ impl Kind {
                 let ceiling = if *engine == "null" { " [null]" } else { "" };
                 format!("{model}{reuse}{ceiling}")
             }
+            Self::Relay { sessions_per_worker, pool_mode } => {
+                let reuse = if *sessions_per_worker == 1 { "" } else { ", reuse" };
+                let mode = if *pool_mode == "session" { "" } else { ", transaction" };
+                format!("relay{reuse}{mode}")
+            }
             Self::Postgres => "postgres".to_owned(),
             Self::Pooled(pooler) => pooler.name().to_owned(),
         }
+    }
+
+    /// Whether many clients share few server connections.
+    pub fn lends_for_a_transaction(&self) -> bool {
+        matches!(self, Self::Relay { pool_mode: "transaction", .. } | Self::Pooled(Pooler::PgBouncerTransaction))
+    }
+
+    /// Whether a prepared statement is there in the next transaction; PgBouncer sees to that from version 1.21 on only.
+    pub fn keeps_statements(&self) -> bool {
+        !matches!(self, Self::Pooled(Pooler::PgBouncerTransaction))
     }
 
     /// Whether it stores what it is told.
@@ -61,7 +78,7 @@ impl Kind {
     fn stop_signal(&self) -> Signal {
         match self {
             // PgBouncer waits for its servers to come free after SIGINT.
-            Self::Pooled(Pooler::PgBouncer) => Signal::SIGTERM,
+            Self::Pooled(Pooler::PgBouncer | Pooler::PgBouncerTransaction) => Signal::SIGTERM,
             _ => Signal::SIGINT,
         }
     }
@@ -72,6 +89,8 @@ pub struct Peer {
     kind: Kind,
     port: u16,
     child: Child,
+    /// For files of a load generator.
+    scratch: PathBuf,
     /// The PostgreSQL that a pooler stands before; ended after it.
     behind: Option<Box<Peer>>,
 }
@@ -83,7 +102,7 @@ impl Peer {
         let log = root.join(format!("{name}.log"));
         let behind = match kind {
             // Room for the pooler's own connections, beyond those of its clients.
-            Kind::Pooled(_) => {
+            Kind::Pooled(_) | Kind::Relay { .. } => {
                 let name = format!("{name}-server");
                 Some(Box::new(Peer::start(Kind::Postgres, root, &name, max_sessions + 10)?))
             }
@@ -93,7 +112,16 @@ impl Peer {
         let certificate = Certificate::create(&root.join(format!("{name}-tls")))?;
         let mut command = match (&kind, &behind) {
             (Kind::Own { model, sessions_per_worker, engine }, _) => {
-                own_command(&directory, port, model, *sessions_per_worker, engine, max_sessions, &certificate)?
+                let mut command = own_command(&directory, port, *sessions_per_worker, max_sessions, &certificate)?;
+                command.args(["--model", model, "--set", &format!("engine.kind={engine}")]);
+                command
+            }
+            (Kind::Relay { sessions_per_worker, pool_mode }, Some(server)) => {
+                let mut command = own_command(&directory, port, *sessions_per_worker, max_sessions, &certificate)?;
+                for setting in relay_settings(pool_mode, server.port, max_sessions) {
+                    command.args(["--set", &setting]);
+                }
+                command
             }
             (Kind::Pooled(pooler), Some(server)) => {
                 let user = make_directory(&directory)?;
@@ -116,7 +144,10 @@ impl Peer {
             .stderr(log_copy)
             .spawn()
             .map_err(|error| Error::Io(format!("starting {}", kind.name()), error))?;
-        let mut peer = Self { kind, port, child, behind };
+        let scratch = root.join(format!("{name}-scratch"));
+        let failed = |error| Error::Io(scratch.display().to_string(), error);
+        fs::create_dir_all(&scratch).map_err(failed)?;
+        let mut peer = Self { kind, port, child, scratch, behind };
         peer.wait_until_ready(&log)?;
         Ok(peer)
     }
@@ -131,9 +162,15 @@ impl Peer {
         self.port
     }
 
+    /// A folder for files of a load generator, which only this server's runs use.
+    pub fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
     /// The shared segment of a server of ours, seen from outside.
     pub fn segment(&self) -> Option<shm::Segment> {
-        matches!(self.kind, Kind::Own { .. }).then(|| shm::Segment::of_process(self.child.id().cast_signed()))?
+        matches!(self.kind, Kind::Own { .. } | Kind::Relay { .. })
+            .then(|| shm::Segment::of_process(self.child.id().cast_signed()))?
     }
 
     /// All processes of it, those of the server behind it included.
@@ -243,20 +280,17 @@ fn free_port_after(start: u16) -> Result<u16, Error> {
 fn own_command(
     directory: &Path,
     port: u16,
-    model: &str,
     sessions_per_worker: u32,
-    engine: &str,
     max_sessions: u32,
     certificate: &Certificate,
 ) -> Result<Command, Error> {
     let program = std::env::current_exe().map_err(|error| Error::Io("finding this program".into(), error))?;
     let mut command = Command::new(program);
     command.arg("serve").arg("--data").arg(directory);
-    command.args(["--port", &port.to_string(), "--listen", "127.0.0.1", "--model", model]);
+    command.args(["--port", &port.to_string(), "--listen", "127.0.0.1"]);
     for setting in [
         format!("pool.sessions_per_worker={sessions_per_worker}"),
         format!("pool.max_sessions={max_sessions}"),
-        format!("engine.kind={engine}"),
         format!("tls.cert={}", certificate.chain.display()),
         format!("tls.key={}", certificate.key.display()),
         "log.level=warn".to_owned(),
@@ -265,6 +299,21 @@ fn own_command(
         command.args(["--set", &setting]);
     }
     Ok(command)
+}
+
+/// What makes a server of ours a relay before the PostgreSQL on that port, with pools of the size that PgBouncer's have.
+fn relay_settings(pool_mode: &str, server_port: u16, max_sessions: u32) -> Vec<String> {
+    let size = match pool_mode {
+        "transaction" => TRANSACTION_POOL_SIZE,
+        _ => max_sessions.min(shm::UPSTREAM_PLACES),
+    };
+    vec![
+        "engine.kind=relay".to_owned(),
+        format!("relay.pool_mode={pool_mode}"),
+        format!("relay.default_pool_size={size}"),
+        format!("relay.max_server_connections={size}"),
+        format!("relay.databases={{\"*\" = {{host = \"127.0.0.1\", port = {server_port}}}}}"),
+    ]
 }
 
 /// Makes a directory, unless it is there, for a program that refuses to run as root; returns the user that it is to run as instead.

@@ -1,6 +1,6 @@
 //! One run of pgbench: its arguments, and what it prints made into figures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::super::Error;
@@ -19,6 +19,16 @@ pub struct Workload {
     pub writes: bool,
     /// Whether over TLS.
     pub encrypted: bool,
+    /// Whether every transaction's latency is looked at.
+    pub percentiles: bool,
+}
+
+impl Workload {
+    /// How many clients it has: what `-c` says.
+    fn clients(&self) -> usize {
+        let mut words = self.arguments.iter();
+        words.find(|word| **word == "-c").and_then(|_| words.next()?.parse().ok()).unwrap_or(1)
+    }
 }
 
 /// Figures of one run.
@@ -32,6 +42,45 @@ pub struct Figures {
     pub transactions: u64,
     /// Transactions that failed.
     pub failed: u64,
+}
+
+/// What pgbench's log of single transactions says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Latencies {
+    /// Half of the transactions took less.
+    pub median_ms: f64,
+    /// 99 of 100 took less.
+    pub ms_p99: f64,
+    /// Transactions of the client that had fewest, against the mean of all clients.
+    pub worst_share: f64,
+}
+
+impl Latencies {
+    /// In the order of the report's sections.
+    pub fn figures(self) -> [f64; 3] {
+        [self.median_ms, self.ms_p99, self.worst_share]
+    }
+
+    /// Reads the files that `pgbench --log` wrote: client, transaction, latency in us, and more that is not needed.
+    fn read(files: &[PathBuf], clients: usize) -> Option<Self> {
+        let (mut latencies_us, mut counts) = (Vec::new(), vec![0_u64; clients]);
+        for file in files {
+            for line in std::fs::read_to_string(file).ok()?.lines() {
+                let mut words = line.split(' ');
+                let client: usize = words.next()?.parse().ok()?;
+                // Transactions that failed have a word there.
+                let Ok(latency_us) = words.nth(1)?.parse::<u64>() else { continue };
+                latencies_us.push(latency_us);
+                *counts.get_mut(client)? += 1;
+            }
+        }
+        latencies_us.sort_unstable();
+        let last = latencies_us.len().checked_sub(1)?;
+        let at = |share: f64| latencies_us[(last as f64 * share) as usize] as f64 / 1e3;
+        let mean = latencies_us.len() as f64 / clients as f64;
+        let fewest = counts.iter().min().copied().unwrap_or(0) as f64;
+        Some(Self { median_ms: at(0.5), ms_p99: at(0.99), worst_share: fewest / mean })
+    }
 }
 
 /// Where a program of PostgreSQL's or a pooler is: in PATH, or where Debian keeps the server programs.
@@ -68,9 +117,18 @@ pub fn initialise(peer: &Peer, scale: u32) -> Result<(), Error> {
 }
 
 /// Runs one workload for `seconds`; the second figures are those of what ran beside it.
-pub fn run(peer: &Peer, workload: &Workload, seconds: u32) -> Result<(Figures, Option<Figures>), Error> {
-    let start = |arguments: &[&str]| -> Result<std::process::Child, Error> {
-        command(peer)?
+pub fn run(
+    peer: &Peer,
+    workload: &Workload,
+    seconds: u32,
+) -> Result<(Figures, Option<Figures>, Option<Latencies>), Error> {
+    let log = workload.percentiles.then(|| peer.scratch().join("transactions"));
+    let start = |arguments: &[&str], log: Option<&PathBuf>| -> Result<std::process::Child, Error> {
+        let mut command = command(peer)?;
+        if let Some(prefix) = log {
+            command.arg("--log").arg("--log-prefix").arg(prefix);
+        }
+        command
             .env("PGSSLMODE", if workload.encrypted { "require" } else { "disable" })
             .args(["-n", "-T", &seconds.to_string()])
             .args(arguments)
@@ -80,8 +138,8 @@ pub fn run(peer: &Peer, workload: &Workload, seconds: u32) -> Result<(Figures, O
             .spawn()
             .map_err(|error| Error::Io("pgbench".into(), error))
     };
-    let main = start(workload.arguments)?;
-    let beside = workload.beside.map(|(_, arguments)| start(arguments)).transpose()?;
+    let main = start(workload.arguments, log.as_ref())?;
+    let beside = workload.beside.map(|(_, arguments)| start(arguments, None)).transpose()?;
     let finish = |child: std::process::Child| -> Result<Figures, Error> {
         let output = child.wait_with_output().map_err(|error| Error::Io("pgbench".into(), error))?;
         if !output.status.success() {
@@ -93,7 +151,26 @@ pub fn run(peer: &Peer, workload: &Workload, seconds: u32) -> Result<(Figures, O
     };
     let main = finish(main);
     let beside = beside.map(finish);
-    Ok((main?, beside.transpose()?))
+    let latencies = log.map(|prefix| take_log(&prefix, workload.clients())).transpose()?;
+    Ok((main?, beside.transpose()?, latencies))
+}
+
+/// Reads the log of a run and removes it, so that the next run's is not mixed with it.
+fn take_log(prefix: &Path, clients: usize) -> Result<Latencies, Error> {
+    let failed = |error| Error::Io(prefix.display().to_string(), error);
+    let (folder, name) = (prefix.parent().unwrap_or(Path::new(".")), prefix.file_name().unwrap_or_default());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_string_lossy().starts_with(&*name.to_string_lossy()) {
+            files.push(entry.path());
+        }
+    }
+    let latencies = Latencies::read(&files, clients);
+    for file in &files {
+        std::fs::remove_file(file).map_err(failed)?;
+    }
+    latencies.ok_or_else(|| Error::Unreadable("pgbench's log of transactions".to_owned()))
 }
 
 /// Reads pgbench's summary (versions 15 to 18).
@@ -126,6 +203,18 @@ mod tests {
         assert_eq!(figures.failed, 3);
         assert!((figures.transactions_per_second - 12_591.8).abs() < 0.01);
         assert!((figures.latency_ms - 0.635).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_log_of_transactions_is_read() {
+        let folder = std::env::temp_dir().join(format!("pgprefork-log-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let lines = "0 1 2000 0 1700000000 5\n0 2 4000 0 1700000000 9\n1 1 9000 0 1700000001 5\n1 2 failed 0 1 2\n";
+        std::fs::write(folder.join("transactions.1"), lines).expect("a file");
+        let latencies = take_log(&folder.join("transactions"), 2).expect("readable");
+        assert_eq!(latencies.figures(), [4.0, 4.0, 1.0 / 1.5]);
+        assert!(take_log(&folder.join("transactions"), 2).is_err(), "the files have gone");
+        std::fs::remove_dir(&folder).expect("an empty folder");
     }
 
     #[test]

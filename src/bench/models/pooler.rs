@@ -8,11 +8,16 @@ use super::super::Error;
 use super::certificate::Certificate;
 use super::pgbench::program;
 
+/// Server connections of a pool whose connections are lent for a transaction.
+pub const TRANSACTION_POOL_SIZE: u32 = 20;
+
 /// A pooler of Debian's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooler {
-    /// One process, all clients in one event loop.
+    /// One process, all clients in one event loop; a client has its server connection to its end.
     PgBouncer,
+    /// The same, with server connections that are lent for a transaction.
+    PgBouncerTransaction,
     /// Pre-forked processes, each for one client at a time.
     Pgpool,
 }
@@ -22,6 +27,15 @@ impl Pooler {
     pub fn name(self) -> &'static str {
         match self {
             Pooler::PgBouncer => "pgbouncer",
+            Pooler::PgBouncerTransaction => "pgbouncer, transaction",
+            Pooler::Pgpool => "pgpool",
+        }
+    }
+
+    /// Its program.
+    pub fn program(self) -> &'static str {
+        match self {
+            Pooler::PgBouncer | Pooler::PgBouncerTransaction => "pgbouncer",
             Pooler::Pgpool => "pgpool",
         }
     }
@@ -30,6 +44,7 @@ impl Pooler {
     pub fn settings(self) -> &'static str {
         match self {
             Pooler::PgBouncer => "pool_mode=session, default_pool_size as many as may connect",
+            Pooler::PgBouncerTransaction => "pool_mode=transaction, default_pool_size=20",
             Pooler::Pgpool => "backend_clustering_mode=raw, num_init_children as many as may connect, max_pool=1",
         }
     }
@@ -43,10 +58,7 @@ impl Pooler {
         certificate: &Certificate,
     ) -> Result<Command, Error> {
         let (chain, key) = (certificate.chain.display(), certificate.key.display());
-        let program = match self {
-            Pooler::PgBouncer => program("pgbouncer")?,
-            Pooler::Pgpool => program("pgpool")?,
-        };
+        let program = program(self.program())?;
         let write = |name: &str, text: String| {
             let path = directory.join(name);
             fs::write(&path, text).map_err(|error| Error::Io(path.display().to_string(), error)).map(|()| path)
@@ -54,12 +66,16 @@ impl Pooler {
         let folder = directory.display();
         let mut command = Command::new(program);
         match self {
-            Pooler::PgBouncer => {
+            Pooler::PgBouncer | Pooler::PgBouncerTransaction => {
+                let (mode, size) = match self {
+                    Pooler::PgBouncer => ("session", max_sessions),
+                    _ => ("transaction", TRANSACTION_POOL_SIZE),
+                };
                 let users = write("users.txt", "\"postgres\" \"\"\n".to_owned())?;
                 let text = format!(
                     "[databases]\n* = host=127.0.0.1 port={server_port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
                      listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {}\n\
-                     pool_mode = session\nmax_client_conn = {max_sessions}\ndefault_pool_size = {max_sessions}\n\
+                     pool_mode = {mode}\nmax_client_conn = {max_sessions}\ndefault_pool_size = {size}\n\
                      log_connections = 0\nlog_disconnections = 0\n\
                      client_tls_sslmode = allow\nclient_tls_cert_file = {chain}\nclient_tls_key_file = {key}\n",
                     users.display()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::Error;
 use super::super::storm::{Arrivals, Encryption, Load};
-use super::peer::Peer;
+use super::peer::{Kind, Peer};
 use super::pgbench;
 use super::report::Section;
 use super::storms::{self, Figure, Storm};
@@ -34,6 +34,19 @@ impl Workload {
         }
     }
 
+    /// Whether a server can be put to it.
+    pub fn fits(&self, kind: &Kind) -> bool {
+        match self {
+            // The null engine stores nothing: it is the ceiling of what only reads.
+            Workload::Pgbench(workload) => {
+                (kind.stores() || !workload.writes)
+                    && (kind.lends_for_a_transaction() || !workload.percentiles)
+                    && (kind.keeps_statements() || !workload.arguments.contains(&"prepared"))
+            }
+            Workload::Storm(_) => true,
+        }
+    }
+
     /// Whether it writes, so that the sums are to be checked afterwards.
     pub fn writes(&self) -> bool {
         matches!(self, Workload::Pgbench(workload) if workload.writes)
@@ -44,7 +57,15 @@ impl Workload {
         match self {
             Workload::Pgbench(workload) => {
                 let names = [Some(workload.name), workload.beside.map(|(name, _)| name)];
-                names.into_iter().flatten().map(|name| Section::new(name, "transactions/s", false, peers)).collect()
+                let rate = |name: &str| Section::new(name, "transactions/s", false, peers);
+                let mut sections: Vec<_> = names.into_iter().flatten().map(rate).collect();
+                if workload.percentiles {
+                    let named = |words: &str| format!("{}, {words}", workload.name);
+                    sections.push(Section::new(&named("percentile 50 of latency"), "ms", true, peers));
+                    sections.push(Section::new(&named("percentile 99 of latency"), "ms", true, peers));
+                    sections.push(Section::new(&named("worst client's share of the mean"), "ratio", false, peers));
+                }
+                sections
             }
             Workload::Storm(storm) => {
                 let section = |figure: &Figure| {
@@ -60,9 +81,11 @@ impl Workload {
     pub fn run(&self, peer: &Peer, seconds: u32) -> Result<Run, Error> {
         match self {
             Workload::Pgbench(workload) => {
-                let (main, beside) = pgbench::run(peer, workload, seconds)?;
+                let (main, beside, latencies) = pgbench::run(peer, workload, seconds)?;
                 let each = [Some(main), beside];
-                let figures = each.iter().flatten().map(|figures| figures.transactions_per_second).collect();
+                let mut figures: Vec<_> =
+                    each.iter().flatten().map(|figures| figures.transactions_per_second).collect();
+                figures.extend(latencies.into_iter().flat_map(|latencies| latencies.figures()));
                 let failed: u64 = each.iter().flatten().map(|figures| figures.failed).sum();
                 let mut notes = BTreeMap::new();
                 if failed > 0 {
@@ -79,7 +102,12 @@ impl Workload {
 }
 
 const fn pgbench(name: &'static str, arguments: &'static [&'static str], writes: bool) -> Workload {
-    Workload::Pgbench(pgbench::Workload { name, arguments, beside: None, writes, encrypted: false })
+    Workload::Pgbench(pgbench::Workload { name, arguments, beside: None, writes, encrypted: false, percentiles: false })
+}
+
+/// Many clients, of whom each can only be served with a connection that it shares with others.
+const fn crowd(name: &'static str, arguments: &'static [&'static str], writes: bool) -> Workload {
+    Workload::Pgbench(pgbench::Workload { name, arguments, beside: None, writes, encrypted: false, percentiles: true })
 }
 
 const fn storm(name: &'static str, load: Load, figures: &'static [Figure]) -> Workload {
@@ -130,6 +158,7 @@ pub const ALL: &[(Workload, bool)] = &[
             beside: None,
             writes: false,
             encrypted: true,
+            percentiles: false,
         }),
         false,
     ),
@@ -146,10 +175,21 @@ pub const ALL: &[(Workload, bool)] = &[
             beside: Some(("mixed: -S -M prepared -c 4", &["-S", "-M", "prepared", "-c", "4"])),
             writes: true,
             encrypted: false,
+            percentiles: false,
         }),
         false,
     ),
 ];
+
+/// What comes in addition with `--relay`, for servers that lend connections for a transaction. `-M simple`, since
+/// PgBouncer knows prepared statements only from version 1.21 on.
+pub const CROWDS: &[(Workload, bool)] = &[
+    (crowd("-S -M simple -c 500 -j 2 on 20 connections", &["-S", "-M", "simple", "-c", "500", "-j", "2"], false), true),
+    (crowd("tpcb-like -M simple -c 500 -j 2 on 20 connections", &["-M", "simple", "-c", "500", "-j", "2"], true), true),
+];
+
+/// Clients of those.
+pub const CROWD: u32 = 500;
 
 /// Sessions of a burst.
 pub const BURST: u32 = 200;
