@@ -1,12 +1,13 @@
 //! Getting an upstream connection for a session and giving it back: out of a locker, newly made, or closed.
 
+use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use shm::{LockError, Owner, Phase, Segment, SlotKind, SlotState, UpstreamPlaceIndex, UpstreamPoolIndex};
 
 use super::login::{self, Credentials};
-use super::upstream::{Address, Memory, Upstream};
+use super::upstream::{Address, Buffers, Memory, Upstream};
 use crate::config::Relay;
 use crate::error::{Condition, Error};
 use crate::system::fault;
@@ -59,6 +60,16 @@ pub struct Lender<'a> {
     pub lockers: &'a [Locker],
     /// Settings.
     pub config: &'a Relay,
+    /// This process's memory for connections.
+    pub buffers: &'a RefCell<Spare>,
+}
+
+/// Memory that a process keeps between two connections.
+#[derive(Debug, Default)]
+pub struct Spare {
+    /// For what comes out of a locker beside the connection.
+    room: Vec<u8>,
+    buffers: Buffers,
 }
 
 impl Lender<'_> {
@@ -95,17 +106,20 @@ impl Lender<'_> {
         let Some(locker) = self.lockers.get(place.0 as usize) else {
             return Err(Error::internal("a place without a locker"));
         };
-        let mut room = vec![0; LOCKER_BYTES];
+        let Spare { room, buffers } = &mut *self.buffers.borrow_mut();
+        room.resize(LOCKER_BYTES, 0);
         let taken = locker
-            .take(&mut room)
+            .take(room)
             .map_err(|error| Error::internal(format!("taking an upstream connection over: {error}")))?;
         if let Some((socket, count)) = taken {
             fault::point("upstream-taken");
             let Some(memory) = Memory::decode(room.get(..count).unwrap_or_default()) else { return Ok(None) };
-            let upstream = Upstream::resume(socket, pool.address.clone(), memory);
-            let is_usable =
-                upstream.memory.pool == pool.identity && !self.is_old(&upstream) && !upstream.is_disturbed();
-            return Ok(is_usable.then_some(Lent { place, upstream }));
+            let upstream = Upstream::resume(socket, pool.address.clone(), memory, std::mem::take(buffers));
+            if upstream.memory.pool == pool.identity && !self.is_old(&upstream) && !upstream.is_disturbed() {
+                return Ok(Some(Lent { place, upstream }));
+            }
+            *buffers = upstream.close();
+            return Ok(None);
         }
         let mut upstream = self.log_in(pool, deadline, interrupted)?;
         upstream.memory.pool = pool.identity;
@@ -197,8 +211,7 @@ impl Lender<'_> {
         fault::point("upstream-put");
         if is_put {
             // Closed here before the next one takes it out: it belongs to one process at a time.
-            let place = lent.place;
-            drop(lent);
+            let place = self.close(lent);
             self.segment.give_upstream(self.me, place);
         } else {
             self.discard(lent);
@@ -207,8 +220,12 @@ impl Lender<'_> {
 
     /// Closes a connection that nobody shall use any more.
     pub fn discard(&self, lent: Lent) {
-        let place = lent.place;
-        drop(lent);
+        let place = self.close(lent);
         self.segment.discard_upstream(self.me, place);
+    }
+
+    fn close(&self, lent: Lent) -> UpstreamPlaceIndex {
+        self.buffers.borrow_mut().buffers = lent.upstream.close();
+        lent.place
     }
 }

@@ -21,6 +21,7 @@ mod statements;
 mod upstream;
 mod users;
 
+use std::cell::RefCell;
 use std::fs;
 use std::rc::Rc;
 use std::time::Instant;
@@ -28,7 +29,7 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 use shm::{Owner, Segment};
 
-use self::lend::{Lender, Pool};
+use self::lend::{Lender, Pool, Spare};
 use self::login::Credentials;
 use self::session::Session;
 use self::upstream::Address;
@@ -51,6 +52,7 @@ pub struct Relay {
     /// The superuser of a PostgreSQL of the server's own, as whom roles are looked up.
     superuser: Option<String>,
     wanted: Option<Wanted>,
+    buffers: RefCell<Spare>,
 }
 
 /// Where roles are looked up: a database that every cluster has.
@@ -164,7 +166,7 @@ impl Relay {
             }
             None => Users::default(),
         };
-        Ok(Self { segment, owner, users, mock_secret, superuser, wanted: None })
+        Ok(Self { segment, owner, users, mock_secret, superuser, wanted: None, buffers: RefCell::default() })
     }
 
     /// The roles and databases that a client is let in by.
@@ -184,7 +186,8 @@ impl Relay {
         let Applicant { role, database, deadline } = applicant;
         let name_there = config.relay.database(database).and_then(|target| target.dbname.as_deref());
         let names = roles::Names { role, database, name_there: name_there.unwrap_or(database) };
-        let lender = Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay };
+        let lender =
+            Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay, buffers: &self.buffers };
         let deadline = deadline.min(Instant::now() + config.relay.query_wait_timeout.duration());
         loop {
             let mut lent = lender.lease(&pool, deadline, interrupted).map_err(not_looked_up)?;
@@ -234,7 +237,8 @@ impl Relay {
 
     /// Connections of before are not lent again.
     pub fn reconnect(&self, config: &Config, lockers: &[Locker]) {
-        let lender = Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay };
+        let lender =
+            Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay, buffers: &self.buffers };
         lender.renew();
         lender.close_idle();
     }
@@ -264,7 +268,8 @@ impl Relay {
             .relay
             .database(&database)
             .map_or(config.relay.pool_mode, |database| config.relay.pool_mode_of(database));
-        let lender = Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay };
+        let lender =
+            Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay, buffers: &self.buffers };
         session::serve(Session { lender, pool, mode, startup, transport, interrupts, activity })
     }
 

@@ -23,6 +23,8 @@ use crate::protocol::{Next, Violation};
 
 /// Room for received bytes.
 const RECEIVE_BYTES: usize = 16 * 1024;
+/// Buffers larger than this are not kept for the next connection.
+const KEPT_BYTES: usize = 64 * 1024;
 /// A wait for an upstream server looks at the interrupt flags this often, in case the signal came just before it slept.
 const RECHECK: TimeVal = TimeVal::new(1, 0);
 
@@ -131,27 +133,48 @@ pub struct Upstream {
     pub address: Address,
     /// What goes with it.
     pub memory: Memory,
+    /// Room for received bytes; those from `start` to `end` are there and not consumed.
     received: Vec<u8>,
     start: usize,
+    end: usize,
     /// Bytes for the server that it has not taken yet.
     pub output: Vec<u8>,
+}
+
+/// Memory that a process uses for one connection after the other. Fresh memory would have to be cleared for each
+/// transaction, which costs more than the transaction where many processes take turns at the same caches.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    received: Vec<u8>,
+    output: Vec<u8>,
 }
 
 impl Upstream {
     /// Takes a connected socket.
     pub fn new(socket: OwnedFd, address: Address, memory: Memory) -> io::Result<Self> {
         setsockopt(&socket, sockopt::ReceiveTimeout, &RECHECK)?;
-        Ok(Self::resume(socket, address, memory))
+        Ok(Self::resume(socket, address, memory, Buffers::default()))
     }
 
     /// Takes a socket that was an [`Upstream`]'s before.
-    pub fn resume(socket: OwnedFd, address: Address, memory: Memory) -> Self {
-        Self { socket, address, memory, received: Vec::new(), start: 0, output: Vec::new() }
+    pub fn resume(socket: OwnedFd, address: Address, memory: Memory, buffers: Buffers) -> Self {
+        let Buffers { received, output } = buffers;
+        Self { socket, address, memory, received, start: 0, end: 0, output }
+    }
+
+    /// Closes it here, and keeps its buffers for the next one; what they held is gone. Large ones are not kept.
+    pub fn close(self) -> Buffers {
+        let (received, mut output) = (self.received, self.output);
+        output.clear();
+        Buffers {
+            received: if received.len() > KEPT_BYTES { Vec::new() } else { received },
+            output: if output.capacity() > KEPT_BYTES { Vec::new() } else { output },
+        }
     }
 
     /// Bytes received and not consumed.
     pub fn unread(&self) -> &[u8] {
-        self.received.get(self.start..).unwrap_or_default()
+        self.received.get(self.start..self.end).unwrap_or_default()
     }
 
     /// Takes the next whole message: its type and its fields.
@@ -166,10 +189,9 @@ impl Upstream {
 
     /// Marks the first `count` unread bytes as dealt with.
     pub fn consume(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.received.len());
-        if self.start == self.received.len() {
-            self.received.clear();
-            self.start = 0;
+        self.start = (self.start + count).min(self.end);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
         }
     }
 
@@ -177,15 +199,16 @@ impl Upstream {
     /// `Interrupted` after a signal.
     pub fn receive(&mut self) -> io::Result<usize> {
         if self.start > 0 {
-            self.received.drain(..self.start);
-            self.start = 0;
+            self.received.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
         }
-        let before = self.received.len();
-        self.received.resize(before + RECEIVE_BYTES, 0);
-        let room = self.received.get_mut(before..).unwrap_or_default();
-        let result = recv(self.socket.as_raw_fd(), room, MsgFlags::empty());
-        self.received.truncate(before + result.unwrap_or(0));
-        Ok(result?)
+        if self.received.len() < self.end + RECEIVE_BYTES {
+            self.received.resize(self.end + RECEIVE_BYTES, 0);
+        }
+        let room = self.received.get_mut(self.end..).unwrap_or_default();
+        let count = recv(self.socket.as_raw_fd(), room, MsgFlags::empty())?;
+        self.end += count;
+        Ok(count)
     }
 
     /// Sends what the server takes now; false if some is left.
@@ -246,17 +269,13 @@ impl AsFd for Upstream {
 impl Memory {
     /// As bytes, for the way.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(512);
+        let mut out = Vec::with_capacity(1024 + self.statements.len() * size_of::<StatementId>());
         out.extend_from_slice(self.pool.as_flattened());
         out.extend_from_slice(&self.process.to_ne_bytes());
         out.extend_from_slice(&self.connected_us.to_ne_bytes());
         put(&mut out, &self.key);
         for parameters in [&self.defaults, &self.parameters] {
-            out.extend_from_slice(&(parameters.iter().count() as u32).to_ne_bytes());
-            for (name, value) in parameters.iter() {
-                put(&mut out, name.as_bytes());
-                put(&mut out, value.as_bytes());
-            }
+            put(&mut out, parameters.as_text().as_bytes());
         }
         self.statements.iter().for_each(|statement| out.extend_from_slice(&statement.0));
         out
@@ -271,11 +290,7 @@ impl Memory {
         let key = text(&mut rest)?.to_vec();
         let (mut defaults, mut parameters) = (Parameters::default(), Parameters::default());
         for parameters in [&mut defaults, &mut parameters] {
-            for _ in 0..u32::from_ne_bytes(take(&mut rest)?) {
-                let name = std::str::from_utf8(text(&mut rest)?).ok()?;
-                let value = std::str::from_utf8(text(&mut rest)?).ok()?;
-                parameters.set(name, value);
-            }
+            *parameters = Parameters::from_text(std::str::from_utf8(text(&mut rest)?).ok()?);
         }
         let (statements, left) = rest.as_chunks();
         left.is_empty().then(|| Self {
