@@ -166,11 +166,7 @@ impl Exchange<'_> {
                 memory.defaults = memory.parameters.clone();
                 return Ok(true);
             }
-            Backend::ErrorResponse(fields) => {
-                let text = |code| field(&fields, code).unwrap_or_default();
-                let condition = condition_of(text(b'C'));
-                return Err(Error::new(condition, text(b'M').to_owned()));
-            }
+            Backend::ErrorResponse(fields) => return Err(error_of(&fields)),
             _ => return Err(violation()),
         }
         Ok(false)
@@ -202,6 +198,19 @@ fn wrong_type(detail: &str) -> Error {
 
 fn scram(reason: String) -> Error {
     Error::new(Condition::ConnectionFailure, format!("SCRAM with the upstream server: {reason}"))
+}
+
+/// The server's error with what a log-in may say.
+fn error_of(fields: &[(u8, &str)]) -> Error {
+    let text = |code| field(fields, code).map(str::to_owned);
+    let condition = condition_of(field(fields, b'C').unwrap_or_default());
+    let mut error = Error::new(condition, text(b'M').unwrap_or_default());
+    let more = error.fields_mut();
+    (more.detail, more.hint, more.context) = (text(b'D'), text(b'H'), text(b'W'));
+    if let (Some(file), Some(line), Some(routine)) = (text(b'F'), text(b'L'), text(b'R')) {
+        more.source = Some([file, line, routine]);
+    }
+    error
 }
 
 /// The condition of that SQLSTATE.
