@@ -192,6 +192,8 @@ pub struct Fields {
     pub column: Option<String>,
     /// Constraint that was violated.
     pub constraint: Option<String>,
+    /// Where in its source another server has raised it: file, line, routine.
+    pub source: Option<[String; 3]>,
 }
 
 impl Error {
@@ -208,6 +210,7 @@ impl Error {
             table: None,
             column: None,
             constraint: None,
+            source: None,
         }))
     }
 

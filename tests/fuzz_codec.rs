@@ -328,6 +328,7 @@ fn nobody_gets_in_with_damaged_responses() {
             host_name: &|| None,
             certificate: None,
             verifies_certificates: false,
+            keeps_keys: false,
         };
         let user = random.pick(&["ann", "ghost"]);
         let mut from_server = Vec::new();

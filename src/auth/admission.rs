@@ -109,6 +109,7 @@ mod tests {
             authenticated_as: None,
             file: "f".into(),
             line: 1,
+            keys: None,
         }
     }
 

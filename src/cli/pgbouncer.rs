@@ -30,6 +30,9 @@ const SAME: &[(&str, &str, Form)] = &[
     ("admin_users", "relay.admin_users", Form::List),
     ("stats_users", "relay.stats_users", Form::List),
     ("auth_file", "relay.auth_file", Form::Text),
+    ("auth_user", "relay.auth_user", Form::Text),
+    ("auth_query", "relay.auth_query", Form::Text),
+    ("auth_dbname", "relay.auth_dbname", Form::Text),
     ("auth_hba_file", "auth.hba_file", Form::Text),
     ("auth_ident_file", "auth.ident_file", Form::Text),
     ("client_login_timeout", "auth.authentication_timeout", Form::Seconds),
@@ -149,7 +152,9 @@ impl Translation {
                     self.left_out.push(format!("database {name}: only the first host of {value} is used"));
                     target.insert(key, value.split(',').next().unwrap_or("").into());
                 }
-                "host" | "dbname" | "user" | "password" => drop(target.insert(key, value.into())),
+                "host" | "dbname" | "user" | "password" | "auth_user" | "auth_query" | "auth_dbname" => {
+                    drop(target.insert(key, value.into()))
+                }
                 "port" | "pool_size" => drop(target.insert(key.clone(), number()?.into())),
                 "pool_mode" if value != "statement" => drop(target.insert(key, value.into())),
                 _ => self.left_out.push(format!("database {name}: {key}={value}")),

@@ -150,6 +150,9 @@ fn prepare(config: Config, content: &Content, passed: Vec<OwnedFd>) -> Result<Pr
 fn lockers(config: &Config) -> io::Result<Vec<Locker>> {
     let count = match config.engine.kind {
         EngineKind::Sqlite | EngineKind::Null => 0,
+        EngineKind::Relay if config.relay.has_user_queries() => {
+            config.relay.max_server_connections + LOOKUP_CONNECTIONS
+        }
         EngineKind::Relay => config.relay.max_server_connections,
         EngineKind::Postgres => config.relay.max_server_connections + LOOKUP_CONNECTIONS,
     };

@@ -47,6 +47,12 @@ pub struct RelayDatabase {
     pub user: Option<String>,
     /// The password of `user`.
     pub password: Option<String>,
+    /// Overrides `relay.auth_user`.
+    pub auth_user: Option<String>,
+    /// Overrides `relay.auth_query`.
+    pub auth_query: Option<String>,
+    /// Overrides `relay.auth_dbname`.
+    pub auth_dbname: Option<String>,
     /// Overrides `relay.pool_mode`.
     pub pool_mode: Option<PoolMode>,
     /// Overrides `relay.default_pool_size`.
@@ -55,6 +61,17 @@ pub struct RelayDatabase {
 
 fn default_port() -> u16 {
     5432
+}
+
+/// How a user is looked up that no file lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserQuery<'a> {
+    /// As whom.
+    pub user: &'a str,
+    /// The statement.
+    pub query: &'a str,
+    /// The database's name, as clients call it, and where it is; `None`: there is no such database.
+    pub place: Option<(&'a str, &'a RelayDatabase)>,
 }
 
 section! {
@@ -88,6 +105,15 @@ section! {
         stats_users: Vec<String> = Vec::new(),
         /// Users and their passwords, as PgBouncer's userlist.txt.
         auth_file: Option<PathBuf> = None,
+        /// The role upstream as whom users that the file does not list are looked up; not set: they are not.
+        auth_user: Option<String> = None,
+        /// The password of `auth_user`, where the file does not list that.
+        auth_user_password: Option<String> = None,
+        /// The statement that looks up a user, `$1`: its name, and its password or hash.
+        auth_query: String = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END \
+            FROM pg_authid WHERE rolname=$1 AND rolcanlogin".to_owned(),
+        /// The database, as clients call it, in which users are looked up; not set: the one that the client wants.
+        auth_dbname: Option<String> = None,
         /// Where the sessions of each database go.
         databases: BTreeMap<String, RelayDatabase> = BTreeMap::new(),
     }
@@ -114,7 +140,20 @@ impl RelayPartial {
 impl RelayDatabase {
     fn anywhere() -> Self {
         let port = default_port();
-        Self { host: String::new(), port, dbname: None, user: None, password: None, pool_mode: None, pool_size: None }
+        let (auth_user, auth_query, auth_dbname) = (None, None, None);
+        let (dbname, user, password, pool_mode, pool_size) = (None, None, None, None, None);
+        Self {
+            host: String::new(),
+            port,
+            dbname,
+            user,
+            password,
+            auth_user,
+            auth_query,
+            auth_dbname,
+            pool_mode,
+            pool_size,
+        }
     }
 }
 
@@ -128,6 +167,25 @@ impl Relay {
     /// The database of that name, as clients call it.
     pub fn database(&self, name: &str) -> Option<&RelayDatabase> {
         self.databases.get(name).or_else(|| self.databases.get("*"))
+    }
+
+    /// How users that want that database are looked up; `None`: they are not.
+    pub fn user_query<'a>(&'a self, database: &'a str) -> Option<UserQuery<'a>> {
+        let wanted = if self.is_console(database) { None } else { self.database(database) };
+        let own = |of: fn(&RelayDatabase) -> &Option<String>| wanted.and_then(|wanted| of(wanted).as_deref());
+        let user = own(|wanted| &wanted.auth_user).or(self.auth_user.as_deref())?;
+        let query = own(|wanted| &wanted.auth_query).unwrap_or(&self.auth_query);
+        let named = own(|wanted| &wanted.auth_dbname).or(self.auth_dbname.as_deref());
+        let (name, place) = match named {
+            Some(name) => (name, self.database(name)),
+            None => (database, wanted),
+        };
+        Some(UserQuery { user, query, place: place.map(|place| (name, place)) })
+    }
+
+    /// Whether users of any database are looked up.
+    pub fn has_user_queries(&self) -> bool {
+        self.auth_user.is_some() || self.databases.values().any(|database| database.auth_user.is_some())
     }
 
     /// Whether that name is the console's.
@@ -145,6 +203,22 @@ impl Relay {
         database.pool_size.unwrap_or(self.default_pool_size)
     }
 
+    fn validate_user_queries(&self) -> Result<(), String> {
+        if self.auth_user_password.is_some() && self.auth_user.is_none() {
+            return Err("relay.auth_user_password is set and relay.auth_user is not".to_owned());
+        }
+        let named = self.databases.values().filter_map(|database| database.auth_dbname.as_ref());
+        for name in named.chain(&self.auth_dbname) {
+            if self.is_console(name) {
+                return Err(format!("cannot use the reserved \"{name}\" database as an auth_dbname"));
+            }
+            if self.database(name).is_none() {
+                return Err(format!("authentication database \"{name}\" is not configured"));
+            }
+        }
+        Ok(())
+    }
+
     /// Ranges, and what must be true between settings. `own`: where the socket of the server's own PostgreSQL is, if it has
     /// one.
     pub(super) fn validate(&self, own: Option<&Path>) -> Result<(), String> {
@@ -156,7 +230,14 @@ impl Relay {
                 "relay.auth_file is not for engine.kind = \"postgres\": its users are PostgreSQL's roles".to_owned()
             );
         }
-        let most = shm::UPSTREAM_PLACES - if own.is_some() { LOOKUP_CONNECTIONS } else { 0 };
+        if own.is_some() && self.has_user_queries() {
+            return Err(
+                "relay.auth_user is not for engine.kind = \"postgres\": its users are PostgreSQL's roles".to_owned()
+            );
+        }
+        self.validate_user_queries()?;
+        let looks_up = own.is_some() || self.has_user_queries();
+        let most = shm::UPSTREAM_PLACES - if looks_up { LOOKUP_CONNECTIONS } else { 0 };
         if !(1..=most).contains(&self.max_server_connections) {
             return Err(format!("relay.max_server_connections must be between 1 and {most}"));
         }

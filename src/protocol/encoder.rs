@@ -458,6 +458,9 @@ fn put_fields(out: &mut Vec<u8>, severity: Severity, error: &Error) {
     if let Some(position) = fields.position {
         field(b'P', &position.to_string());
     }
+    for (code, value) in [b'F', b'L', b'R'].into_iter().zip(fields.source.iter().flatten()) {
+        field(code, value);
+    }
     out.push(0);
 }
 

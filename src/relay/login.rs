@@ -1,27 +1,51 @@
 //! Logging in to an upstream server: start-up packet, authentication, and what it reports up to ReadyForQuery.
 
+use std::fmt;
 use std::io;
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::upstream::{Address, Memory, Upstream};
-use crate::auth::password::{md5_hash, md5_response};
-use crate::auth::scram::MECHANISM;
+use crate::auth::password::{Stored, md5_hash, md5_response};
 use crate::auth::scram::client::{Client, Keys};
+use crate::auth::scram::{MECHANISM, PassedKeys};
 use crate::error::{Condition, Error};
 use crate::protocol::client::{Backend, ClientEncoder, field};
 use crate::protocol::{Frame, Version};
 
 /// As whom to log in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Credentials {
     /// The role.
     pub user: String,
     /// The database.
     pub database: String,
-    /// The password, for servers that ask for one.
+    /// The password, for servers that ask for one: plain text, an md5 hash or a SCRAM verifier.
     pub password: Option<String>,
+    /// The keys that the client has proved to know, if the password is a verifier.
+    pub keys: Option<Rc<PassedKeys>>,
     /// Settings of the start-up packet.
     pub settings: &'static [(&'static str, &'static str)],
+}
+
+impl fmt::Debug for Credentials {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a password is good for.
+enum Secret<'a> {
+    /// Whatever the server asks for.
+    Plain(&'a str),
+    /// A server that asks for md5.
+    Md5(String),
+    /// A server with the same verifier, given a client's keys.
+    Verifier(Option<&'a PassedKeys>),
 }
 
 /// Connects and logs in. Errors are for the client: they say what the server said, or why it could not be reached.
@@ -89,21 +113,42 @@ impl Exchange<'_> {
     fn take(&mut self, message: Backend<'_>, memory: &mut Memory, out: &mut Vec<u8>) -> Result<bool, Error> {
         match message {
             Backend::AuthenticationOk if self.scram.is_none() || self.verified => {}
-            Backend::AuthenticationCleartextPassword => ClientEncoder::new(out).password(self.password()?),
+            Backend::AuthenticationCleartextPassword => match self.secret()? {
+                Secret::Plain(password) => ClientEncoder::new(out).password(password),
+                _ => return Err(wrong_type("cannot send the password in clear: only a hash of it is known")),
+            },
             Backend::AuthenticationMd5Password(salt) => {
-                let stored = md5_hash(self.password()?.as_bytes(), self.credentials.user.as_bytes());
+                let stored = match self.secret()? {
+                    Secret::Plain(password) => md5_hash(password.as_bytes(), self.credentials.user.as_bytes()),
+                    Secret::Md5(stored) => stored,
+                    Secret::Verifier(_) => return Err(wrong_type("cannot do MD5 authentication: wrong password type")),
+                };
                 ClientEncoder::new(out).password(&md5_response(&stored, salt));
             }
             Backend::AuthenticationSasl(mechanisms) if mechanisms.contains(&MECHANISM) => {
-                self.password()?;
+                match self.secret()? {
+                    Secret::Plain(_) | Secret::Verifier(Some(_)) => {}
+                    Secret::Md5(_) => return Err(wrong_type("cannot do SCRAM authentication: wrong password type")),
+                    Secret::Verifier(None) => {
+                        return Err(wrong_type(
+                            "cannot do SCRAM authentication: password is SCRAM secret but client authentication did \
+                             not provide SCRAM keys",
+                        ));
+                    }
+                }
                 let client = Client::new().map_err(scram)?;
                 ClientEncoder::new(out).sasl_initial_response(MECHANISM, &client.first());
                 self.scram = Some(client);
             }
             Backend::AuthenticationSaslContinue(challenge) => {
-                let password = self.password()?.to_owned();
+                let credentials = self.credentials;
                 let Some(client) = &mut self.scram else { return Err(violation()) };
-                let answer = client.answer(challenge, password.as_bytes(), &mut self.keys).map_err(scram)?;
+                let answer = match Secret::of(credentials) {
+                    Some(Secret::Plain(password)) => client.answer(challenge, password.as_bytes(), &mut self.keys),
+                    Some(Secret::Verifier(Some(keys))) => client.answer_with(challenge, keys),
+                    _ => return Err(violation()),
+                };
+                let answer = answer.map_err(scram)?;
                 ClientEncoder::new(out).sasl_response(&answer);
             }
             Backend::AuthenticationSaslFinal(signature) => {
@@ -121,18 +166,14 @@ impl Exchange<'_> {
                 memory.defaults = memory.parameters.clone();
                 return Ok(true);
             }
-            Backend::ErrorResponse(fields) => {
-                let text = |code| field(&fields, code).unwrap_or_default();
-                let condition = condition_of(text(b'C'));
-                return Err(Error::new(condition, text(b'M').to_owned()));
-            }
+            Backend::ErrorResponse(fields) => return Err(error_of(&fields)),
             _ => return Err(violation()),
         }
         Ok(false)
     }
 
-    fn password(&self) -> Result<&str, Error> {
-        self.credentials.password.as_deref().ok_or_else(|| {
+    fn secret(&self) -> Result<Secret<'_>, Error> {
+        Secret::of(self.credentials).ok_or_else(|| {
             let user = &self.credentials.user;
             let message = format!("the upstream server asks for a password, and none is known for user \"{user}\"");
             Error::new(Condition::ConnectionFailure, message)
@@ -140,8 +181,36 @@ impl Exchange<'_> {
     }
 }
 
+impl<'a> Secret<'a> {
+    fn of(credentials: &'a Credentials) -> Option<Self> {
+        let password = credentials.password.as_deref()?;
+        Some(match Stored::parse(password) {
+            None => Self::Plain(password),
+            Some(Stored::Md5(stored)) => Self::Md5(stored),
+            Some(Stored::Scram(_)) => Self::Verifier(credentials.keys.as_deref()),
+        })
+    }
+}
+
+fn wrong_type(detail: &str) -> Error {
+    Error::new(Condition::ConnectionFailure, "server login failed: wrong password type").detail(detail)
+}
+
 fn scram(reason: String) -> Error {
     Error::new(Condition::ConnectionFailure, format!("SCRAM with the upstream server: {reason}"))
+}
+
+/// The server's error with what a log-in may say.
+fn error_of(fields: &[(u8, &str)]) -> Error {
+    let text = |code| field(fields, code).map(str::to_owned);
+    let condition = condition_of(field(fields, b'C').unwrap_or_default());
+    let mut error = Error::new(condition, text(b'M').unwrap_or_default());
+    let more = error.fields_mut();
+    (more.detail, more.hint, more.context) = (text(b'D'), text(b'H'), text(b'W'));
+    if let (Some(file), Some(line), Some(routine)) = (text(b'F'), text(b'L'), text(b'R')) {
+        more.source = Some([file, line, routine]);
+    }
+    error
 }
 
 /// The condition of that SQLSTATE.

@@ -8,8 +8,11 @@
 //! - `login`: connecting and logging in upstream. `upstream`: one connection, and what travels with it.
 //! - `messages`: what a client's messages say. `order`: which reply belongs to which request (pure). `session`: carries the messages.
 //! - `parameters`, `statements`: what follows a client from connection to connection.
-//! - `users`: who may come in, from a file. `roles`: the same, asked of a PostgreSQL of the server's own.
+//! - `users`: who may come in, from a file. `auth_query`: the same, asked of an upstream server. `roles`: the same, asked of a
+//!   PostgreSQL of the server's own. `ask`: one question over a connection that no session uses.
 
+mod ask;
+mod auth_query;
 mod lend;
 mod login;
 mod messages;
@@ -29,14 +32,16 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 use shm::{Owner, Segment};
 
+use self::auth_query::Found;
 use self::lend::{Lender, Pool, Spare};
 use self::login::Credentials;
 use self::session::Session;
 use self::upstream::Address;
 use self::users::Users;
 use crate::auth::password::{Stored, encrypt};
+use crate::auth::scram::PassedKeys;
 use crate::auth::{Database, Role, Roles};
-use crate::config::{self, Config, LOOKUP_CONNECTIONS, OWN_PORT, own_socket_directory};
+use crate::config::{self, Config, LOOKUP_CONNECTIONS, OWN_PORT, RelayDatabase, UserQuery, own_socket_directory};
 use crate::error::{Condition, Error};
 use crate::session::{Activity, End, Interrupts};
 use crate::system::locker::Locker;
@@ -51,6 +56,8 @@ pub struct Relay {
     mock_secret: [u8; 32],
     /// The superuser of a PostgreSQL of the server's own, as whom roles are looked up.
     superuser: Option<String>,
+    /// The user that was looked up for the client.
+    found: Option<Found>,
     wanted: Option<Wanted>,
     buffers: RefCell<Spare>,
 }
@@ -73,16 +80,21 @@ pub struct Applicant<'a> {
 /// many connections a role may have is the upstream server's to say.
 struct Listed {
     users: Users,
+    /// The user that was looked up, if that was done and has found one.
+    found: Option<Option<Found>>,
     mock_secret: [u8; 32],
     relay: config::Relay,
 }
 
 impl Roles for Listed {
     fn role(&self, name: &str) -> Option<Role> {
-        let password = self.users.password(name);
-        if password.is_none() && !self.users.is_empty() {
-            return None;
-        }
+        let found = self.found.as_ref().map(|found| found.as_ref().filter(|found| found.name == name));
+        let password = match (self.users.password(name), found) {
+            (Some(password), _) => Some(password),
+            (None, Some(found)) => found?.password.as_deref(),
+            (None, None) if self.users.is_empty() => None,
+            (None, None) => return None,
+        };
         let role = Everyone.role(name)?;
         Some(Role { superuser: false, password: password.filter(|text| !text.is_empty()).map(stored), ..role })
     }
@@ -96,6 +108,10 @@ impl Directory for Listed {
 
     fn mock_secret(&self) -> [u8; 32] {
         self.mock_secret
+    }
+
+    fn keeps_keys(&self) -> bool {
+        true
     }
 }
 
@@ -128,6 +144,10 @@ impl Directory for WithConsole {
     fn mock_secret(&self) -> [u8; 32] {
         self.others.mock_secret()
     }
+
+    fn keeps_keys(&self) -> bool {
+        self.others.keeps_keys()
+    }
 }
 
 /// A password of the users' file as authentication expects it: plain text becomes a verifier.
@@ -139,12 +159,19 @@ fn stored(password: &str) -> String {
     encrypt("", password).ok().flatten().unwrap_or_default()
 }
 
+/// What a client has left by which its session can log in upstream.
+struct Proof {
+    found: Option<Found>,
+    keys: Option<Rc<PassedKeys>>,
+}
+
 /// What a session was let in for.
 #[derive(Debug)]
 struct Wanted {
     role: String,
     database: String,
     startup: Vec<(String, String)>,
+    keys: Option<Rc<PassedKeys>>,
 }
 
 impl Relay {
@@ -166,20 +193,24 @@ impl Relay {
             }
             None => Users::default(),
         };
-        Ok(Self { segment, owner, users, mock_secret, superuser, wanted: None, buffers: RefCell::default() })
+        let buffers = RefCell::default();
+        Ok(Self { segment, owner, users, mock_secret, superuser, found: None, wanted: None, buffers })
     }
 
     /// The roles and databases that a client is let in by.
     pub fn directory(
-        &self,
+        &mut self,
         config: &Config,
         lockers: &[Locker],
         applicant: Applicant<'_>,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Rc<dyn Directory>, Error> {
+        self.forget();
         let Some(superuser) = &self.superuser else {
-            let listed =
-                Listed { users: self.users.clone(), mock_secret: self.mock_secret, relay: config.relay.clone() };
+            let found = self.found_user(config, lockers, applicant, interrupted)?;
+            self.found = found.clone().flatten();
+            let (users, relay) = (self.users.clone(), config.relay.clone());
+            let listed = Listed { users, found, mock_secret: self.mock_secret, relay };
             return Ok(self.with_console(Rc::new(listed), config));
         };
         let pool = self.look_up_pool(config, superuser, count(lockers))?;
@@ -206,6 +237,71 @@ impl Relay {
         }
     }
 
+    /// Looks up a user that the file does not list. `None`: users that want that database are not looked up.
+    fn found_user(
+        &self,
+        config: &Config,
+        lockers: &[Locker],
+        applicant: Applicant<'_>,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Option<Found>>, Error> {
+        let Applicant { role, database, deadline } = applicant;
+        let Some(UserQuery { user, query, place }) = config.relay.user_query(database) else { return Ok(None) };
+        // Nobody can be asked about users of a database that does not exist: none of them does.
+        let Some((name, target)) = place.filter(|_| self.users.password(role).is_none()) else {
+            return Ok(Some(None));
+        };
+        let pool = self.user_query_pool(config, user, name, target, count(lockers))?;
+        let lender =
+            Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay, buffers: &self.buffers };
+        let deadline = deadline.min(Instant::now() + config.relay.query_wait_timeout.duration());
+        let look_up = |interrupted: &mut dyn FnMut() -> bool| {
+            let mut lent = lender.lease(&pool, deadline, interrupted).map_err(auth_query::unreachable)?;
+            Ok::<_, Error>(match auth_query::look_up(&mut lent, query, role, deadline, interrupted) {
+                Ok(found) => {
+                    lender.give(lent);
+                    Ok(found)
+                }
+                Err(failure) => {
+                    lender.discard(lent);
+                    Err(failure)
+                }
+            })
+        };
+        let mut answer = look_up(interrupted)?;
+        // A connection that was there already may have ended just now: once more.
+        if matches!(answer, Err(ask::Failure::Lost(_))) && !interrupted() && Instant::now() < deadline {
+            answer = look_up(interrupted)?;
+        }
+        answer.map(Some).map_err(|failure| auth_query::refusal(&failure))
+    }
+
+    /// Connections on which no session ever runs: its hash has more parts than those of sessions' pools.
+    fn user_query_pool(
+        &self,
+        config: &Config,
+        user: &str,
+        name: &str,
+        target: &RelayDatabase,
+        places: u32,
+    ) -> Result<Pool, Error> {
+        let listed = self.users.password(user);
+        let set =
+            config.relay.auth_user_password.as_deref().filter(|_| config.relay.auth_user.as_deref() == Some(user));
+        let credentials = Credentials {
+            user: user.to_owned(),
+            database: target.dbname.clone().unwrap_or_else(|| name.to_owned()),
+            password: listed.or(set).map(str::to_owned),
+            keys: None,
+            settings: auth_query::SETTINGS,
+        };
+        let address = Address { host: target.host.clone(), port: target.port };
+        let port = address.port.to_string();
+        let parts = [&*address.host, &port, &credentials.user, &credentials.database, name, "auth_query"];
+        let shown = format!("{name} (auth_query) {user}");
+        self.open_pool(&shown, &parts, LOOKUP_CONNECTIONS, places, address.clone(), credentials.clone())
+    }
+
     /// The same with the console among the databases.
     fn with_console(&self, others: Rc<dyn Directory>, config: &Config) -> Rc<dyn Directory> {
         Rc::new(WithConsole { others, relay: config.relay.clone(), superuser: self.superuser.clone() })
@@ -217,6 +313,7 @@ impl Relay {
             user: superuser.to_owned(),
             database: LOOK_UP_DATABASE.to_owned(),
             password: None,
+            keys: None,
             settings: roles::SETTINGS,
         };
         let address = Address { host: own_socket_directory(&config.data).display().to_string(), port: OWN_PORT };
@@ -225,8 +322,21 @@ impl Relay {
     }
 
     /// Notes whom the next session is for.
-    pub fn begin_session(&mut self, role: &str, database: &str, startup: &[(String, String)]) {
-        self.wanted = Some(Wanted { role: role.to_owned(), database: database.to_owned(), startup: startup.to_vec() });
+    pub fn begin_session(
+        &mut self,
+        role: &str,
+        database: &str,
+        startup: &[(String, String)],
+        keys: Option<Rc<PassedKeys>>,
+    ) {
+        let (role, database, startup) = (role.to_owned(), database.to_owned(), startup.to_vec());
+        self.wanted = Some(Wanted { role, database, startup, keys });
+    }
+
+    /// Forgets the session, and what its client has left of its log-in.
+    pub fn forget(&mut self) {
+        self.found = None;
+        self.wanted = None;
     }
 
     /// If the next session is for the console: whether it may give orders.
@@ -252,10 +362,12 @@ impl Relay {
         interrupts: &mut dyn Interrupts,
         activity: &mut dyn Activity,
     ) -> End {
-        let Some(Wanted { role, database, startup }) = self.wanted.take() else {
+        let found = self.found.take();
+        let Some(Wanted { role, database, startup, keys }) = self.wanted.take() else {
             return End::Failed(Error::internal("a session without a role"));
         };
-        let pool = match self.pool(config, &role, &database, count(lockers)) {
+        let proof = Proof { found, keys };
+        let pool = match self.pool(config, &role, &database, proof, count(lockers)) {
             Ok(pool) => pool,
             Err(error) => {
                 let mut out = crate::protocol::Encoder::new(transport.output());
@@ -273,16 +385,18 @@ impl Relay {
         session::serve(Session { lender, pool, mode, startup, transport, interrupts, activity })
     }
 
-    fn pool(&self, config: &Config, role: &str, database: &str, places: u32) -> Result<Pool, Error> {
+    fn pool(&self, config: &Config, role: &str, database: &str, proof: Proof, places: u32) -> Result<Pool, Error> {
         let Some(target) = config.relay.database(database) else {
             let message = format!("database \"{database}\" does not exist");
             return Err(Error::new(Condition::InvalidCatalogName, message));
         };
         let user = target.user.clone().unwrap_or_else(|| role.to_owned());
-        let password = target.password.as_deref().or_else(|| self.users.password(&user));
+        let found = proof.found.as_ref().filter(|found| found.name == user).and_then(|found| found.password.as_deref());
+        let password = target.password.as_deref().or_else(|| self.users.password(&user)).or(found);
         let credentials = Credentials {
             database: target.dbname.clone().unwrap_or_else(|| database.to_owned()),
             password: password.map(str::to_owned),
+            keys: proof.keys.filter(|_| user == role),
             user,
             settings: &[],
         };
@@ -291,7 +405,9 @@ impl Relay {
         let parts = [&*address.host, &port, &credentials.user, &credentials.database, database];
         let name = format!("{database} {}", credentials.user);
         let limit = config.relay.pool_size_of(target);
-        let places = if self.superuser.is_some() { places.saturating_sub(LOOKUP_CONNECTIONS) } else { places };
+        let looks_up = self.superuser.is_some() || config.relay.has_user_queries();
+        // A reload may have it looked up where no place was meant for that.
+        let places = if looks_up { places.saturating_sub(LOOKUP_CONNECTIONS).max(1) } else { places };
         self.open_pool(&name, &parts, limit, places, address.clone(), credentials.clone())
     }
 

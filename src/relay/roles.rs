@@ -1,16 +1,13 @@
 //! Roles and databases as PostgreSQL has them, where it is the server's own: read as its superuser, over connections on
 //! which no session ever runs, when a client comes in.
 
-use std::io;
 use std::time::Instant;
 
+use super::ask::{self, Failure, Question};
 use super::lend::Lent;
-use super::login::condition_of;
 use super::statements::StatementId;
 use crate::auth::{Database, Role, Roles};
 use crate::error::{Condition, Error};
-use crate::protocol::client::{Backend, ClientEncoder, field};
-use crate::protocol::{Format, Frame};
 use crate::worker::directory::Directory;
 
 /// What a connection for looking up asks for in its start-up packet: nothing that a role or a database has of settings
@@ -81,61 +78,23 @@ pub fn look_up(
     deadline: Instant,
     interrupted: &mut dyn FnMut() -> bool,
 ) -> Result<Found, Error> {
-    let upstream = &mut lent.upstream;
-    let is_known = upstream.memory.statements.contains(&STATEMENT_ID);
-    let mut out = ClientEncoder::new(&mut upstream.output);
-    if !is_known {
-        out.parse(STATEMENT, LOOK_UP, &[]);
-    }
-    out.bind(
-        "",
-        STATEMENT,
-        Format::Text,
-        &[Some(names.role.as_bytes()), Some(names.name_there.as_bytes())],
-        Format::Text,
-    );
-    out.execute("", 0);
-    out.sync();
+    let question =
+        Question { kept: Some((STATEMENT, STATEMENT_ID)), text: LOOK_UP, values: &[names.role, names.name_there] };
     let mut found = None;
-    loop {
-        upstream.send_some().map_err(|error| lost(&error))?;
-        let Some((kind, body)) = upstream.take_message().map_err(|_| unexpected())? else {
-            match upstream.receive() {
-                Ok(0) => return Err(lost(&"the connection was closed")),
-                Ok(_) => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
-                    if interrupted() || Instant::now() >= deadline {
-                        return Err(lost(&"it gave no answer"));
-                    }
-                }
-                Err(error) => return Err(lost(&error)),
-            }
-            continue;
-        };
-        match Backend::decode(Frame { kind, body: &body }).map_err(|_| unexpected())? {
-            Backend::DataRow(values) => found = Some(read(&values, names, mock_secret)?),
-            Backend::ErrorResponse(fields) => {
-                let field = |letter| field(&fields, letter).unwrap_or_default();
-                return Err(Error::new(condition_of(field(b'C')), field(b'M').to_owned()));
-            }
-            Backend::ReadyForQuery(b'I') => break,
-            Backend::ReadyForQuery(_) => return Err(unexpected()),
-            Backend::ParameterStatus(name, value) => upstream.memory.parameters.set(name, value),
-            _ => {}
-        }
-    }
-    if !is_known {
-        upstream.memory.statements.push(STATEMENT_ID);
-    }
+    ask::ask(lent, question, deadline, interrupted, &mut |values| {
+        found = Some(read(values, names, mock_secret)?);
+        Ok(())
+    })
+    .map_err(|failure| match failure {
+        Failure::Refused(error) | Failure::Row(error) => error,
+        Failure::Lost(why) => lost(&why),
+        Failure::NotUnderstood => unexpected(),
+    })?;
     found.ok_or_else(unexpected)
 }
 
-fn read(values: &[Option<&[u8]>], names: Names<'_>, mock_secret: [u8; 32]) -> Result<Found, Error> {
-    let texts: Vec<Option<&str>> = values
-        .iter()
-        .map(|value| value.map(std::str::from_utf8).transpose().map_err(|_| unexpected()))
-        .collect::<Result<_, _>>()?;
-    let [oid, _, superuser, login, limit, password, until, above, base, allows, base_limit, may_connect] = texts[..]
+fn read(values: &[Option<&str>], names: Names<'_>, mock_secret: [u8; 32]) -> Result<Found, Error> {
+    let [oid, _, superuser, login, limit, password, until, above, base, allows, base_limit, may_connect] = *values
     else {
         return Err(unexpected());
     };
@@ -186,7 +145,7 @@ mod tests {
     #[test]
     fn rows_are_read_and_what_is_missing_is_missing() {
         let texts = ["10", "ann", "f", "t", "3", "SCRAM-SHA-256$x", "5000000", "[\"a\\\"b\"]", "16384", "t", "-1", "t"];
-        let values: Vec<_> = texts.iter().map(|text| Some(text.as_bytes())).collect();
+        let values: Vec<_> = texts.iter().map(|text| Some(*text)).collect();
         let names = Names { role: "ann", database: "shop", name_there: "store" };
         let found = read(&values, names, [0; 32]).unwrap();
         let role = found.role("ann").unwrap();

@@ -68,6 +68,8 @@ struct Relay<'a> {
     /// Changes to statements that were sent and are not settled, in order.
     changes: VecDeque<Change>,
     leavings: Leavings,
+    /// A statement of the connection cannot be planned again: its result would have other columns.
+    is_outdated: bool,
     /// Something was defined that new sessions must see once it is committed.
     redefined: bool,
     traffic: Traffic,
@@ -89,6 +91,7 @@ pub fn serve(session: Session<'_>) -> End {
         unnamed: Unnamed::Unknown,
         changes: VecDeque::new(),
         leavings: Leavings::default(),
+        is_outdated: false,
         redefined: false,
         traffic: Traffic::default(),
         unit: 0,
@@ -345,7 +348,8 @@ impl Relay<'_> {
             Ok(lent) => {
                 self.lent = Some(lent);
                 self.unnamed = Unnamed::Unknown;
-                self.evict();
+                self.is_outdated = false;
+                self.evict(self.session.lender.config.max_prepared_statements as usize);
                 self.adapt("");
                 Ok(true)
             }

@@ -11,6 +11,7 @@ pub mod epoll;
 pub mod fault;
 pub mod fork;
 pub mod gss;
+pub mod hidden;
 pub mod ldap;
 pub mod library;
 pub mod listener;

@@ -86,6 +86,7 @@ pub fn authenticate(
         host_name: &host_name,
         certificate,
         verifies_certificates: context.config.tls.client_ca.is_some(),
+        keeps_keys: directory.keeps_keys(),
     };
     let connection = match peer {
         Peer::Unix => Connection::Local,

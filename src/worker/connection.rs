@@ -4,6 +4,7 @@
 //! to the first ReadyForQuery. One deadline covers all of it.
 
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ use super::stages;
 use super::startup::{self, Door, Failure, Opening, Request};
 use super::tls::{Acceptor, Certificate};
 use super::transport::Transport;
+use crate::auth::scram::PassedKeys;
 use crate::auth::{self, Database, Role};
 use crate::config::Model;
 use crate::error::{Condition, Error};
@@ -194,6 +196,7 @@ impl<'a> Connection<'a> {
         let applicant = Applicant { role: &request.user, database: &request.database, deadline };
         let directory = match self.engine.directory(self.context, applicant, &mut interrupted) {
             Err(_) if self.presence.is_terminated() => return Err(self.shutting_down().into()),
+            Err(_) if Instant::now() >= deadline => return Err(Failure::TimedOut),
             directory => directory?,
         };
         let park_at = self.park_at(self.phase_began).filter(|_| !asked);
@@ -219,7 +222,7 @@ impl<'a> Connection<'a> {
         let Some(database) = database else { return Err(Error::internal("admitted without a database").into()) };
         let authentication_us = elapsed_us(self.phase_began);
         self.finish_phase(SetupPhase::Authentication);
-        let settings = self.greet(&request, &role, &database, &*directory)?;
+        let settings = self.greet(&request, &role, &database, &*directory, identity.keys)?;
         self.finish_phase(SetupPhase::Ready);
         self.context.segment.statistics().setup(SetupPhase::Total).record(elapsed_us(self.accepted));
         if self.context.config.log.connections.setup_durations {
@@ -300,6 +303,7 @@ impl<'a> Connection<'a> {
         role: &Role,
         database: &Database,
         directory: &dyn Directory,
+        keys: Option<Rc<PassedKeys>>,
     ) -> Result<crate::settings::Shared, Failure> {
         // Those of a session behind the relay are the upstream server's business.
         let (settings, warnings) = match self.engine.is_relay() {
@@ -308,7 +312,7 @@ impl<'a> Connection<'a> {
         };
         let warns = settings.client_min_messages() != "error";
         let settings = Arc::new(Mutex::new(settings));
-        self.engine.begin_session(role, database, &settings, &request.settings)?;
+        self.engine.begin_session(role, database, &settings, &request.settings, keys)?;
         let engine_us = self.engine_us.saturating_add(elapsed_us(self.phase_began));
         self.context.segment.statistics().setup(SetupPhase::Engine).record(engine_us);
         self.phase_began = Instant::now();

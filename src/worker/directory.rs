@@ -10,6 +10,10 @@ pub trait Directory: Roles {
     fn database(&self, name: &str, role: Option<&Role>) -> Option<Database>;
     /// The secret behind mock exchanges: what keeps unknown roles from being told apart.
     fn mock_secret(&self) -> [u8; 32];
+    /// Whether the keys behind a client's proof are of use after it.
+    fn keeps_keys(&self) -> bool {
+        false
+    }
     /// Settings stored for sessions of that role in that database, by their OIDs; what counts most first.
     fn settings(&self, database: u32, role: u32) -> Vec<Stored> {
         let _ = (database, role);

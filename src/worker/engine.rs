@@ -10,6 +10,7 @@ use super::context::Context;
 use super::directory::{Directory, Everyone};
 use super::presence::Presence;
 use super::transport::Transport;
+use crate::auth::scram::PassedKeys;
 use crate::auth::{Database, Role, Roles};
 use crate::config::{EngineKind, Model};
 use crate::engine::Engine;
@@ -196,11 +197,12 @@ impl WarmEngine {
         database: &Database,
         settings: &Shared,
         startup: &[(String, String)],
+        keys: Option<Rc<PassedKeys>>,
     ) -> Result<(), Error> {
         match self {
             Self::Null(_) => Ok(()),
             Self::Relay(relay) => {
-                relay.begin_session(&role.name, &database.name, startup);
+                relay.begin_session(&role.name, &database.name, startup, keys);
                 Ok(())
             }
             Self::Sqlite(engine) => {
@@ -247,7 +249,10 @@ impl WarmEngine {
     pub fn end_session(&mut self) -> Result<(), Error> {
         match self {
             Self::Null(engine) => engine.reset(),
-            Self::Relay(_) => Ok(()),
+            Self::Relay(relay) => {
+                relay.forget();
+                Ok(())
+            }
             Self::Sqlite(engine) => engine.reset(),
         }
     }

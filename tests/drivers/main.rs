@@ -1,9 +1,12 @@
-//! Drivers over TLS as their users run them: psycopg 3 with a libpq of its own, and JDBC, which has its own TLS.
+//! Drivers as their users run them. Over TLS: psycopg 3 with a libpq of its own, and JDBC, which has its own TLS. Through the
+//! relay: these and node-postgres.
 //!
-//! tests/run installs psycopg into target/psycopg, JDBC from Debian's packages.
+//! tests/run installs psycopg into target/psycopg, node-postgres into target/node-drivers, JDBC from Debian's packages.
 
 #[path = "../support/mod.rs"]
 mod support;
+
+mod same;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -22,7 +22,7 @@ use subtle::ConstantTimeEq;
 use super::hba::{Applicant, ClientCertificate, ClientName, Connection, Decision, Method, Options, Rule, Rules};
 use super::ident::Maps;
 use super::password::{Stored, md5_response};
-use super::scram::{Outcome, Scram, Verifier};
+use super::scram::{Outcome, PassedKeys, Scram, Verifier};
 use super::{Role, Roles};
 use crate::error::{Condition, Error};
 use crate::protocol::{self, Encoder, Frame, Violation};
@@ -49,6 +49,8 @@ pub struct Environment<'a> {
     pub certificate: Option<CertificateNames<'a>>,
     /// Whether clients' certificates can be verified at all.
     pub verifies_certificates: bool,
+    /// Whether the keys behind a client's proof are wanted, to log in elsewhere as the same role.
+    pub keeps_keys: bool,
 }
 
 /// Who a client's certificate says that it is.
@@ -126,6 +128,8 @@ pub struct Identity {
     pub file: Rc<str>,
     /// Its line there.
     pub line: usize,
+    /// The keys that the client has proved to know, where they are wanted.
+    pub keys: Option<Rc<PassedKeys>>,
 }
 
 /// The end of a connection that was not let in.
@@ -212,6 +216,7 @@ impl Exchange {
             authenticated_as: (rule.method != Method::Trust).then(|| user.to_owned()),
             file: Rc::clone(&rule.file),
             line: rule.line,
+            keys: None,
         };
         begin(environment, rule, identity, out)
     }
@@ -285,6 +290,7 @@ impl Exchange {
             }
             Outcome::Final(signature) => {
                 Encoder::new(out).authentication_sasl_final(&signature);
+                self.identity.keys = scram.take_keys();
                 self.proved()
             }
             Outcome::Fail => {
@@ -347,7 +353,7 @@ fn begin(
         (Method::Md5 | Method::ScramSha256, stored) => {
             let (verifier, reason) = verifier(&identity.user, stored);
             let scram = Scram::start(verifier, &identity.user, environment.mock_secret)?;
-            let scram = scram.offering(environment.server_end_point);
+            let scram = scram.offering(environment.server_end_point).keeping_keys(environment.keeps_keys);
             Encoder::new(out).authentication_sasl(scram.mechanisms());
             State::SaslInitial { scram: Box::new(scram), reason }
         }

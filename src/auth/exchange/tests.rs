@@ -70,6 +70,7 @@ impl Fixture {
             host_name: &|| Some("client.example.org".into()),
             certificate,
             verifies_certificates: true,
+            keeps_keys: false,
         };
         body(&environment)
     }

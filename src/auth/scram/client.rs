@@ -1,4 +1,4 @@
-//! The client's side of the exchange, for the load generator and tests.
+//! The client's side of the exchange, for logging in upstream, the load generator and tests.
 //!
 //! Deriving keys takes thousands of hashes by design; [`Keys`] are kept by the caller, so that a client which
 //! connects often measures the server and not itself.
@@ -6,8 +6,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{Key, MAX_ITERATIONS, NONCE_LENGTH, hash, hmac, random, salted_password, xor};
+use super::{Key, MAX_ITERATIONS, NONCE_LENGTH, PassedKeys, hash, hmac, random, salted_password, xor};
 
 /// Keys derived from a password for one salt and iteration count.
 #[derive(Clone)]
@@ -17,6 +18,15 @@ pub struct Keys {
     client_key: Key,
     server_key: Key,
 }
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.client_key.zeroize();
+        self.server_key.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Keys {}
 
 impl Keys {
     fn derive(password: &[u8], salt: Vec<u8>, iterations: u32) -> Keys {
@@ -30,6 +40,14 @@ impl Keys {
 pub struct Client {
     nonce: String,
     expected: Option<Key>,
+}
+
+/// server-first-message.
+struct Challenge<'a> {
+    text: &'a str,
+    nonce: &'a str,
+    salt: Vec<u8>,
+    iterations: u32,
 }
 
 impl Client {
@@ -55,8 +73,28 @@ impl Client {
         password: &[u8],
         cache: &mut Option<Keys>,
     ) -> Result<Vec<u8>, String> {
-        let server_first = std::str::from_utf8(server_first).map_err(|_| "server-first-message is not UTF-8")?;
-        let mut parts = server_first.split(',');
+        let challenge = self.read(server_first)?;
+        let Challenge { salt, iterations, .. } = &challenge;
+        let kept = cache.take().filter(|keys| keys.salt == *salt && keys.iterations == *iterations);
+        let keys = kept.unwrap_or_else(|| Keys::derive(password, salt.clone(), *iterations));
+        let answer = self.finish(&challenge, &keys.client_key, &keys.server_key);
+        *cache = Some(keys);
+        Ok(answer)
+    }
+
+    /// The same with the keys that another client has proved to know. They have to be of the verifier that this server has.
+    pub fn answer_with(&mut self, server_first: &[u8], passed: &PassedKeys) -> Result<Vec<u8>, String> {
+        let challenge = self.read(server_first)?;
+        if !passed.fit(&challenge.salt, challenge.iterations) {
+            return Err("its SCRAM secret has another salt or iteration count than the stored one".into());
+        }
+        let (client_key, server_key) = passed.keys();
+        Ok(self.finish(&challenge, client_key, server_key))
+    }
+
+    fn read<'a>(&self, server_first: &'a [u8]) -> Result<Challenge<'a>, String> {
+        let text = std::str::from_utf8(server_first).map_err(|_| "server-first-message is not UTF-8")?;
+        let mut parts = text.split(',');
         let mut attribute = |name: &str| {
             parts.next().and_then(|part| part.strip_prefix(name)).ok_or_else(|| format!("no {name} from the server"))
         };
@@ -69,16 +107,16 @@ impl Client {
         if !(1..=MAX_ITERATIONS).contains(&iterations) {
             return Err(format!("{iterations} iterations"));
         }
-        let kept = cache.take().filter(|keys| keys.salt == salt && keys.iterations == iterations);
-        let keys = kept.unwrap_or_else(|| Keys::derive(password, salt, iterations));
+        Ok(Challenge { text, nonce, salt, iterations })
+    }
 
-        let without_proof = format!("c=biws,r={nonce}");
+    fn finish(&mut self, challenge: &Challenge<'_>, client_key: &[u8], server_key: &[u8]) -> Vec<u8> {
+        let without_proof = format!("c=biws,r={}", challenge.nonce);
         let bare = self.first_bare();
-        let message = [bare.as_str(), ",", server_first, ",", without_proof.as_str()].map(str::as_bytes);
-        let proof = xor(&keys.client_key, &hmac(&hash(&keys.client_key), &message));
-        self.expected = Some(hmac(&keys.server_key, &message));
-        *cache = Some(keys);
-        Ok(format!("{without_proof},p={}", BASE64.encode(proof)).into_bytes())
+        let message = [bare.as_str(), ",", challenge.text, ",", without_proof.as_str()].map(str::as_bytes);
+        let proof = xor(client_key, &hmac(&hash(client_key), &message));
+        self.expected = Some(hmac(server_key, &message));
+        format!("{without_proof},p={}", BASE64.encode(proof)).into_bytes()
     }
 
     /// Checks server-final-message: whether the server knows the password's verifier too.
@@ -117,6 +155,34 @@ mod tests {
         }
         assert_eq!(exchange(Some(verifier), b"green", &mut None), Err("Ok(Fail)".into()));
         assert_eq!(exchange(None, b"green", &mut None), Err("Ok(Fail)".into()));
+    }
+
+    #[test]
+    fn keys_that_a_client_has_proved_to_know_log_in_where_the_verifier_is_the_same() {
+        let verifier = Verifier::new(b"secret", 10).unwrap();
+        let mut server = Scram::start(Some(verifier.clone()), "ann", &[1; 32]).unwrap().keeping_keys(true);
+        let mut client = Client::new().unwrap();
+        let Ok(Outcome::Continue(challenge)) = server.step(&client.first()) else { panic!("no challenge") };
+        assert!(server.take_keys().is_none());
+        let answer = client.answer(&challenge, b"secret", &mut None).unwrap();
+        assert!(matches!(server.step(&answer), Ok(Outcome::Final(_))));
+        let passed = server.take_keys().expect("keys");
+        assert_eq!(format!("{passed:?}"), "PassedKeys { iterations: 10, .. }");
+
+        let log_in = |verifier: Verifier| {
+            let mut server = Scram::start(Some(verifier), "ann", &[1; 32]).unwrap();
+            let mut client = Client::new().unwrap();
+            let Ok(Outcome::Continue(challenge)) = server.step(&client.first()) else { panic!("no challenge") };
+            match server.step(&client.answer_with(&challenge, &passed)?) {
+                Ok(Outcome::Final(signature)) => client.verify(&signature),
+                other => Err(format!("{other:?}")),
+            }
+        };
+        assert_eq!(log_in(verifier.clone()), Ok(()));
+        assert_eq!(log_in(Verifier::with_salt(b"other", 10, &verifier.salt)), Err("Ok(Fail)".into()));
+        for another in [Verifier::new(b"secret", 10).unwrap(), Verifier::with_salt(b"secret", 11, &verifier.salt)] {
+            assert!(log_in(another).unwrap_err().contains("another salt or iteration count"));
+        }
     }
 
     #[test]

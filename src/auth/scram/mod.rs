@@ -4,9 +4,11 @@
 //! role is the one of the start-up packet.
 
 pub mod client;
+mod passed;
 mod server;
 mod verifier;
 
+pub use passed::PassedKeys;
 pub use server::{Failure, Outcome, Scram};
 pub use verifier::Verifier;
 
@@ -61,7 +63,7 @@ fn prepared(password: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-fn xor(a: &Key, b: &Key) -> Key {
+fn xor(a: &[u8], b: &Key) -> Key {
     std::array::from_fn(|index| a.get(index).unwrap_or(&0) ^ b.get(index).unwrap_or(&0))
 }
 

@@ -3,11 +3,16 @@
 //! A mock exchange (for a role that does not exist or has no verifier) runs through the same states and ends in
 //! the same failure as a wrong password.
 
+use std::rc::Rc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
-use super::{BINDING_TYPE, Key, MECHANISM, MECHANISM_PLUS, NONCE_LENGTH, Verifier, hash, hmac, random, xor};
+use super::{
+    BINDING_TYPE, Key, MECHANISM, MECHANISM_PLUS, NONCE_LENGTH, PassedKeys, Verifier, hash, hmac, random, xor,
+};
 use crate::error::{Condition, Error};
 
 /// An exchange that is under way.
@@ -21,6 +26,9 @@ pub struct Scram {
     end_point: Option<Vec<u8>>,
     /// The client has chosen the mechanism with channel binding.
     is_bound: bool,
+    /// Whether the keys behind the client's proof are wanted, and those keys.
+    keeps_keys: bool,
+    passed: Option<Rc<PassedKeys>>,
     state: State,
 }
 
@@ -56,12 +64,24 @@ impl Scram {
     fn with_nonce(verifier: Option<Verifier>, user: &str, mock_secret: &[u8; 32], server_nonce: String) -> Scram {
         let doomed = verifier.is_none();
         let verifier = verifier.unwrap_or_else(|| Verifier::mock(user, mock_secret));
-        Scram { verifier, doomed, server_nonce, end_point: None, is_bound: false, state: State::First }
+        let (keeps_keys, passed) = (false, None);
+        let (end_point, is_bound, state) = (None, false, State::First);
+        Scram { verifier, doomed, server_nonce, end_point, is_bound, keeps_keys, passed, state }
     }
 
     /// Offers channel binding: over TLS, with the hash that `tls-server-end-point` has of the server's certificate.
     pub fn offering(self, end_point: Option<&[u8]>) -> Scram {
         Scram { end_point: end_point.map(<[u8]>::to_vec), ..self }
+    }
+
+    /// Whether the keys behind the client's proof shall be kept, for [`Self::take_keys`].
+    pub fn keeping_keys(self, keeps_keys: bool) -> Scram {
+        Scram { keeps_keys, ..self }
+    }
+
+    /// The keys of a client that has proved itself.
+    pub fn take_keys(&mut self) -> Option<Rc<PassedKeys>> {
+        self.passed.take()
     }
 
     /// The mechanisms to offer, best first.
@@ -187,9 +207,13 @@ impl Scram {
         }
         let message = [client_first_bare, ",", server_first, ",", without_proof].map(str::as_bytes);
         let signature = hmac(&self.verifier.stored_key, &message);
-        let proved = hash(&xor(&proof, &signature)).ct_eq(&self.verifier.stored_key);
+        let client_key = Zeroizing::new(xor(&proof, &signature));
+        let proved = hash(&*client_key).ct_eq(&self.verifier.stored_key);
         if self.doomed || !bool::from(proved) {
             return Ok(Outcome::Fail);
+        }
+        if self.keeps_keys {
+            self.passed = PassedKeys::new(&client_key, &self.verifier).map(Rc::new);
         }
         let server_signature = hmac(&self.verifier.server_key, &message);
         Ok(Outcome::Final(format!("v={}", BASE64.encode(server_signature)).into_bytes()))

@@ -220,10 +220,9 @@ impl Relay<'_> {
         }
     }
 
-    /// Closes statements of the connection that were not used for longest, where it has more than it may. Only while
+    /// Closes statements of the connection that were not used for longest, where it has more than that. Only while
     /// nobody uses any.
-    pub(super) fn evict(&mut self) {
-        let most = self.session.lender.config.max_prepared_statements as usize;
+    pub(super) fn evict(&mut self, most: usize) {
         let Some(lent) = &mut self.lent else { return };
         let memory = &mut lent.upstream.memory;
         let excess = memory.statements.len().saturating_sub(most);

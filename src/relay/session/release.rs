@@ -22,6 +22,11 @@ impl Relay<'_> {
         if self.session.mode == PoolMode::Session || !is_between {
             return Ok(());
         }
+        // A client that closes its statement and prepares it again means a new one, here as with PostgreSQL.
+        if std::mem::take(&mut self.is_outdated) {
+            self.evict(0);
+            return self.send_to_server();
+        }
         if !self.is_clean() {
             return self.send_to_server();
         }

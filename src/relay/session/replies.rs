@@ -3,7 +3,7 @@
 use super::definitions::changes_sessions;
 use super::{FLUSH_BYTES, Relay};
 use crate::config::PoolMode;
-use crate::error::Error;
+use crate::error::{Condition, Error};
 use crate::protocol::client::{self, Backend};
 use crate::protocol::{Frame, Next};
 use crate::relay::login::condition_of;
@@ -139,6 +139,12 @@ impl Relay<'_> {
             b'E' => {
                 let error =
                     Error::new(condition_of(&messages::error_field(body, b'C')), messages::error_field(body, b'M'));
+                if self.session.mode == PoolMode::Transaction
+                    && error.condition() == Condition::FeatureNotSupported
+                    && messages::error_field(body, b'R') == "RevalidateCachedQuery"
+                {
+                    self.is_outdated = true;
+                }
                 // Severity as it is never translated (PostgreSQL 9.6 and later).
                 let is_fatal = matches!(messages::error_field(body, b'V').as_str(), "FATAL" | "PANIC");
                 // What the client asked for at the start, and the server refuses: the session cannot be what it wants.
