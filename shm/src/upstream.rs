@@ -244,18 +244,20 @@ impl Segment {
     /// Gets a place of a pool: one with a connection in its locker, the one used last first; else, where the pool has
     /// fewer than its limit, an empty one; else waits until somebody gives one back. `interrupt` is asked before each
     /// sleep and after each wake-up; whatever raises its condition sets the latch of `me` afterwards. Only the first
-    /// `places` places have lockers.
+    /// `places` places have lockers. `before`: the place that `me` has used last, which is preferred where it is free: the
+    /// server's process behind it runs where this one does.
     pub fn lease_upstream(
         &self,
         me: Owner,
         pool: UpstreamPoolIndex,
         places: u32,
+        before: Option<UpstreamPlaceIndex>,
         deadline: Option<Instant>,
         interrupt: &mut dyn FnMut() -> bool,
     ) -> Result<UpstreamPlaceIndex, LockError> {
         let words = self.upstream_pool_words(pool.0);
         if self.next_waiter(pool).is_none()
-            && let Some(place) = self.take_place(me, pool, places)
+            && let Some(place) = self.take_known(me, pool, before).or_else(|| self.take_place(me, pool, places))
         {
             words.leases.fetch_add(1, Relaxed);
             return Ok(place);
@@ -351,6 +353,29 @@ impl Segment {
     /// one that was not told; it may have looked at the owner before that gave the place away and began to wait anew.
     fn is_owner(&self, me: Owner, index: UpstreamPlaceIndex) -> bool {
         self.place(index).owner.load(SeqCst) == me.pack()
+    }
+
+    /// That place, if it is the pool's and free.
+    fn take_known(
+        &self,
+        me: Owner,
+        pool: UpstreamPoolIndex,
+        index: Option<UpstreamPlaceIndex>,
+    ) -> Option<UpstreamPlaceIndex> {
+        let index = index?;
+        let place = self.place(index);
+        let is_right = || place.pool.load(SeqCst) == pool.0 + 1;
+        if !is_right() || place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
+            return None;
+        }
+        step();
+        // It may have gone to another pool between the two looks.
+        if is_right() {
+            place.begin();
+            return Some(index);
+        }
+        self.give_upstream(me, index);
+        None
     }
 
     /// A free place of the pool, with a connection if there is one, else an empty one within the limit.

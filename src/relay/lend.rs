@@ -70,13 +70,17 @@ pub struct Spare {
     /// For what comes out of a locker beside the connection.
     room: Vec<u8>,
     buffers: Buffers,
+    /// The place that it has used last.
+    place: Option<UpstreamPlaceIndex>,
 }
 
 impl Lender<'_> {
     /// A connection of the pool that is as new, or as the last transaction left it: idle, in no transaction.
     pub fn lease(&self, pool: &Pool, deadline: Instant, interrupted: &mut dyn FnMut() -> bool) -> Result<Lent, Error> {
         loop {
-            let leased = self.segment.lease_upstream(self.me, pool.index, pool.places, Some(deadline), interrupted);
+            let before = self.buffers.borrow().place;
+            let leased =
+                self.segment.lease_upstream(self.me, pool.index, pool.places, before, Some(deadline), interrupted);
             let place = leased.map_err(|error| match error {
                 LockError::TimedOut => Error::new(Condition::ConnectionFailure, "query_wait_timeout"),
                 LockError::Interrupted => {
@@ -106,7 +110,7 @@ impl Lender<'_> {
         let Some(locker) = self.lockers.get(place.0 as usize) else {
             return Err(Error::internal("a place without a locker"));
         };
-        let Spare { room, buffers } = &mut *self.buffers.borrow_mut();
+        let Spare { room, buffers, .. } = &mut *self.buffers.borrow_mut();
         room.resize(LOCKER_BYTES, 0);
         let taken = locker
             .take(room)
@@ -225,7 +229,9 @@ impl Lender<'_> {
     }
 
     fn close(&self, lent: Lent) -> UpstreamPlaceIndex {
-        self.buffers.borrow_mut().buffers = lent.upstream.close();
+        let mut spare = self.buffers.borrow_mut();
+        spare.buffers = lent.upstream.close();
+        spare.place = Some(lent.place);
         lent.place
     }
 }

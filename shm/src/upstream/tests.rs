@@ -29,7 +29,7 @@ fn setting(slots: u32, limit: u32) -> Setting {
 
 impl Setting {
     fn lease(&self, me: Owner) -> UpstreamPlaceIndex {
-        self.segment.lease_upstream(me, self.pool, UPSTREAM_PLACES, None, &mut || false).unwrap()
+        self.segment.lease_upstream(me, self.pool, UPSTREAM_PLACES, None, None, &mut || false).unwrap()
     }
 
     fn locker(&self, place: UpstreamPlaceIndex) -> std::sync::MutexGuard<'_, Option<u32>> {
@@ -71,11 +71,11 @@ fn the_connection_used_last_is_lent_first_and_the_limit_holds() {
     assert_ne!(first, second);
     let soon = Instant::now() + Duration::from_millis(2);
     assert_eq!(
-        setting.segment.lease_upstream(c, setting.pool, UPSTREAM_PLACES, Some(soon), &mut || false),
+        setting.segment.lease_upstream(c, setting.pool, UPSTREAM_PLACES, None, Some(soon), &mut || false),
         Err(LockError::TimedOut)
     );
     assert_eq!(
-        setting.segment.lease_upstream(c, setting.pool, UPSTREAM_PLACES, None, &mut || true),
+        setting.segment.lease_upstream(c, setting.pool, UPSTREAM_PLACES, None, None, &mut || true),
         Err(LockError::Interrupted)
     );
     setting.close(a, first, 1);
@@ -125,7 +125,9 @@ fn many_who_lend_wait_and_give_up_lose_nothing() {
                 for round in 0..3000 {
                     let deadline = (round % 7 == number).then(|| Instant::now() + Duration::from_micros(20));
                     let Ok(place) =
-                        setting.segment.lease_upstream(me, setting.pool, UPSTREAM_PLACES, deadline, &mut || false)
+                        setting
+                            .segment
+                            .lease_upstream(me, setting.pool, UPSTREAM_PLACES, None, deadline, &mut || false)
                     else {
                         continue;
                     };
@@ -167,7 +169,8 @@ fn at_every_step(limit: u32, act: impl Fn(&Setting, Owner)) {
         let soon = || Some(Instant::now() + Duration::from_millis(50));
         let [.., free] = setting.owners[..] else { unreachable!() };
         for _ in held..limit {
-            let place = setting.segment.lease_upstream(free, setting.pool, UPSTREAM_PLACES, soon(), &mut || false);
+            let place =
+                setting.segment.lease_upstream(free, setting.pool, UPSTREAM_PLACES, None, soon(), &mut || false);
             setting.open(place.unwrap_or_else(|error| panic!("step {steps}: {error}")));
         }
         assert_eq!((setting.facts().lent, setting.facts().idle), (limit, 0), "step {steps}");
@@ -207,7 +210,7 @@ fn a_waiter_killed_at_any_step_leaves_the_queue() {
             without_dying(|| setting.lease(holder));
         }
         let soon = Instant::now() + Duration::from_millis(1);
-        let _ = setting.segment.lease_upstream(me, setting.pool, UPSTREAM_PLACES, Some(soon), &mut || false);
+        let _ = setting.segment.lease_upstream(me, setting.pool, UPSTREAM_PLACES, None, Some(soon), &mut || false);
     });
 }
 
@@ -218,7 +221,7 @@ fn a_waiter_that_is_served_and_killed_at_any_step_costs_at_most_its_own_connecti
         let place = without_dying(|| setting.lease(holder));
         let mut is_asked = false;
         // Given back while it waits: it is asked before it sleeps.
-        let leased = setting.segment.lease_upstream(me, setting.pool, UPSTREAM_PLACES, None, &mut || {
+        let leased = setting.segment.lease_upstream(me, setting.pool, UPSTREAM_PLACES, None, None, &mut || {
             if !std::mem::replace(&mut is_asked, true) {
                 without_dying(|| setting.close(holder, place, 1));
             }
@@ -265,7 +268,7 @@ fn pools_keep_apart_and_share_the_places() {
     let me = setting.owners[0];
     let place = setting.lease(me);
     setting.close(me, place, 1);
-    let second = setting.segment.lease_upstream(me, other, UPSTREAM_PLACES, None, &mut || false).unwrap();
+    let second = setting.segment.lease_upstream(me, other, UPSTREAM_PLACES, None, None, &mut || false).unwrap();
     assert_ne!(place, second);
     setting.segment.discard_upstream(me, second);
     let names: Vec<_> = setting.segment.upstream_pools().into_iter().map(|(_, facts)| facts.name).collect();
@@ -280,13 +283,13 @@ fn a_pool_takes_over_a_place_that_another_has_no_use_for_and_waits_for_one_where
     // There are two places in all, and the first pool has both.
     let lease = |me, pool| {
         let soon = Instant::now() + Duration::from_secs(20);
-        setting.segment.lease_upstream(me, pool, 2, Some(soon), &mut || false)
+        setting.segment.lease_upstream(me, pool, 2, None, Some(soon), &mut || false)
     };
     let (first, second) = (lease(a, setting.pool).unwrap(), lease(b, setting.pool).unwrap());
     let copy = Arc::clone(&setting);
     let waiter = std::thread::spawn(move || {
         let later = Instant::now() + Duration::from_secs(20);
-        copy.segment.lease_upstream(c, other, 2, Some(later), &mut || false)
+        copy.segment.lease_upstream(c, other, 2, None, Some(later), &mut || false)
     });
     while setting.segment.upstream_pools()[1].1.waiting == 0 {
         std::thread::yield_now();
@@ -349,4 +352,22 @@ fn a_grant_of_a_place_that_somebody_else_has_is_none() {
         setting.segment.give_upstream(other, place);
         assert_eq!(waiter.join().unwrap(), place);
     });
+}
+
+#[test]
+fn a_process_gets_the_place_back_that_it_used_last_if_it_is_free() {
+    let setting = setting(4, 4);
+    let [a, b, ..] = setting.owners[..] else { unreachable!() };
+    let lease = |me, before| {
+        setting.segment.lease_upstream(me, setting.pool, UPSTREAM_PLACES, before, None, &mut || false).unwrap()
+    };
+    let (first, second) = (lease(a, None), lease(b, None));
+    setting.segment.give_upstream(a, first);
+    setting.segment.give_upstream(b, second);
+    // The one used last is the other's.
+    assert_eq!(lease(a, Some(first)), first);
+    assert_eq!(lease(b, Some(first)), second, "it is lent");
+    setting.segment.give_upstream(a, first);
+    setting.segment.discard_upstream(b, second);
+    assert_eq!(lease(b, Some(second)), first, "it has no connection any more");
 }
