@@ -247,11 +247,19 @@ impl Relay {
         let Some((name, target)) = place.filter(|_| self.users.password(role).is_none()) else {
             return Ok(Some(None));
         };
-        let pool = self.user_query_pool(config, user, name, target, count(lockers))?;
+        let mut pool = self.user_query_pool(config, user, name, target, count(lockers))?;
         let lender = Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay };
         let deadline = deadline.min(Instant::now() + config.relay.query_wait_timeout.duration());
-        let look_up = |interrupted: &mut dyn FnMut() -> bool| {
-            let mut lent = lender.lease(&pool, deadline, interrupted).map_err(auth_query::unreachable)?;
+        let mut look_up = |interrupted: &mut dyn FnMut() -> bool| {
+            let mut lent = match lender.lease(&pool, deadline, interrupted) {
+                // The settings are ours, and the query does without.
+                Err(error) if auth_query::is_of_settings(&error) => {
+                    pool.credentials.settings = &[];
+                    lender.lease(&pool, deadline, interrupted)
+                }
+                leased => leased,
+            }
+            .map_err(auth_query::unreachable)?;
             Ok::<_, Error>(match auth_query::look_up(&mut lent, query, role, deadline, interrupted) {
                 Ok(found) => {
                     lender.give(lent);
