@@ -90,6 +90,8 @@ pub(crate) struct PoolWords {
     queries_us: AtomicU64,
     /// Places that it may have.
     limit: AtomicU32,
+    /// 1: that its server refuses something is in the log already.
+    noted: AtomicU32,
     name_sequence: Sequence,
     name: Text<NAME_WORDS>,
 }
@@ -592,6 +594,11 @@ impl Segment {
         if let Some(pool) = place.pool.load(SeqCst).checked_sub(1) {
             self.upstream_pool_words(pool).pins.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Whether nobody before has noted for this pool what its server refuses: whoever is told so writes it to the log.
+    pub fn note_upstream_refusal(&self, pool: UpstreamPoolIndex) -> bool {
+        self.upstream_pool_words(pool.0).noted.swap(1, Relaxed) == 0
     }
 
     /// Takes the dead process out of the queue and names the places that it owned, which stay its until each is

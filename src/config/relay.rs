@@ -264,3 +264,48 @@ impl Relay {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relay(text: &str) -> Relay {
+        toml::from_str::<RelayPartial>(text).unwrap().finish()
+    }
+
+    #[test]
+    fn a_user_is_looked_up_where_the_database_says_or_else_where_all_are() {
+        let relay = relay(
+            "auth_user = 'a'\n[databases.shop]\nhost = 'h'\nauth_user = 'b'\nauth_query = 'q'\nauth_dbname = 'users'\n\
+             [databases.users]\nhost = 'u'\n",
+        );
+        let found = |database: &'static str| {
+            let query = relay.user_query(database).unwrap();
+            (query.user, query.place.map(|(name, place)| (name, &*place.host)))
+        };
+        assert_eq!(found("shop"), ("b", Some(("users", "u"))));
+        assert_eq!(relay.user_query("shop").unwrap().query, "q");
+        assert_eq!(found("users"), ("a", Some(("users", "u"))));
+        assert_eq!(found("nowhere"), ("a", None));
+        assert_eq!(found("pgprefork"), ("a", None));
+        assert!(relay.user_query("users").unwrap().query.contains("FROM pg_authid WHERE rolname=$1"));
+        assert_eq!(relay.validate(None), Ok(()));
+    }
+
+    #[test]
+    fn databases_for_looking_up_users_exist() {
+        let complaint = |text: &str| relay(text).validate(None).unwrap_err();
+        let shop = "[databases.shop]\nhost = 'h'\n";
+        let nowhere = "authentication database \"nowhere\" is not configured";
+        assert_eq!(complaint(&format!("auth_user = 'a'\nauth_dbname = 'nowhere'\n{shop}")), nowhere);
+        assert_eq!(complaint(&format!("{shop}auth_user = 'a'\nauth_dbname = 'nowhere'\n")), nowhere);
+        let console = "cannot use the reserved \"pgprefork\" database as an auth_dbname";
+        assert_eq!(complaint(&format!("auth_dbname = 'pgprefork'\n{shop}")), console);
+        let alone = "relay.auth_user_password is set and relay.auth_user is not";
+        assert_eq!(complaint(&format!("auth_user_password = 'x'\n{shop}")), alone);
+        let places = complaint(&format!("auth_user = 'a'\nmax_server_connections = 256\n{shop}"));
+        assert!(places.contains("between 1 and 252"), "{places}");
+        let own = relay(&format!("auth_user = 'a'\n{shop}")).validate(Some(Path::new("/own"))).unwrap_err();
+        assert!(own.contains("its users are PostgreSQL's roles"), "{own}");
+    }
+}

@@ -65,6 +65,13 @@ pub fn refusal(failure: &Failure) -> Error {
     }
 }
 
+/// Whether a log-in may have failed because of [`SETTINGS`], which not every server takes.
+pub fn is_of_settings(error: &Error) -> bool {
+    use Condition::{FeatureNotSupported, InvalidParameterValue, ProtocolViolation, SyntaxError, UndefinedObject};
+    let of = [FeatureNotSupported, InvalidParameterValue, ProtocolViolation, SyntaxError, UndefinedObject];
+    of.contains(&error.condition())
+}
+
 /// What the client is told where there is no connection for the query.
 pub fn unreachable(error: Error) -> Error {
     if error.condition() == Condition::QueryCanceled || error.fields().message == "query_wait_timeout" {

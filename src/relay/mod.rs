@@ -217,8 +217,7 @@ impl Relay {
         let Applicant { role, database, deadline } = applicant;
         let name_there = config.relay.database(database).and_then(|target| target.dbname.as_deref());
         let names = roles::Names { role, database, name_there: name_there.unwrap_or(database) };
-        let lender =
-            Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay, buffers: &self.buffers };
+        let lender = self.lender(config, lockers);
         let deadline = deadline.min(Instant::now() + config.relay.query_wait_timeout.duration());
         loop {
             let mut lent = lender.lease(&pool, deadline, interrupted).map_err(not_looked_up)?;
@@ -251,12 +250,19 @@ impl Relay {
         let Some((name, target)) = place.filter(|_| self.users.password(role).is_none()) else {
             return Ok(Some(None));
         };
-        let pool = self.user_query_pool(config, user, name, target, count(lockers))?;
-        let lender =
-            Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay, buffers: &self.buffers };
+        let mut pool = self.user_query_pool(config, user, name, target, count(lockers))?;
+        let lender = self.lender(config, lockers);
         let deadline = deadline.min(Instant::now() + config.relay.query_wait_timeout.duration());
-        let look_up = |interrupted: &mut dyn FnMut() -> bool| {
-            let mut lent = lender.lease(&pool, deadline, interrupted).map_err(auth_query::unreachable)?;
+        let mut look_up = |interrupted: &mut dyn FnMut() -> bool| {
+            let mut lent = match lender.lease(&pool, deadline, interrupted) {
+                // The settings are ours, and the query does without.
+                Err(error) if auth_query::is_of_settings(&error) => {
+                    pool.credentials.settings = &[];
+                    lender.lease(&pool, deadline, interrupted)
+                }
+                leased => leased,
+            }
+            .map_err(auth_query::unreachable)?;
             Ok::<_, Error>(match auth_query::look_up(&mut lent, query, role, deadline, interrupted) {
                 Ok(found) => {
                     lender.give(lent);
@@ -300,6 +306,10 @@ impl Relay {
         let parts = [&*address.host, &port, &credentials.user, &credentials.database, name, "auth_query"];
         let shown = format!("{name} (auth_query) {user}");
         self.open_pool(&shown, &parts, LOOKUP_CONNECTIONS, places, address.clone(), credentials.clone())
+    }
+
+    fn lender<'a>(&'a self, config: &'a Config, lockers: &'a [Locker]) -> Lender<'a> {
+        Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay, buffers: &self.buffers }
     }
 
     /// The same with the console among the databases.
@@ -347,8 +357,7 @@ impl Relay {
 
     /// Connections of before are not lent again.
     pub fn reconnect(&self, config: &Config, lockers: &[Locker]) {
-        let lender =
-            Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay, buffers: &self.buffers };
+        let lender = self.lender(config, lockers);
         lender.renew();
         lender.close_idle();
     }
@@ -380,8 +389,7 @@ impl Relay {
             .relay
             .database(&database)
             .map_or(config.relay.pool_mode, |database| config.relay.pool_mode_of(database));
-        let lender =
-            Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay, buffers: &self.buffers };
+        let lender = self.lender(config, lockers);
         session::serve(Session { lender, pool, mode, startup, transport, interrupts, activity })
     }
 

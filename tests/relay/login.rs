@@ -152,6 +152,19 @@ fn auth_query_lets_in_whom_postgresql_lets_in_with_the_keys_of_the_clients_proof
 }
 
 #[test]
+fn who_a_client_is_can_be_asked_when_sessions_have_all_connections() {
+    let upstream = upstream();
+    sql(&upstream, "create role ann login password 'right'");
+    let settings = ["relay.auth_user=asker", "relay.max_server_connections=1"];
+    let (_files, server) = relay(&upstream, "session", SCRAM, ASKER, &settings);
+    let target = format!("host=127.0.0.1 port={} user=ann password=right dbname=postgres", server.port);
+    let mut holder = postgres::Client::connect(&target, NoTls).expect("a session");
+    assert_eq!(log_in(server.port, "ann", "wrong", "postgres"), failed("ann"));
+    assert_eq!(log_in(server.port, "nobody", "wrong", "postgres"), failed("nobody"));
+    assert_eq!(holder.query_one("select 1", &[]).expect("a row").get::<_, i32>(0), 1);
+}
+
+#[test]
 fn answers_of_auth_query_that_are_none() {
     let upstream = upstream();
     sql(&upstream, "create role ann login password 'right'; create schema evil");

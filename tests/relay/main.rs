@@ -6,6 +6,7 @@ mod support;
 
 mod clients;
 mod console;
+mod double;
 mod faults;
 mod fuzz;
 mod leavings;

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::Relay;
 use crate::config::PoolMode;
+use crate::error::Error;
 use crate::protocol::Frame;
-use crate::protocol::client::{Backend, ClientEncoder};
+use crate::protocol::client::{Backend, ClientEncoder, field};
 use crate::relay::lend::Lent;
+use crate::relay::login::{Credentials, condition_of};
 use crate::relay::order::Order;
 use crate::session::End;
 
@@ -56,13 +58,14 @@ impl Relay<'_> {
             statements += "ROLLBACK;";
         }
         let is_session = self.session.mode == PoolMode::Session || self.leavings.is_uncertain();
-        let result = if !is_in_step {
-            Err(io::ErrorKind::InvalidData.into())
-        } else {
-            let deadline = Instant::now() + RESET_TIMEOUT;
-            let reset = &self.session.lender.config.server_reset_query;
-            ask(&mut lent, &statements, deadline)
-                .and_then(|()| if is_session { ask(&mut lent, reset, deadline) } else { Ok(()) })
+        let reset = &self.session.lender.config.server_reset_query;
+        let deadline = Instant::now() + RESET_TIMEOUT;
+        let result = match is_in_step {
+            false => Err(Failure::Broken),
+            true if !is_session => ask(&mut lent, &statements, deadline),
+            true => ask(&mut lent, &statements, deadline).and_then(|()| {
+                ask(&mut lent, reset, deadline).inspect_err(|failure| self.note_refusal(reset, failure))
+            }),
         };
         match result {
             Ok(()) => {
@@ -74,32 +77,62 @@ impl Relay<'_> {
             Err(_) => self.session.lender.discard(lent),
         }
     }
+
+    /// Servers that speak PostgreSQL's protocol need not know the statement. Each of their connections serves one session then,
+    /// which somebody should know; once is enough.
+    fn note_refusal(&self, reset: &str, failure: &Failure) {
+        if let Failure::Refused(error) = failure
+            && self.session.lender.segment.note_upstream_refusal(self.session.pool.index)
+        {
+            let Credentials { user, database, .. } = &self.session.pool.credentials;
+            log::warn!(
+                "the server of database \"{database}\" refuses server_reset_query \"{reset}\" for user \"{user}\": {error}; its \
+                 connections are closed after each session"
+            );
+        }
+    }
+}
+
+/// Why a statement of our own came to nothing.
+enum Failure {
+    Refused(Error),
+    /// The connection, its time or its order.
+    Broken,
+}
+
+impl From<io::Error> for Failure {
+    fn from(_: io::Error) -> Self {
+        Self::Broken
+    }
 }
 
 /// Runs a statement of our own on a connection whose client has gone.
-fn ask(lent: &mut Lent, statement: &str, deadline: Instant) -> io::Result<()> {
+fn ask(lent: &mut Lent, statement: &str, deadline: Instant) -> Result<(), Failure> {
     if statement.is_empty() {
         return Ok(());
     }
-    let refused = || io::Error::from(io::ErrorKind::InvalidData);
     ClientEncoder::new(&mut lent.upstream.output).query(statement);
     loop {
         lent.upstream.send_some()?;
-        let Some((kind, body)) = lent.upstream.take_message().map_err(|_| refused())? else {
+        let Some((kind, body)) = lent.upstream.take_message().map_err(|_| Failure::Broken)? else {
             match lent.upstream.receive() {
-                Ok(0) => return Err(refused()),
+                Ok(0) => return Err(Failure::Broken),
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
             if Instant::now() >= deadline {
-                return Err(io::ErrorKind::TimedOut.into());
+                return Err(Failure::Broken);
             }
             continue;
         };
-        match Backend::decode(Frame { kind, body: &body }).map_err(|_| refused())? {
+        match Backend::decode(Frame { kind, body: &body }).map_err(|_| Failure::Broken)? {
             Backend::ReadyForQuery(b'I') if lent.upstream.is_quiet() => return Ok(()),
-            Backend::ReadyForQuery(_) | Backend::ErrorResponse(_) => return Err(refused()),
+            Backend::ReadyForQuery(_) => return Err(Failure::Broken),
+            Backend::ErrorResponse(fields) => {
+                let text = |code| field(&fields, code).unwrap_or_default();
+                return Err(Failure::Refused(Error::new(condition_of(text(b'C')), text(b'M'))));
+            }
             Backend::ParameterStatus(name, value) => lent.upstream.memory.parameters.set(name, value),
             _ => {}
         }
