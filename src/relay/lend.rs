@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use shm::{LockError, Owner, Phase, Segment, SlotKind, SlotState, UpstreamPlaceIndex, UpstreamPoolIndex};
 
+use super::hosts::{self, Target};
 use super::login::{self, Credentials};
-use super::upstream::{Address, Memory, Upstream};
+use super::upstream::{Memory, Upstream};
 use crate::config::Relay;
 use crate::error::{Condition, Error};
 use crate::system::fault;
@@ -31,7 +32,7 @@ pub struct Pool {
     /// A strong hash of address, user and database: a connection that was made for another one is not used.
     pub identity: [[u8; 8]; 2],
     /// Where its connections lead.
-    pub address: Address,
+    pub target: Target,
     /// As whom.
     pub credentials: Credentials,
     /// Of all places, counted from the first, how many it may use.
@@ -102,33 +103,42 @@ impl Lender<'_> {
         if let Some((socket, count)) = taken {
             fault::point("upstream-taken");
             let Some(memory) = Memory::decode(room.get(..count).unwrap_or_default()) else { return Ok(None) };
-            let upstream = Upstream::resume(socket, pool.address.clone(), memory);
-            let is_usable =
-                upstream.memory.pool == pool.identity && !self.is_old(&upstream) && !upstream.is_disturbed();
+            let upstream = Upstream::resume(socket, memory);
+            let is_usable = upstream.memory.pool == pool.identity
+                && !self.is_old(&upstream)
+                && !upstream.is_disturbed()
+                && hosts::still_fits(self.segment, &pool.target, &upstream.memory);
             return Ok(is_usable.then_some(Lent { place, upstream }));
         }
-        let mut upstream = self.log_in(pool, deadline, interrupted)?;
+        let mut upstream = if pool.is_own {
+            self.log_in(pool, deadline, interrupted)?
+        } else {
+            hosts::connect(self, pool, place, deadline, interrupted)?
+        };
         upstream.memory.pool = pool.identity;
         self.segment.set_upstream_pid(place, upstream.memory.process);
         Ok(Some(Lent { place, upstream }))
     }
 
-    /// Connects. A PostgreSQL of the server's own that is starting, or is being started again, is waited for.
+    /// Connects to a PostgreSQL of the server's own. While it is starting, or is being started again, it is waited for.
     fn log_in(&self, pool: &Pool, give_up: Instant, interrupted: &mut dyn FnMut() -> bool) -> Result<Upstream, Error> {
         let began = Instant::now();
         loop {
             let deadline = Instant::now() + self.config.server_connect_timeout.duration();
-            let error = match login::log_in(&pool.address, &pool.credentials, deadline, interrupted) {
+            let Some(address) = pool.target.addresses.first() else {
+                return Err(Error::internal("a pool without a host"));
+            };
+            let error = match login::log_in(address, &pool.credentials, deadline, interrupted) {
                 Ok(upstream) => return Ok(upstream),
-                Err(error) => error,
+                Err(failure) => failure.error,
             };
             // Of a role or a database with a limit, idle ones count as well.
-            if pool.is_own && error.condition() == Condition::TooManyConnections && began.elapsed() < ENDING_TIME {
+            if error.condition() == Condition::TooManyConnections && began.elapsed() < ENDING_TIME {
                 self.close_idle();
                 std::thread::sleep(START_LOOK);
                 continue;
             }
-            if !pool.is_own || !may_pass(&error) {
+            if !may_pass(&error) {
                 return Err(error);
             }
             // Once more when its keeper says that it is there: it would log each attempt before.
@@ -187,6 +197,7 @@ impl Lender<'_> {
     /// Gives a connection back on which nothing is under way and no transaction is open.
     pub fn give(&self, lent: Lent) {
         debug_assert!(lent.upstream.is_quiet());
+        hosts::note(self.segment, &lent.upstream.memory);
         if self.is_old(&lent.upstream) {
             return self.discard(lent);
         }

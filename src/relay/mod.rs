@@ -5,11 +5,13 @@
 //! the same as for the engines.
 //!
 //! - `lend`: getting a connection and giving it back; the rules are `shm::upstream`'s.
+//! - `hosts`: which of several upstream servers a new connection leads to, and whether its role fits.
 //! - `login`: connecting and logging in upstream. `upstream`: one connection, and what travels with it.
 //! - `messages`: what a client's messages say. `order`: which reply belongs to which request (pure). `session`: carries the messages.
 //! - `parameters`, `statements`: what follows a client from connection to connection.
 //! - `users`: who may come in, from a file. `roles`: the same, asked of a PostgreSQL of the server's own.
 
+mod hosts;
 mod lend;
 mod login;
 mod messages;
@@ -28,14 +30,14 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 use shm::{Owner, Segment};
 
+use self::hosts::Target;
 use self::lend::{Lender, Pool};
 use self::login::Credentials;
 use self::session::Session;
-use self::upstream::Address;
 use self::users::Users;
 use crate::auth::password::{Stored, encrypt};
 use crate::auth::{Database, Role, Roles};
-use crate::config::{self, Config, LOOKUP_CONNECTIONS, OWN_PORT, own_socket_directory};
+use crate::config::{self, Address, Config, LOOKUP_CONNECTIONS, OWN_PORT, own_socket_directory};
 use crate::error::{Condition, Error};
 use crate::session::{Activity, End, Interrupts};
 use crate::system::locker::Locker;
@@ -218,7 +220,14 @@ impl Relay {
         };
         let address = Address { host: own_socket_directory(&config.data).display().to_string(), port: OWN_PORT };
         let parts = [&address.host, "", &credentials.user, &credentials.database, "", "look up"];
-        self.open_pool("(roles)", &parts, LOOKUP_CONNECTIONS, places, address.clone(), credentials.clone())
+        self.open_pool(
+            "(roles)",
+            &parts,
+            LOOKUP_CONNECTIONS,
+            places,
+            Target::single(address.clone()),
+            credentials.clone(),
+        )
     }
 
     /// Notes whom the next session is for.
@@ -281,13 +290,17 @@ impl Relay {
             user,
             settings: &[],
         };
-        let address = Address { host: target.host.clone(), port: target.port };
-        let port = address.port.to_string();
-        let parts = [&*address.host, &port, &credentials.user, &credentials.database, database];
+        let target_hosts = Target {
+            addresses: target.addresses().map_err(Error::internal)?,
+            attrs: target.target_session_attrs,
+            balance: target.load_balance_hosts,
+        };
+        let hosts = target_hosts.identity();
+        let parts = [&*hosts, target_hosts.attrs.name(), &credentials.user, &credentials.database, database];
         let name = format!("{database} {}", credentials.user);
         let limit = config.relay.pool_size_of(target);
         let places = if self.superuser.is_some() { places.saturating_sub(LOOKUP_CONNECTIONS) } else { places };
-        self.open_pool(&name, &parts, limit, places, address.clone(), credentials.clone())
+        self.open_pool(&name, &parts, limit, places, target_hosts, credentials.clone())
     }
 
     /// The pool of those parts in the segment.
@@ -297,7 +310,7 @@ impl Relay {
         parts: &[&str],
         limit: u32,
         places: u32,
-        address: Address,
+        target: Target,
         credentials: Credentials,
     ) -> Result<Pool, Error> {
         let identity = identity(parts);
@@ -306,7 +319,7 @@ impl Relay {
             .segment
             .open_upstream_pool(key, name, limit)
             .ok_or_else(|| Error::new(Condition::ConfigurationLimitExceeded, "there are too many pools"))?;
-        Ok(Pool { index, identity, address, credentials, places, is_own: self.superuser.is_some() })
+        Ok(Pool { index, identity, target, credentials, places, is_own: self.superuser.is_some() })
     }
 }
 

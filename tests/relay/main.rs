@@ -8,6 +8,7 @@ mod clients;
 mod console;
 mod faults;
 mod fuzz;
+mod hosts;
 mod leavings;
 mod place;
 mod pool;
