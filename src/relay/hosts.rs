@@ -67,6 +67,15 @@ fn misfit(wanted: TargetSessionAttrs, role: UpstreamRole) -> Option<&'static str
     }
 }
 
+/// The same by what another connection to the server found. Whether transactions are read-only by default may be a setting
+/// of that one's role or database.
+fn known_misfit(wanted: TargetSessionAttrs, role: UpstreamRole) -> Option<&'static str> {
+    match wanted {
+        TargetSessionAttrs::ReadOnly => None,
+        _ => misfit(wanted, UpstreamRole { is_read_only: role.in_hot_standby, ..role }),
+    }
+}
+
 /// The role that the server last reported. Servers before PostgreSQL 14 do not report it.
 fn role(memory: &Memory) -> Option<UpstreamRole> {
     let in_hot_standby = memory.parameters.get("in_hot_standby")? == "on";
@@ -92,15 +101,14 @@ pub fn note(segment: Segment, memory: &Memory) {
 /// Whether an idle connection leads to a server that fits: by what it reported itself, and by what a later connection to
 /// the same server found. Who prefers standbys takes any.
 pub fn still_fits(segment: Segment, target: &Target, memory: &Memory) -> bool {
-    let is_misfit = |role| misfit(target.attrs, role).is_some();
     if target.attrs == TargetSessionAttrs::Any {
         return true;
     }
-    if role(memory).is_some_and(is_misfit) {
+    if role(memory).is_some_and(|role| misfit(target.attrs, role).is_some()) {
         return false;
     }
     let seen = segment.open_upstream_host(memory.address.key()).and_then(|host| segment.upstream_role(host));
-    !seen.is_some_and(|(role, seen_us)| seen_us > memory.connected_us && is_misfit(role))
+    !seen.is_some_and(|(role, seen_us)| seen_us > memory.connected_us && known_misfit(target.attrs, role).is_some())
 }
 
 /// Connects to a host that fits, and logs in. While there is none it waits, and tries again, until `give_up`.
@@ -200,7 +208,7 @@ impl Search<'_> {
             }
             if let Some((role, seen_us)) = segment.upstream_role(host)
                 && now_us.saturating_sub(seen_us) < ROLE_KNOWN_US
-                && let Some(reason) = misfit(wanted, role)
+                && let Some(reason) = known_misfit(wanted, role)
             {
                 self.last = Some(unfit(address, reason));
                 return Ok(None);
