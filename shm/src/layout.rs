@@ -24,6 +24,7 @@ use crate::bitmap::Bitmap;
 use crate::cancel::CancelKey;
 use crate::database::DatabaseRegion;
 use crate::error::Error;
+use crate::hosts::Hosts;
 use crate::pool::Pool;
 use crate::slot::Slot;
 use crate::statistics::Statistics;
@@ -107,6 +108,7 @@ pub struct Layout {
     pub(crate) upstream_places: Region,
     pub(crate) upstream_pools: Region,
     pub(crate) upstream_waiters: Region,
+    pub(crate) upstream_hosts: Region,
     pub(crate) databases: Region,
     pub(crate) sets: Region,
     pub(crate) wal_index: Region,
@@ -152,6 +154,7 @@ impl Layout {
         let pools_bytes = UPSTREAM_POOLS as usize * size_of::<PoolWords>();
         let upstream_pools = place("upstream pools", pools_bytes, ALIGNMENT);
         let upstream_waiters = place("upstream waiters", slots as usize * 8, ALIGNMENT);
+        let upstream_hosts = place("upstream hosts", size_of::<Hosts>(), ALIGNMENT);
         let region_bytes = databases as usize * size_of::<DatabaseRegion>();
         let databases_region = place("databases", region_bytes, ALIGNMENT);
         let sets = place("lock sets", databases as usize * SETS_PER_DATABASE * set_words * 8, ALIGNMENT);
@@ -167,6 +170,7 @@ impl Layout {
             upstream_places,
             upstream_pools,
             upstream_waiters,
+            upstream_hosts,
             databases: databases_region,
             sets,
             wal_index,
@@ -182,7 +186,7 @@ impl Layout {
     }
 
     /// All regions in order; each has its canary in front of it.
-    pub fn regions(&self) -> [Region; 12] {
+    pub fn regions(&self) -> [Region; 13] {
         [
             self.pool,
             self.slots,
@@ -191,6 +195,7 @@ impl Layout {
             self.upstream_places,
             self.upstream_pools,
             self.upstream_waiters,
+            self.upstream_hosts,
             self.databases,
             self.sets,
             self.wal_index,

@@ -14,6 +14,7 @@
 //! - [`database`]: [`Database`]: a handle on one database's region, made of
 //!   [`writer`] (the writer lock), [`commit`] (durable positions), [`walindex`] (SQLite's WAL-index locks and pages).
 //! - [`hook`]: where a test may stop a process that writes its slot.
+//! - [`hosts`]: what all workers know of the upstream servers.
 //! - [`statistics`]: counters and log-linear histograms.
 //! - [`upstream`]: upstream connections that workers lend one another.
 //! - [`reap`]: giving back all that a dead process held.
@@ -31,6 +32,7 @@ pub mod database;
 mod error;
 pub mod futex;
 pub mod hook;
+pub mod hosts;
 pub mod latch;
 pub mod layout;
 pub mod pool;
@@ -49,6 +51,7 @@ pub use activity::{Activity, ClientAddress, SessionIdentity, SessionState, TlsId
 pub use commit::{AwaitError, Commit};
 pub use database::{Database, DatabaseIndex, Vacating};
 pub use error::Error;
+pub use hosts::{UPSTREAM_HOSTS, UpstreamHostIndex, UpstreamRole};
 pub use latch::{Latch, WaitResult};
 pub use layout::Geometry;
 pub use pool::{Counter, ExitReason, Pool, ShutdownMode};

@@ -17,6 +17,7 @@ use crate::bitmap::Bitmap;
 use crate::cancel::CancelKey;
 use crate::database::{Database, DatabaseIndex, DatabaseRegion};
 use crate::error::Error;
+use crate::hosts::Hosts;
 use crate::layout::{
     CANARY_BYTES, Geometry, Header, LAYOUT_VERSION, Layout, MAGIC, PAGE_BYTES, SETS_PER_DATABASE, canary_word,
 };
@@ -219,6 +220,10 @@ impl Segment {
     pub(crate) fn upstream_waiter(&self, index: SlotIndex) -> &'static AtomicU64 {
         assert!(index.0 < self.geometry().slots, "no slot {}", index.0);
         self.at(self.mapping.layout.upstream_waiters.offset, index.0 as usize)
+    }
+
+    pub(crate) fn upstream_hosts(&self) -> &'static Hosts {
+        self.at(self.mapping.layout.upstream_hosts.offset, 0)
     }
 
     pub(crate) fn upstream_waiters(&self) -> impl Iterator<Item = &'static AtomicU64> + use<> {

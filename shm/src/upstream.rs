@@ -153,6 +153,8 @@ pub struct UpstreamPoolFacts {
 /// A place with a connection, or about to have one, as views show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpstreamPlaceFacts {
+    /// Its number.
+    pub index: UpstreamPlaceIndex,
     /// Whose it is.
     pub pool: UpstreamPoolIndex,
     /// The worker that has it now.
@@ -200,10 +202,11 @@ impl Segment {
 
     /// Every place that belongs to a pool.
     pub fn upstream_places(&self) -> Vec<UpstreamPlaceFacts> {
-        let facts = |(_, place): (UpstreamPlaceIndex, &Place)| {
+        let facts = |(index, place): (UpstreamPlaceIndex, &Place)| {
             let pool = place.pool.load(SeqCst).checked_sub(1)?;
             let owner = place.owner.load(SeqCst);
             Some(UpstreamPlaceFacts {
+                index,
                 pool: UpstreamPoolIndex(pool),
                 owner: (owner != 0).then(|| Owner::unpack(owner)).flatten().map(|owner| owner.slot),
                 pid: place.backend_pid.load(Relaxed),

@@ -23,6 +23,7 @@ const SAME: &[(&str, &str, Form)] = &[
     ("default_pool_size", "relay.default_pool_size", Form::Number),
     ("query_wait_timeout", "relay.query_wait_timeout", Form::Seconds),
     ("server_connect_timeout", "relay.server_connect_timeout", Form::Seconds),
+    ("server_login_retry", "relay.server_login_retry", Form::Seconds),
     ("server_lifetime", "relay.server_lifetime", Form::Seconds),
     ("server_reset_query", "relay.server_reset_query", Form::Text),
     ("max_prepared_statements", "relay.max_prepared_statements", Form::Number),
@@ -149,8 +150,13 @@ impl Translation {
             let number = || value.parse::<i64>().map_err(|_| format!("line {line}: {key} is no number"));
             match key.as_str() {
                 "host" if value.contains(',') => {
-                    self.left_out.push(format!("database {name}: only the first host of {value} is used"));
-                    target.insert(key, value.split(',').next().unwrap_or("").into());
+                    let hosts: Vec<_> = value.split(',').map(|host| toml::Value::from(host.trim())).collect();
+                    target.insert("hosts".to_owned(), hosts.into());
+                    // What PgBouncer does with a list that says nothing of it.
+                    target.entry("load_balance_hosts").or_insert_with(|| "round-robin".into());
+                }
+                "load_balance_hosts" if matches!(value.as_str(), "disable" | "round-robin") => {
+                    drop(target.insert(key, value.into()));
                 }
                 "host" | "dbname" | "user" | "password" | "auth_user" | "auth_query" | "auth_dbname" => {
                     drop(target.insert(key, value.into()))
@@ -160,7 +166,7 @@ impl Translation {
                 _ => self.left_out.push(format!("database {name}: {key}={value}")),
             }
         }
-        if !target.contains_key("host") {
+        if !target.contains_key("host") && !target.contains_key("hosts") {
             // libpq's default, which PgBouncer takes.
             target.insert("host".to_owned(), "/var/run/postgresql".into());
         }
@@ -289,17 +295,12 @@ pidfile = /run/pgbouncer.pid
         let shop = &read["relay"]["databases"]["shop"];
         assert_eq!((shop["user"].as_str(), shop["password"].as_str()), (Some("the shop"), Some("it's")));
         assert_eq!(shop["pool_size"].as_integer(), Some(5));
-        assert_eq!(read["relay"]["databases"]["*"]["host"].as_str(), Some("10.0.0.2"));
+        let others = &read["relay"]["databases"]["*"];
+        assert_eq!(others["hosts"].as_array().unwrap().len(), 2);
+        assert_eq!(others["load_balance_hosts"].as_str(), Some("round-robin"));
         let rules = translation.rules.unwrap();
         assert!(rules.contains("hostssl all all 0.0.0.0/0 scram-sha-256\n"), "{rules}");
-        assert_eq!(
-            translation.left_out,
-            [
-                "database *: only the first host of 10.0.0.2,10.0.0.3 is used",
-                "database *: connect_query=select 1",
-                "min_pool_size = 3"
-            ]
-        );
+        assert_eq!(translation.left_out, ["database *: connect_query=select 1", "min_pool_size = 3"]);
     }
 
     #[test]

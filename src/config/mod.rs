@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod hosts;
 mod keys;
 mod postgres;
 mod relay;
@@ -14,6 +15,7 @@ mod section;
 mod stages;
 mod units;
 
+pub use hosts::{Address, LoadBalanceHosts, TargetSessionAttrs};
 pub use keys::{
     Auth, Config, Engine, EngineKind, Listen, Log, LogFormat, LogLevel, Metrics, Model, OnMemoryFault, Pool, Session,
     SessionDefault, Sqlite, Tls, TlsVersion,

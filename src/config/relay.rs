@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::hosts::{LoadBalanceHosts, TargetSessionAttrs};
 use super::postgres::{LOOKUP_CONNECTIONS, OWN_PORT};
 use super::section::section;
 use super::units::Span;
@@ -38,7 +39,16 @@ pub struct RelayDatabase {
     /// A host name, an address, or the directory of a Unix socket.
     #[serde(default)]
     pub host: String,
-    /// Its port.
+    /// Several of them, in the place of `host`: each with a port of its own, or with `port`.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Which servers fit.
+    #[serde(default)]
+    pub target_session_attrs: TargetSessionAttrs,
+    /// Which of the hosts is tried first.
+    #[serde(default)]
+    pub load_balance_hosts: LoadBalanceHosts,
+    /// The port.
     #[serde(default = "default_port")]
     pub port: u16,
     /// The database's name there; not set: the same.
@@ -58,6 +68,9 @@ pub struct RelayDatabase {
     /// Overrides `relay.default_pool_size`.
     pub pool_size: Option<u32>,
 }
+
+/// Hosts of one database.
+const HOSTS_MOST: usize = 32;
 
 fn default_port() -> u16 {
     5432
@@ -87,6 +100,8 @@ section! {
         query_wait_timeout: Span = Span::from_secs(120),
         /// How long connecting and logging in upstream may take.
         server_connect_timeout: Span = Span::from_secs(15),
+        /// How long a host that could not be reached is left alone while another one will do.
+        server_login_retry: Span = Span::from_secs(15),
         /// Upstream connections older than this are not lent again; 0 is never.
         server_lifetime: Span = Span::from_secs(3600),
         /// What makes an upstream connection as new after a session of pool mode "session".
@@ -126,7 +141,8 @@ impl RelayPartial {
         let host = directory.display().to_string();
         let databases = self.databases.get_or_insert_default();
         databases.entry("*".to_owned()).or_insert_with(RelayDatabase::anywhere);
-        for database in databases.values_mut().filter(|database| database.host.is_empty()) {
+        for database in databases.values_mut().filter(|database| database.host.is_empty() && database.hosts.is_empty())
+        {
             database.host.clone_from(&host);
         }
         let most = shm::UPSTREAM_PLACES - LOOKUP_CONNECTIONS;
@@ -139,12 +155,14 @@ impl RelayPartial {
 
 impl RelayDatabase {
     fn anywhere() -> Self {
-        let port = default_port();
-        let (auth_user, auth_query, auth_dbname) = (None, None, None);
         let (dbname, user, password, pool_mode, pool_size) = (None, None, None, None, None);
+        let (auth_user, auth_query, auth_dbname) = (None, None, None);
         Self {
             host: String::new(),
-            port,
+            hosts: Vec::new(),
+            target_session_attrs: TargetSessionAttrs::Any,
+            load_balance_hosts: LoadBalanceHosts::Disable,
+            port: default_port(),
             dbname,
             user,
             password,
@@ -246,7 +264,14 @@ impl Relay {
             return Err("relay.max_prepared_statements must be between 1 and 2000".to_owned());
         }
         for (name, database) in &self.databases {
-            if database.host.is_empty() {
+            if !database.host.is_empty() && !database.hosts.is_empty() {
+                return Err(format!("relay database \"{name}\" has host and hosts: set one of them"));
+            }
+            if database.hosts.len() > HOSTS_MOST {
+                return Err(format!("relay database \"{name}\" has more than {HOSTS_MOST} hosts"));
+            }
+            database.addresses().map_err(|error| format!("relay database \"{name}\": {error}"))?;
+            if database.host.is_empty() && database.hosts.is_empty() {
                 return Err(format!("relay database \"{name}\" has no host"));
             }
             if own.is_some_and(|own| own.display().to_string() != database.host || database.port != OWN_PORT) {

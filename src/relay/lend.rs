@@ -1,13 +1,15 @@
 //! Getting an upstream connection for a session and giving it back: out of a locker, newly made, or closed.
 
 use std::cell::RefCell;
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use shm::{LockError, Owner, Phase, Segment, SlotKind, SlotState, UpstreamPlaceIndex, UpstreamPoolIndex};
 
+use super::hosts::{self, Target};
 use super::login::{self, Credentials};
-use super::upstream::{Address, Buffers, Memory, Upstream};
+use super::upstream::{Buffers, Memory, Upstream};
 use crate::config::Relay;
 use crate::error::{Condition, Error};
 use crate::system::fault;
@@ -32,7 +34,7 @@ pub struct Pool {
     /// A strong hash of address, user and database: a connection that was made for another one is not used.
     pub identity: [[u8; 8]; 2],
     /// Where its connections lead.
-    pub address: Address,
+    pub target: Target,
     /// As whom.
     pub credentials: Credentials,
     /// Of all places, counted from the first, how many it may use.
@@ -110,43 +112,61 @@ impl Lender<'_> {
         let Some(locker) = self.lockers.get(place.0 as usize) else {
             return Err(Error::internal("a place without a locker"));
         };
-        let Spare { room, buffers, .. } = &mut *self.buffers.borrow_mut();
-        room.resize(LOCKER_BYTES, 0);
-        let taken = locker
-            .take(room)
+        let taken = self
+            .take(locker)
             .map_err(|error| Error::internal(format!("taking an upstream connection over: {error}")))?;
-        if let Some((socket, count)) = taken {
+        if let Some((socket, memory)) = taken {
             fault::point("upstream-taken");
-            let Some(memory) = Memory::decode(room.get(..count).unwrap_or_default()) else { return Ok(None) };
-            let upstream = Upstream::resume(socket, pool.address.clone(), memory, std::mem::take(buffers));
-            if upstream.memory.pool == pool.identity && !self.is_old(&upstream) && !upstream.is_disturbed() {
+            let Some(memory) = memory else { return Ok(None) };
+            let buffers = std::mem::take(&mut self.buffers.borrow_mut().buffers);
+            let upstream = Upstream::resume(socket, memory, buffers);
+            let is_usable = upstream.memory.pool == pool.identity
+                && !self.is_old(&upstream)
+                && !upstream.is_disturbed()
+                && hosts::still_fits(self.segment, &pool.target, &upstream.memory);
+            if is_usable {
                 return Ok(Some(Lent { place, upstream }));
             }
-            *buffers = upstream.close();
+            self.buffers.borrow_mut().buffers = upstream.close();
             return Ok(None);
         }
-        let mut upstream = self.log_in(pool, deadline, interrupted)?;
+        let mut upstream = if pool.is_own {
+            self.log_in(pool, deadline, interrupted)?
+        } else {
+            hosts::connect(self, pool, place, deadline, interrupted)?
+        };
         upstream.memory.pool = pool.identity;
         self.segment.set_upstream_pid(place, upstream.memory.process);
         Ok(Some(Lent { place, upstream }))
     }
 
-    /// Connects. A PostgreSQL of the server's own that is starting, or is being started again, is waited for.
+    /// Takes a connection out of a locker, with what is known of it if that can be read.
+    fn take(&self, locker: &Locker) -> io::Result<Option<(OwnedFd, Option<Memory>)>> {
+        let room = &mut self.buffers.borrow_mut().room;
+        room.resize(LOCKER_BYTES, 0);
+        let taken = locker.take(room)?;
+        Ok(taken.map(|(socket, count)| (socket, Memory::decode(room.get(..count).unwrap_or_default()))))
+    }
+
+    /// Connects to a PostgreSQL of the server's own. While it is starting, or is being started again, it is waited for.
     fn log_in(&self, pool: &Pool, give_up: Instant, interrupted: &mut dyn FnMut() -> bool) -> Result<Upstream, Error> {
         let began = Instant::now();
         loop {
             let deadline = Instant::now() + self.config.server_connect_timeout.duration();
-            let error = match login::log_in(&pool.address, &pool.credentials, deadline, interrupted) {
+            let Some(address) = pool.target.addresses.first() else {
+                return Err(Error::internal("a pool without a host"));
+            };
+            let error = match login::log_in(address, &pool.credentials, deadline, interrupted) {
                 Ok(upstream) => return Ok(upstream),
-                Err(error) => error,
+                Err(failure) => failure.error,
             };
             // Of a role or a database with a limit, idle ones count as well.
-            if pool.is_own && error.condition() == Condition::TooManyConnections && began.elapsed() < ENDING_TIME {
+            if error.condition() == Condition::TooManyConnections && began.elapsed() < ENDING_TIME {
                 self.close_idle();
                 std::thread::sleep(START_LOOK);
                 continue;
             }
-            if !pool.is_own || !may_pass(&error) {
+            if !may_pass(&error) {
                 return Err(error);
             }
             // Once more when its keeper says that it is there: it would log each attempt before.
@@ -205,6 +225,7 @@ impl Lender<'_> {
     /// Gives a connection back on which nothing is under way and no transaction is open.
     pub fn give(&self, lent: Lent) {
         debug_assert!(lent.upstream.is_quiet());
+        hosts::note(self.segment, &lent.upstream.memory);
         if self.is_old(&lent.upstream) {
             return self.discard(lent);
         }

@@ -5,10 +5,11 @@ use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::upstream::{Address, Memory, Upstream};
+use super::upstream::{Memory, Upstream};
 use crate::auth::password::{Stored, md5_hash, md5_response};
 use crate::auth::scram::client::{Client, Keys};
 use crate::auth::scram::{MECHANISM, PassedKeys};
+use crate::config::Address;
 use crate::error::{Condition, Error};
 use crate::protocol::client::{Backend, ClientEncoder, field};
 use crate::protocol::{Frame, Version};
@@ -48,20 +49,37 @@ enum Secret<'a> {
     Verifier(Option<&'a PassedKeys>),
 }
 
-/// Connects and logs in. Errors are for the client: they say what the server said, or why it could not be reached.
+/// Why a log-in failed. The error is for the client: it says what the server said, or why it could not be reached.
+#[derive(Debug)]
+pub struct Failure {
+    /// What to say.
+    pub error: Error,
+    /// The server could not be reached, or is starting or stopping: another host, or the same one later, may do.
+    pub may_pass: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        use Condition::{AdminShutdown, CannotConnectNow, CrashShutdown};
+        let may_pass = matches!(error.condition(), AdminShutdown | CrashShutdown | CannotConnectNow);
+        Self { error, may_pass }
+    }
+}
+
+/// Connects and logs in.
 pub fn log_in(
     address: &Address,
     credentials: &Credentials,
     deadline: Instant,
     interrupted: &mut dyn FnMut() -> bool,
-) -> Result<Upstream, Error> {
+) -> Result<Upstream, Failure> {
     let unreachable = |error: &dyn std::fmt::Display| {
         let message = format!("could not connect to upstream server {}:{}: {error}", address.host, address.port);
-        Error::new(Condition::ConnectionFailure, message)
+        Failure { error: Error::new(Condition::ConnectionFailure, message), may_pass: true }
     };
     let socket = address.connect(deadline, interrupted).map_err(|error| unreachable(&error))?;
-    let memory = Memory { connected_us: shm::clock::monotonic_us(), ..Memory::default() };
-    let mut upstream = Upstream::new(socket, address.clone(), memory).map_err(|error| unreachable(&error))?;
+    let memory = Memory { address: address.clone(), connected_us: shm::clock::monotonic_us(), ..Memory::default() };
+    let mut upstream = Upstream::new(socket, memory).map_err(|error| unreachable(&error))?;
     let names = [("user", credentials.user.as_str()), ("database", &credentials.database)];
     let parameters: Vec<_> = names.into_iter().chain(credentials.settings.iter().copied()).collect();
     ClientEncoder::new(&mut upstream.output).startup(Version { minor: 0 }, &parameters);

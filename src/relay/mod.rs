@@ -5,6 +5,7 @@
 //! the same as for the engines.
 //!
 //! - `lend`: getting a connection and giving it back; the rules are `shm::upstream`'s.
+//! - `hosts`: which of several upstream servers a new connection leads to, and whether its role fits.
 //! - `login`: connecting and logging in upstream. `upstream`: one connection, and what travels with it.
 //! - `messages`: what a client's messages say. `order`: which reply belongs to which request (pure). `session`: carries the messages.
 //! - `parameters`, `statements`: what follows a client from connection to connection.
@@ -13,6 +14,7 @@
 
 mod ask;
 mod auth_query;
+mod hosts;
 mod lend;
 mod login;
 mod messages;
@@ -33,15 +35,17 @@ use sha2::{Digest, Sha256};
 use shm::{Owner, Segment};
 
 use self::auth_query::Found;
+use self::hosts::Target;
 use self::lend::{Lender, Pool, Spare};
 use self::login::Credentials;
 use self::session::Session;
-use self::upstream::Address;
 use self::users::Users;
 use crate::auth::password::{Stored, encrypt};
 use crate::auth::scram::PassedKeys;
 use crate::auth::{Database, Role, Roles};
-use crate::config::{self, Config, LOOKUP_CONNECTIONS, OWN_PORT, RelayDatabase, UserQuery, own_socket_directory};
+use crate::config::{
+    self, Address, Config, LOOKUP_CONNECTIONS, OWN_PORT, RelayDatabase, UserQuery, own_socket_directory,
+};
 use crate::error::{Condition, Error};
 use crate::session::{Activity, End, Interrupts};
 use crate::system::locker::Locker;
@@ -301,11 +305,12 @@ impl Relay {
             keys: None,
             settings: auth_query::SETTINGS,
         };
-        let address = Address { host: target.host.clone(), port: target.port };
-        let port = address.port.to_string();
-        let parts = [&*address.host, &port, &credentials.user, &credentials.database, name, "auth_query"];
+        let hosts = Target::of(target)?;
+        let list = hosts.identity();
+        let attrs = hosts.attrs.name();
+        let parts = [&*list, attrs, &credentials.user, &credentials.database, name, "auth_query"];
         let shown = format!("{name} (auth_query) {user}");
-        self.open_pool(&shown, &parts, LOOKUP_CONNECTIONS, places, address.clone(), credentials.clone())
+        self.open_pool(&shown, &parts, LOOKUP_CONNECTIONS, places, hosts, credentials.clone())
     }
 
     fn lender<'a>(&'a self, config: &'a Config, lockers: &'a [Locker]) -> Lender<'a> {
@@ -328,7 +333,14 @@ impl Relay {
         };
         let address = Address { host: own_socket_directory(&config.data).display().to_string(), port: OWN_PORT };
         let parts = [&address.host, "", &credentials.user, &credentials.database, "", "look up"];
-        self.open_pool("(roles)", &parts, LOOKUP_CONNECTIONS, places, address.clone(), credentials.clone())
+        self.open_pool(
+            "(roles)",
+            &parts,
+            LOOKUP_CONNECTIONS,
+            places,
+            Target::single(address.clone()),
+            credentials.clone(),
+        )
     }
 
     /// Notes whom the next session is for.
@@ -408,15 +420,15 @@ impl Relay {
             user,
             settings: &[],
         };
-        let address = Address { host: target.host.clone(), port: target.port };
-        let port = address.port.to_string();
-        let parts = [&*address.host, &port, &credentials.user, &credentials.database, database];
+        let hosts = Target::of(target)?;
+        let list = hosts.identity();
+        let parts = [&*list, hosts.attrs.name(), &credentials.user, &credentials.database, database];
         let name = format!("{database} {}", credentials.user);
         let limit = config.relay.pool_size_of(target);
         let looks_up = self.superuser.is_some() || config.relay.has_user_queries();
         // A reload may have it looked up where no place was meant for that.
         let places = if looks_up { places.saturating_sub(LOOKUP_CONNECTIONS).max(1) } else { places };
-        self.open_pool(&name, &parts, limit, places, address.clone(), credentials.clone())
+        self.open_pool(&name, &parts, limit, places, hosts, credentials.clone())
     }
 
     /// The pool of those parts in the segment.
@@ -426,7 +438,7 @@ impl Relay {
         parts: &[&str],
         limit: u32,
         places: u32,
-        address: Address,
+        target: Target,
         credentials: Credentials,
     ) -> Result<Pool, Error> {
         let identity = identity(parts);
@@ -435,7 +447,7 @@ impl Relay {
             .segment
             .open_upstream_pool(key, name, limit)
             .ok_or_else(|| Error::new(Condition::ConfigurationLimitExceeded, "there are too many pools"))?;
-        Ok(Pool { index, identity, address, credentials, places, is_own: self.superuser.is_some() })
+        Ok(Pool { index, identity, target, credentials, places, is_own: self.superuser.is_some() })
     }
 }
 

@@ -18,6 +18,7 @@ use std::os::fd::AsRawFd;
 
 use super::parameters::Parameters;
 use super::statements::StatementId;
+use crate::config::Address;
 use crate::protocol::client::{self, ClientEncoder};
 use crate::protocol::{Next, Violation};
 
@@ -30,15 +31,6 @@ const RECHECK: TimeVal = TimeVal::new(1, 0);
 
 /// How often a Unix socket whose queue is full is tried.
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
-
-/// Where an upstream server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
-    /// A host name, an address, or the directory of a Unix socket.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-}
 
 impl Address {
     /// Connects, within the time. Finding a host's addresses is the system's business and takes as long as it takes.
@@ -109,6 +101,8 @@ fn connect_to(
 /// What is known of the server's session, and goes with the connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
+    /// Where it leads, for cancel requests.
+    pub address: Address,
     /// The pool that it was made for.
     pub pool: [[u8; 8]; 2],
     /// Of BackendKeyData.
@@ -129,8 +123,6 @@ pub struct Memory {
 #[derive(Debug)]
 pub struct Upstream {
     socket: OwnedFd,
-    /// Where it leads, for cancel requests.
-    pub address: Address,
     /// What goes with it.
     pub memory: Memory,
     /// Room for received bytes; those from `start` to `end` are there and not consumed.
@@ -151,15 +143,15 @@ pub struct Buffers {
 
 impl Upstream {
     /// Takes a connected socket.
-    pub fn new(socket: OwnedFd, address: Address, memory: Memory) -> io::Result<Self> {
+    pub fn new(socket: OwnedFd, memory: Memory) -> io::Result<Self> {
         setsockopt(&socket, sockopt::ReceiveTimeout, &RECHECK)?;
-        Ok(Self::resume(socket, address, memory, Buffers::default()))
+        Ok(Self::resume(socket, memory, Buffers::default()))
     }
 
     /// Takes a socket that was an [`Upstream`]'s before.
-    pub fn resume(socket: OwnedFd, address: Address, memory: Memory, buffers: Buffers) -> Self {
+    pub fn resume(socket: OwnedFd, memory: Memory, buffers: Buffers) -> Self {
         let Buffers { received, output } = buffers;
-        Self { socket, address, memory, received, start: 0, end: 0, output }
+        Self { socket, memory, received, start: 0, end: 0, output }
     }
 
     /// Closes it here, and keeps its buffers for the next one; what they held is gone. Large ones are not kept.
@@ -243,7 +235,7 @@ impl Upstream {
     pub fn cancel(&self, deadline: Instant) -> io::Result<()> {
         let mut request = Vec::new();
         ClientEncoder::new(&mut request).cancel_request(self.memory.process, &self.memory.key);
-        let socket = self.address.connect(deadline, &mut || false)?;
+        let socket = self.memory.address.connect(deadline, &mut || false)?;
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let micros = i64::try_from(left.as_micros()).unwrap_or(i64::MAX);
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(micros / 1_000_000, micros % 1_000_000))?;
@@ -274,6 +266,8 @@ impl Memory {
         out.extend_from_slice(&self.process.to_ne_bytes());
         out.extend_from_slice(&self.connected_us.to_ne_bytes());
         put(&mut out, &self.key);
+        put(&mut out, self.address.host.as_bytes());
+        out.extend_from_slice(&self.address.port.to_ne_bytes());
         for parameters in [&self.defaults, &self.parameters] {
             put(&mut out, parameters.as_text().as_bytes());
         }
@@ -288,12 +282,15 @@ impl Memory {
         let process = u32::from_ne_bytes(take(&mut rest)?);
         let connected_us = u64::from_ne_bytes(take(&mut rest)?);
         let key = text(&mut rest)?.to_vec();
+        let host = std::str::from_utf8(text(&mut rest)?).ok()?.to_owned();
+        let address = Address { host, port: u16::from_ne_bytes(take(&mut rest)?) };
         let (mut defaults, mut parameters) = (Parameters::default(), Parameters::default());
         for parameters in [&mut defaults, &mut parameters] {
             *parameters = Parameters::from_text(std::str::from_utf8(text(&mut rest)?).ok()?);
         }
         let (statements, left) = rest.as_chunks();
         left.is_empty().then(|| Self {
+            address,
             pool,
             process,
             key,
@@ -331,6 +328,7 @@ mod tests {
     fn what_is_known_survives_the_way() {
         let mut memory =
             Memory { pool: [[5; 8]; 2], process: 7, key: vec![1; 32], connected_us: 9, ..Memory::default() };
+        memory.address = Address { host: "a".to_owned(), port: 5433 };
         memory.parameters.set("TimeZone", "Europe/Berlin");
         memory.parameters.set("DateStyle", "ISO, MDY");
         memory.statements = vec![StatementId([3; 16]), StatementId([4; 16])];

@@ -169,7 +169,8 @@ fn a_server_upstream_that_goes_and_comes_back() {
     let mut own = PostgreSql::start(&[]);
     for mode in ["session", "transaction"] {
         for orderly in [true, false] {
-            let server = relay(own.port, mode, &["relay.default_pool_size=3"]);
+            let waits = ["relay.query_wait_timeout=3s", "relay.server_login_retry=50ms"];
+            let server = relay(own.port, mode, &[&["relay.default_pool_size=3"][..], &waits].concat());
             let [mut idle, mut active, mut busy] = [(); 3].map(|()| Raw::connect(server.port));
             idle.query("select 1");
             active.query("begin; select 1");

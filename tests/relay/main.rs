@@ -9,6 +9,7 @@ mod console;
 mod double;
 mod faults;
 mod fuzz;
+mod hosts;
 mod leavings;
 mod login;
 mod place;

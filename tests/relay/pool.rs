@@ -171,7 +171,7 @@ fn what_the_server_upstream_refuses_is_told() {
     // Nobody listens there.
     let closed =
         format!("relay.databases={{\"*\" = {{host = \"127.0.0.1\", port = {}}}}}", crate::support::free_port());
-    let server = relay(port, "session", &[&closed]);
+    let server = relay(port, "session", &[&closed, "relay.query_wait_timeout=300ms"]);
     let refused = login(&server, "postgres", "postgres").expect("an error");
     assert!(refused.starts_with("08006 could not connect to upstream server 127.0.0.1:"), "{refused}");
     admin.query("drop role nologin");

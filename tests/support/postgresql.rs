@@ -48,6 +48,35 @@ impl PostgreSql {
         server
     }
 
+    /// A standby that streams from this server, in hot standby mode.
+    pub fn standby(&self) -> Self {
+        let directory = tempfile::Builder::new().prefix("postgresql-test-").tempdir().expect("a temporary directory");
+        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).expect("permissions");
+        let data = directory.path().join("data");
+        std::fs::create_dir(&data).expect("a data directory");
+        std::fs::set_permissions(&data, PermissionsExt::from_mode(0o700)).expect("permissions");
+        if let Some(user) = &self.user {
+            chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("chown");
+        }
+        let mut copy = Command::new(postgres_program("pg_basebackup"));
+        copy.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres"]);
+        copy.args(["-R", "-X", "stream", "-c", "fast", "-N"]);
+        run_as(&mut copy, self.user.as_ref());
+        let output = copy.output().expect("pg_basebackup");
+        assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
+        let port = free_port();
+        let child = postgres(&data, port, &self.settings, self.user.as_ref(), directory.path());
+        let server = Self { port, data, child, settings: self.settings.clone(), user: self.user.clone(), directory };
+        server.wait_until_ready();
+        server
+    }
+
+    /// Kills the postmaster (SIGKILL).
+    pub fn kill_9(&mut self) {
+        kill(self.pid(), Signal::SIGKILL).expect("PostgreSQL is there");
+        self.child.wait().expect("its end");
+    }
+
     /// The postmaster's process id.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
@@ -73,7 +102,7 @@ impl PostgreSql {
 
     fn wait_until_ready(&self) {
         let started = Instant::now();
-        while !self.log().contains("database system is ready to accept connections") {
+        while !self.log().contains("database system is ready to accept") {
             assert!(started.elapsed() < PATIENCE, "PostgreSQL did not come up:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -279,6 +279,11 @@ fn user_there(config: &Config, activity: &ActivityView) -> String {
     target.and_then(|target| target.user.clone()).unwrap_or_else(|| activity.identity.user.clone())
 }
 
+/// The host of a database, or the list of them.
+fn hosts(target: &RelayDatabase) -> String {
+    if target.hosts.is_empty() { target.host.clone() } else { target.hosts.join(",") }
+}
+
 fn databases(segment: Segment, config: &Config) -> Vec<Row> {
     let pools = pools_of_sessions(segment);
     let row = |(name, target): (&String, &RelayDatabase)| {
@@ -286,7 +291,7 @@ fn databases(segment: Segment, config: &Config) -> Vec<Row> {
         let connections: u32 = own.map(|(_, pool)| pool.lent + pool.idle).sum();
         vec![
             text(name),
-            text(&target.host),
+            text(hosts(target)),
             int(target.port),
             text(target.dbname.as_ref().unwrap_or(name)),
             target.user.as_ref().map_or(Value::Null, text),
@@ -361,6 +366,13 @@ fn servers(segment: Segment, config: &Config) -> Vec<Row> {
         let Some((_, pool)) = pools.iter().find(|(index, _)| *index == place.pool) else { continue };
         let (database, user) = names(pool);
         let target = config.relay.database(database);
+        let addresses = target.and_then(|target| target.addresses().ok()).unwrap_or_default();
+        // While it is being connected it leads nowhere.
+        let key = segment.upstream_host_of(place.index);
+        let leads_to = match addresses.as_slice() {
+            [only] => Some(only),
+            several => several.iter().find(|address| Some(address.key()) == key),
+        };
         let changed = wall_us().saturating_sub(now.saturating_sub(place.changed_us));
         let owner = place.owner.map(|slot| segment.slot(slot).pid());
         rows.push(vec![
@@ -368,8 +380,8 @@ fn servers(segment: Segment, config: &Config) -> Vec<Row> {
             text(user),
             text(database),
             text(if place.owner.is_some() { "active" } else { "idle" }),
-            target.map_or(Value::Null, |target| text(&target.host)),
-            target.map_or(Value::Null, |target| int(target.port)),
+            leads_to.map_or(Value::Null, |address| text(&address.host)),
+            leads_to.map_or(Value::Null, |address| int(address.port)),
             Value::Null,
             Value::Null,
             Value::Null,
