@@ -228,12 +228,19 @@ impl Search<'_> {
             Ok(upstream) => Ok(self.judge(upstream, host, wanted)),
             // That is the client's doing, not the host's.
             Err(_) if interrupted() => Ok(None),
-            Err(failure) if failure.may_pass => {
-                if let Some(host) = host {
-                    segment.fail_upstream_host(host, monotonic_us());
+            Err(mut failure) if failure.may_pass => {
+                // An attempt that was cut short says nothing of the host; why others would not do says more.
+                let is_cut_short = Instant::now() >= self.give_up;
+                if !is_cut_short {
+                    host.inspect(|host| segment.fail_upstream_host(*host, monotonic_us()));
+                    log::warn!("{}", failure.error);
                 }
-                log::warn!("{}", failure.error);
-                self.last = Some(Error::new(Condition::ConnectionFailure, failure.error.to_string()));
+                if !is_cut_short || self.last.is_none() {
+                    self.last = Some(Error::new(
+                        Condition::ConnectionFailure,
+                        std::mem::take(&mut failure.error.fields_mut().message),
+                    ));
+                }
                 Ok(None)
             }
             Err(failure) => {

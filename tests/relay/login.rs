@@ -201,6 +201,8 @@ fn answers_of_auth_query_that_are_none() {
         "relay.auth_user=asker",
         "relay.auth_user_password=asking",
         "auth.authentication_timeout=3s",
+        // A host that cannot be reached is waited for.
+        "relay.query_wait_timeout=1s",
     ];
     let (_files, server) = relay(&upstream, "session", SCRAM, "\"listed\" \"x\"\n", &settings);
     let ann = |database: &str| log_in(server.port, "ann", "right", database);
