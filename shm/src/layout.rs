@@ -34,7 +34,7 @@ use crate::walindex::{WAL_INDEX_LOCKS, WAL_INDEX_PAGE_BYTES};
 /// "pgprefor" as a little-endian word.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"pgprefor");
 /// Raised whenever the meaning of any byte changes.
-pub(crate) const LAYOUT_VERSION: u32 = 8;
+pub(crate) const LAYOUT_VERSION: u32 = 9;
 pub(crate) const CANARY_BYTES: usize = 64;
 pub(crate) const PAGE_BYTES: usize = 4096;
 /// Regions are aligned to this: two cache lines, because processors fetch lines in pairs.

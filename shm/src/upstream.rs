@@ -29,9 +29,13 @@ use crate::activity::WaitEvent;
 use crate::clock;
 use crate::segment::Segment;
 use crate::sequence::{Sequence, Text, readable};
-use crate::slot::{Owner, SlotIndex};
+use crate::slot::{Generation, Owner, SlotIndex};
 use crate::step::step;
 use crate::writer::LockError;
+
+mod limits;
+
+pub use limits::UpstreamLimits;
 
 /// Places for upstream connections, of all pools together.
 pub const UPSTREAM_PLACES: u32 = 256;
@@ -63,7 +67,9 @@ pub(crate) struct Place {
     uses: AtomicU64,
     /// 1: its owner keeps it to the end of its session, in pool mode "transaction".
     pinned: AtomicU64,
-    unused: [AtomicU64; 3],
+    /// When it was given back (monotonic clock).
+    returned_us: AtomicU64,
+    unused: [AtomicU64; 2],
 }
 
 /// One pool.
@@ -71,7 +77,7 @@ pub(crate) struct Place {
 pub(crate) struct PoolWords {
     /// A hash of database and user; 0: the pool is free.
     key: AtomicU64,
-    /// Who counts its places to take one more; 0: nobody.
+    /// Who counts places to take one more; 0: nobody. The first pool's is for all pools: limits are of several together.
     creator: AtomicU64,
     /// The next ticket.
     tickets: AtomicU64,
@@ -88,6 +94,13 @@ pub(crate) struct PoolWords {
     sent: AtomicU64,
     transactions_us: AtomicU64,
     queries_us: AtomicU64,
+    /// See [`UpstreamLimits`].
+    database: AtomicU64,
+    user: AtomicU64,
+    database_limit: AtomicU32,
+    user_limit: AtomicU32,
+    reserve: AtomicU32,
+    reserve_after_ms: AtomicU32,
     /// Places that it may have.
     limit: AtomicU32,
     name_sequence: Sequence,
@@ -96,6 +109,9 @@ pub(crate) struct PoolWords {
 
 const _: () = assert!(size_of::<Place>() == 64);
 const _: () = assert!(size_of::<PoolWords>().is_multiple_of(128));
+
+/// The postmaster as an owner: it has no slot.
+const POSTMASTER: Owner = Owner { slot: SlotIndex(u32::MAX - 1), generation: Generation(0) };
 
 /// A waiter's word: what its two highest bits say.
 const WAITING: u64 = 1 << 62;
@@ -203,7 +219,7 @@ impl Segment {
             let owner = place.owner.load(SeqCst);
             Some(UpstreamPlaceFacts {
                 pool: UpstreamPoolIndex(pool),
-                owner: (owner != 0).then(|| Owner::unpack(owner)).flatten().map(|owner| owner.slot),
+                owner: Owner::unpack(owner).filter(|owner| *owner != POSTMASTER).map(|owner| owner.slot),
                 pid: place.backend_pid.load(Relaxed),
                 changed_us: place.changed_us.load(Relaxed),
                 is_pinned: owner != 0 && place.pinned.load(Relaxed) == 1,
@@ -255,7 +271,7 @@ impl Segment {
     ) -> Result<UpstreamPlaceIndex, LockError> {
         let words = self.upstream_pool_words(pool.0);
         if self.next_waiter(pool).is_none()
-            && let Some(place) = self.take_place(me, pool, places)
+            && let Some(place) = self.take_place(me, pool, places, false)
         {
             words.leases.fetch_add(1, Relaxed);
             return Ok(place);
@@ -293,6 +309,7 @@ impl Segment {
     ) -> Result<UpstreamPlaceIndex, LockError> {
         let waiter = self.upstream_waiter(me.slot);
         let latch = self.slot(me.slot).latch();
+        let reserve_at = self.reserve_at(pool);
         loop {
             // Before the conditions: what comes after it makes `wait` return.
             let seen = latch.value();
@@ -307,7 +324,8 @@ impl Segment {
                 continue;
             }
             if self.next_waiter(pool) == Some(me.slot)
-                && let Some(place) = self.take_place(me, pool, places)
+                && let Some(place) =
+                    self.take_place(me, pool, places, reserve_at.is_some_and(|at| at <= Instant::now()))
             {
                 step();
                 // Granted another one at the same moment: one is enough. (The same one, where the reaper took this for a
@@ -343,7 +361,9 @@ impl Segment {
                 };
             }
             step();
-            latch.wait(seen, left);
+            let until_reserve = reserve_at.map(|at| at.saturating_duration_since(Instant::now()));
+            let until_reserve = until_reserve.filter(|left| !left.is_zero());
+            latch.wait(seen, [left, until_reserve].into_iter().flatten().min());
         }
     }
 
@@ -353,15 +373,22 @@ impl Segment {
         self.place(index).owner.load(SeqCst) == me.pack()
     }
 
-    /// A free place of the pool, with a connection if there is one, else an empty one within the limit.
-    fn take_place(&self, me: Owner, pool: UpstreamPoolIndex, places: u32) -> Option<UpstreamPlaceIndex> {
+    /// A free place of the pool, with a connection if there is one, else an empty one within the limit. `may_reserve`: the
+    /// reserve counts as well.
+    fn take_place(
+        &self,
+        me: Owner,
+        pool: UpstreamPoolIndex,
+        places: u32,
+        may_reserve: bool,
+    ) -> Option<UpstreamPlaceIndex> {
         loop {
             // The one used last is the warmest; those that nobody needs grow old, and are closed.
             let free = self
                 .places()
                 .filter(|(_, place)| place.pool.load(SeqCst) == pool.0 + 1 && place.owner.load(SeqCst) == 0);
             let Some((index, place)) = free.max_by_key(|(_, place)| place.changed_us.load(Relaxed)) else {
-                return self.take_empty(me, pool, places);
+                return self.take_empty(me, pool, places, may_reserve);
             };
             if place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
                 continue;
@@ -376,31 +403,43 @@ impl Segment {
         }
     }
 
-    /// A place without a connection, if the pool has fewer than its limit.
-    fn take_empty(&self, me: Owner, pool: UpstreamPoolIndex, places: u32) -> Option<UpstreamPlaceIndex> {
-        let words = self.upstream_pool_words(pool.0);
+    /// A place without a connection, if the pool has fewer than its limit, and its database and user have fewer than theirs.
+    fn take_empty(
+        &self,
+        me: Owner,
+        pool: UpstreamPoolIndex,
+        places: u32,
+        may_reserve: bool,
+    ) -> Option<UpstreamPlaceIndex> {
+        let limit = self.most_places(pool, may_reserve);
         // One counts at a time, or two would find the same room. It takes a microsecond; who finds somebody at it comes
         // again, or waits for a place to be given back.
-        while words.creator.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
-            if self.count(pool) >= words.limit.load(Relaxed) {
+        let creator = &self.upstream_pool_words(0).creator;
+        loop {
+            if self.count(pool) >= limit {
                 return None;
+            }
+            if creator.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_ok() {
+                break;
             }
             std::thread::yield_now();
         }
         step();
         let mut taken = None;
-        if self.count(pool) < words.limit.load(Relaxed) {
+        if self.count(pool) < limit {
+            let full = self.full_groups(pool);
+            let is_right = |of: u32| of != pool.0 + 1 && self.makes_room(full, pool, of);
             let candidates = || self.places().take(places as usize).filter(|(_, place)| place.owner.load(SeqCst) == 0);
-            let empty = candidates().filter(|(_, place)| place.pool.load(SeqCst) == 0);
+            let empty = candidates().filter(|(_, place)| place.pool.load(SeqCst) == 0 && is_right(0));
             taken = empty.map(|(index, _)| index).find(|index| self.take_over(me, *index, |of| of == 0, pool));
             // None is left: the one that another pool has not used for longest.
             while taken.is_none() {
-                let others = candidates().filter(|(_, place)| place.pool.load(SeqCst) != pool.0 + 1);
+                let others = candidates().filter(|(_, place)| is_right(place.pool.load(SeqCst)));
                 let Some((index, _)) = others.min_by_key(|(_, place)| place.changed_us.load(Relaxed)) else { break };
-                taken = self.take_over(me, index, |of| of != pool.0 + 1, pool).then_some(index);
+                taken = self.take_over(me, index, is_right, pool).then_some(index);
             }
         }
-        words.creator.store(0, SeqCst);
+        creator.store(0, SeqCst);
         taken
     }
 
@@ -455,7 +494,9 @@ impl Segment {
     pub fn give_upstream(&self, me: Owner, index: UpstreamPlaceIndex) {
         let place = self.place(index);
         debug_assert_eq!(place.owner.load(SeqCst), me.pack(), "only the owner gives a place back");
-        place.changed_us.store(clock::monotonic_us(), Relaxed);
+        let now_us = clock::monotonic_us();
+        place.changed_us.store(now_us, Relaxed);
+        place.returned_us.store(now_us, Relaxed);
         let pool = place.pool.load(SeqCst).checked_sub(1).map(UpstreamPoolIndex);
         loop {
             match pool.and_then(|pool| self.next_waiter(pool)) {
@@ -546,10 +587,8 @@ impl Segment {
         if self.upstream_waiters().all(|word| word.load(SeqCst) & KIND != WAITING) {
             return;
         }
-        for index in self.used_pools() {
-            let words = self.upstream_pool_words(index);
-            let pool = UpstreamPoolIndex(index);
-            if self.count(pool) < words.limit.load(Relaxed) {
+        for pool in self.used_pools().map(UpstreamPoolIndex) {
+            if self.count(pool) < self.most_places(pool, true) {
                 self.wake_next_waiter(pool);
             }
         }
@@ -584,7 +623,7 @@ impl Segment {
             let owner = place.owner.load(SeqCst);
             if owner == dead.pack() {
                 orphans.push(index);
-            } else if let Some(other) = Owner::unpack(owner) {
+            } else if let Some(other) = Owner::unpack(owner).filter(|other| *other != POSTMASTER) {
                 // A session has one place at a time: an owner that waits has been given this one, and not been told.
                 let waiter = self.upstream_waiter(other.slot);
                 let word = waiter.load(SeqCst);

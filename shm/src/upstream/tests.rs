@@ -350,3 +350,93 @@ fn a_grant_of_a_place_that_somebody_else_has_is_none() {
         assert_eq!(waiter.join().unwrap(), place);
     });
 }
+
+/// A pool of that database and user; at most `most` places of the database and `of_user` of the user.
+fn limited(setting: &Setting, key: u64, database: u64, user: u64, [most, of_user]: [u32; 2]) -> UpstreamPoolIndex {
+    let pool = setting.segment.open_upstream_pool(key, "limited", 4).unwrap();
+    let limits = UpstreamLimits { database, user, database_limit: most, user_limit: of_user, ..Default::default() };
+    setting.segment.limit_upstream_pool(pool, &limits);
+    pool
+}
+
+#[test]
+fn pools_of_one_database_or_user_share_their_limit() {
+    let setting = setting(6, 2);
+    let lease = |me, pool| {
+        let soon = Instant::now() + Duration::from_millis(2);
+        setting.segment.lease_upstream(me, pool, UPSTREAM_PLACES, Some(soon), &mut || false)
+    };
+    let [a, b, c, d, ..] = setting.owners[..] else { unreachable!() };
+    let (ann, bob) = (limited(&setting, 20, 1, 1, [2, 2]), limited(&setting, 21, 1, 2, [2, 2]));
+    let elsewhere = limited(&setting, 22, 2, 1, [0, 2]);
+    let first = lease(a, ann).unwrap();
+    lease(b, bob).unwrap();
+    assert_eq!(lease(c, ann), Err(LockError::TimedOut), "the database has its two");
+    let third = lease(c, elsewhere).unwrap();
+    assert_eq!(lease(d, elsewhere), Err(LockError::TimedOut), "the user has its two");
+    setting.segment.give_upstream(a, first);
+    // The idle one of the same database makes room, and becomes this pool's.
+    assert_eq!(lease(d, bob), Ok(first));
+    assert_eq!(lease(a, ann), Err(LockError::TimedOut));
+    setting.segment.discard_upstream(c, third);
+    setting.segment.discard_upstream(d, first);
+    assert!(lease(a, ann).is_ok());
+}
+
+#[test]
+fn a_shared_limit_holds_among_many_threads_and_wakes_the_other_pool() {
+    let setting = setting(8, 2);
+    let pools = [limited(&setting, 20, 1, 1, [2, 0]), limited(&setting, 21, 1, 2, [2, 0])];
+    let lent = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for (number, me) in setting.owners.iter().copied().enumerate() {
+            let (segment, lent) = (setting.segment, &lent);
+            scope.spawn(move || {
+                for turn in 0..200 {
+                    let pool = pools[(number + turn) % 2];
+                    let place = segment.lease_upstream(me, pool, UPSTREAM_PLACES, None, &mut || false).unwrap();
+                    assert!(lent.fetch_add(1, SeqCst) < 2, "the limit was passed");
+                    lent.fetch_sub(1, SeqCst);
+                    if turn % 3 == 0 {
+                        segment.discard_upstream(me, place);
+                    } else {
+                        segment.give_upstream(me, place);
+                    }
+                }
+            });
+        }
+    });
+    assert!(setting.segment.upstream_places().len() <= 2);
+}
+
+#[test]
+fn who_has_waited_long_takes_from_the_reserve() {
+    let setting = setting(3, 1);
+    let [a, b, c] = setting.owners[..] else { unreachable!() };
+    let limits = UpstreamLimits { reserve: 1, reserve_after_ms: 1, ..Default::default() };
+    setting.segment.limit_upstream_pool(setting.pool, &limits);
+    let first = setting.lease(a);
+    assert_ne!(setting.lease(b), first);
+    let soon = Instant::now() + Duration::from_millis(5);
+    assert_eq!(
+        setting.segment.lease_upstream(c, setting.pool, UPSTREAM_PLACES, Some(soon), &mut || false),
+        Err(LockError::TimedOut)
+    );
+}
+
+#[test]
+fn connections_that_nobody_has_used_for_long_are_closed() {
+    let setting = setting(2, 2);
+    let [a, b] = setting.owners[..] else { unreachable!() };
+    let (first, second) = (setting.lease(a), setting.lease(b));
+    setting.segment.give_upstream(a, first);
+    let returned = setting.segment.upstream_returned_us(first);
+    let mut closed = Vec::new();
+    let next = setting.segment.close_idle_upstream(100, returned + 40, |index| closed.push(index));
+    assert_eq!((next, closed.len()), (60, 0));
+    setting.segment.close_idle_upstream(100, returned + 100, |index| closed.push(index));
+    assert_eq!(closed, [first]);
+    // The lent one stays.
+    assert_eq!(setting.facts().lent, 1);
+    setting.segment.give_upstream(b, second);
+}
