@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use shm::{LockError, Owner, Phase, Segment, SlotKind, SlotState, UpstreamPlaceIndex, UpstreamPoolIndex};
 
 use super::login::{self, Credentials};
+use super::session::ask;
 use super::upstream::{Address, Buffers, Memory, Upstream};
 use crate::config::Relay;
 use crate::error::{Condition, Error};
@@ -47,6 +48,8 @@ pub struct Lent {
     place: UpstreamPlaceIndex,
     /// The connection.
     pub upstream: Upstream,
+    /// It was lent before.
+    is_used: bool,
 }
 
 /// Lends and takes back; one a process.
@@ -85,7 +88,12 @@ impl Lender<'_> {
             })?;
             fault::point("upstream-leased");
             match self.open(pool, place, deadline, interrupted) {
-                Ok(Some(lent)) => return Ok(lent),
+                Ok(Some(mut lent)) => {
+                    if self.is_good(&mut lent) {
+                        return Ok(lent);
+                    }
+                    self.discard(lent);
+                }
                 // It was too old, or the server has closed it: another one.
                 Ok(None) => self.segment.discard_upstream(self.me, place),
                 Err(error) => {
@@ -94,6 +102,18 @@ impl Lender<'_> {
                 }
             }
         }
+    }
+
+    /// Asks a connection that nobody has used for long whether it still works.
+    fn is_good(&self, lent: &mut Lent) -> bool {
+        let query = &self.config.server_check_query;
+        if query.is_empty() || !lent.is_used {
+            return true;
+        }
+        let returned_us = self.segment.upstream_returned_us(lent.place);
+        let idle = Duration::from_micros(shm::clock::monotonic_us().saturating_sub(returned_us));
+        idle < self.config.server_check_delay.duration()
+            || ask(lent, query, Instant::now() + self.config.server_connect_timeout.duration()).is_ok()
     }
 
     fn open(
@@ -116,7 +136,7 @@ impl Lender<'_> {
             let Some(memory) = Memory::decode(room.get(..count).unwrap_or_default()) else { return Ok(None) };
             let upstream = Upstream::resume(socket, pool.address.clone(), memory, std::mem::take(buffers));
             if upstream.memory.pool == pool.identity && !self.is_old(&upstream) && !upstream.is_disturbed() {
-                return Ok(Some(Lent { place, upstream }));
+                return Ok(Some(Lent { place, upstream, is_used: true }));
             }
             *buffers = upstream.close();
             return Ok(None);
@@ -124,7 +144,7 @@ impl Lender<'_> {
         let mut upstream = self.log_in(pool, deadline, interrupted)?;
         upstream.memory.pool = pool.identity;
         self.segment.set_upstream_pid(place, upstream.memory.process);
-        Ok(Some(Lent { place, upstream }))
+        Ok(Some(Lent { place, upstream, is_used: false }))
     }
 
     /// Connects. A PostgreSQL of the server's own that is starting, or is being started again, is waited for.

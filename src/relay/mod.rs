@@ -27,7 +27,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
-use shm::{Owner, Segment};
+use shm::{Owner, Segment, UpstreamLimits};
 
 use self::lend::{Lender, Pool, Spare};
 use self::login::Credentials;
@@ -292,7 +292,10 @@ impl Relay {
         let name = format!("{database} {}", credentials.user);
         let limit = config.relay.pool_size_of(target);
         let places = if self.superuser.is_some() { places.saturating_sub(LOOKUP_CONNECTIONS) } else { places };
-        self.open_pool(&name, &parts, limit, places, address.clone(), credentials.clone())
+        let limits = limits_of(&config.relay, database, &credentials.user);
+        let pool = self.open_pool(&name, &parts, limit, places, address.clone(), credentials.clone())?;
+        self.segment.limit_upstream_pool(pool.index, &limits);
+        Ok(pool)
     }
 
     /// The pool of those parts in the segment.
@@ -328,6 +331,19 @@ fn not_looked_up(error: Error) -> Error {
             log::error!("roles could not be looked up in PostgreSQL: {error}");
             Error::internal("roles could not be looked up; the server's log says why")
         }
+    }
+}
+
+/// What limits the pools of a database and of a user.
+fn limits_of(relay: &config::Relay, database: &str, user: &str) -> UpstreamLimits {
+    let hash = |name: &str| u64::from_ne_bytes(identity(&[name])[0]).max(1);
+    UpstreamLimits {
+        database: hash(database),
+        user: hash(user),
+        database_limit: relay.max_db_connections,
+        user_limit: relay.max_user_connections,
+        reserve: relay.reserve_pool_size,
+        reserve_after_ms: u32::try_from(relay.reserve_pool_timeout.duration().as_millis()).unwrap_or(u32::MAX),
     }
 }
 

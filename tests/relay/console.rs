@@ -18,7 +18,7 @@ fn shown(port: u16, user: &str, database: &str, statement: &str, header: bool) -
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-fn console(server: &Server, user: &str, statement: &str) -> Result<String, String> {
+pub fn console(server: &Server, user: &str, statement: &str) -> Result<String, String> {
     shown(server.port, user, "pgprefork", statement, false)
 }
 

@@ -9,6 +9,7 @@ mod console;
 mod faults;
 mod fuzz;
 mod leavings;
+mod limits;
 mod place;
 mod pool;
 mod same;

@@ -71,8 +71,8 @@ impl Relay<'_> {
     }
 }
 
-/// Runs a statement of our own on a connection whose client has gone.
-fn ask(lent: &mut Lent, statement: &str, deadline: Instant) -> io::Result<()> {
+/// Runs a statement of our own on a connection that no client has.
+pub fn ask(lent: &mut Lent, statement: &str, deadline: Instant) -> io::Result<()> {
     if statement.is_empty() {
         return Ok(());
     }
