@@ -34,8 +34,11 @@ use crate::step::step;
 use crate::writer::LockError;
 
 mod limits;
+mod orders;
 
 pub use limits::UpstreamLimits;
+pub(crate) use orders::OrderWords;
+pub use orders::{UPSTREAM_ORDERS, UpstreamOrder};
 
 /// Places for upstream connections, of all pools together.
 pub const UPSTREAM_PLACES: u32 = 256;
@@ -383,19 +386,29 @@ impl Segment {
         may_reserve: bool,
     ) -> Option<UpstreamPlaceIndex> {
         loop {
+            if self.is_paused(pool) {
+                return None;
+            }
             // The one used last is the warmest; those that nobody needs grow old, and are closed.
             let free = self
                 .places()
                 .filter(|(_, place)| place.pool.load(SeqCst) == pool.0 + 1 && place.owner.load(SeqCst) == 0);
             let Some((index, place)) = free.max_by_key(|(_, place)| place.changed_us.load(Relaxed)) else {
-                return self.take_empty(me, pool, places, may_reserve);
+                let taken = self.take_empty(me, pool, places, may_reserve)?;
+                step();
+                // Paused between the two looks.
+                if self.is_paused(pool) {
+                    self.give_upstream(me, taken);
+                    return None;
+                }
+                return Some(taken);
             };
             if place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
                 continue;
             }
             step();
             // It may have gone to another pool between the two looks.
-            if place.pool.load(SeqCst) == pool.0 + 1 {
+            if place.pool.load(SeqCst) == pool.0 + 1 && !self.is_paused(pool) {
                 place.begin();
                 return Some(index);
             }
@@ -499,7 +512,7 @@ impl Segment {
         place.returned_us.store(now_us, Relaxed);
         let pool = place.pool.load(SeqCst).checked_sub(1).map(UpstreamPoolIndex);
         loop {
-            match pool.and_then(|pool| self.next_waiter(pool)) {
+            match pool.and_then(|pool| self.next_served(pool)) {
                 Some(next) => {
                     if self.grant(me.pack(), index, next) {
                         return;
@@ -512,7 +525,7 @@ impl Segment {
                     }
                     step();
                     // Who began to wait meanwhile has seen the place free, or is seen here.
-                    let Some(_) = pool.and_then(|pool| self.next_waiter(pool)) else {
+                    let Some(_) = pool.and_then(|pool| self.next_served(pool)) else {
                         self.wake_other_pools();
                         return;
                     };
@@ -573,6 +586,11 @@ impl Segment {
             (word & KIND == WAITING && pool_of(word) == pool.0).then_some((word & TICKET, slot))
         });
         waiting.min().and_then(|(_, slot)| u32::try_from(slot).ok()).map(SlotIndex)
+    }
+
+    /// The same, unless the pool is paused.
+    fn next_served(&self, pool: UpstreamPoolIndex) -> Option<SlotIndex> {
+        self.next_waiter(pool).filter(|_| !self.is_paused(pool))
     }
 
     /// Has the next in line look for itself.

@@ -440,3 +440,65 @@ fn connections_that_nobody_has_used_for_long_are_closed() {
     assert_eq!(setting.facts().lent, 1);
     setting.segment.give_upstream(b, second);
 }
+
+#[test]
+fn nothing_of_a_paused_database_is_lent_until_it_is_resumed() {
+    let setting = setting(3, 2);
+    let [a, b, _] = setting.owners[..] else { unreachable!() };
+    let pool = limited(&setting, 20, 1, 1, [0, 0]);
+    let lease = |me| {
+        let soon = Instant::now() + Duration::from_millis(2);
+        setting.segment.lease_upstream(me, pool, UPSTREAM_PLACES, Some(soon), &mut || false)
+    };
+    let first = lease(a).unwrap();
+    for database in [Some(1), None] {
+        assert_eq!(setting.segment.order_upstream(database, UpstreamOrder::Paused), Some(false));
+        assert_eq!(lease(b), Err(LockError::TimedOut));
+        assert!(setting.segment.revoke_upstream(database, UpstreamOrder::Paused));
+        assert!(!setting.segment.revoke_upstream(database, UpstreamOrder::Paused));
+    }
+    // A pool of no database is not paused.
+    setting.segment.order_upstream(None, UpstreamOrder::Paused);
+    setting.lease(b);
+    setting.segment.give_upstream(a, first);
+    assert_eq!(lease(a), Err(LockError::TimedOut));
+    assert_eq!(setting.segment.upstream_places_of(None), [first]);
+    assert_eq!(setting.segment.upstream_places_of(Some(2)), []);
+    setting.segment.revoke_upstream(None, UpstreamOrder::Paused);
+    assert_eq!(lease(a), Ok(first));
+}
+
+#[test]
+fn a_pause_ends_all_use_and_everybody_goes_on_afterwards() {
+    let setting = setting(7, 2);
+    let pool = limited(&setting, 20, 1, 1, [0, 0]);
+    let turns = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for me in setting.owners.iter().copied() {
+            let (segment, turns) = (setting.segment, &turns);
+            scope.spawn(move || {
+                while turns.load(SeqCst) < 2000 {
+                    let place = segment.lease_upstream(me, pool, UPSTREAM_PLACES, None, &mut || false).unwrap();
+                    turns.fetch_add(1, SeqCst);
+                    if turns.load(SeqCst).is_multiple_of(5) {
+                        segment.discard_upstream(me, place);
+                    } else {
+                        segment.give_upstream(me, place);
+                    }
+                }
+            });
+        }
+        while turns.load(SeqCst) < 2000 {
+            setting.segment.order_upstream(Some(1), UpstreamOrder::Paused);
+            let lent = || setting.segment.upstream_places().iter().any(|place| place.owner.is_some());
+            while lent() {
+                std::thread::yield_now();
+            }
+            let before = turns.load(SeqCst);
+            (0..50).for_each(|_| std::thread::yield_now());
+            assert_eq!(turns.load(SeqCst), before, "lent while paused");
+            setting.segment.revoke_upstream(Some(1), UpstreamOrder::Paused);
+            std::thread::yield_now();
+        }
+    });
+}
