@@ -135,7 +135,7 @@ impl Lender<'_> {
             fault::point("upstream-taken");
             let Some(memory) = Memory::decode(room.get(..count).unwrap_or_default()) else { return Ok(None) };
             let upstream = Upstream::resume(socket, pool.address.clone(), memory, std::mem::take(buffers));
-            if upstream.memory.pool == pool.identity && !self.is_old(&upstream) && !upstream.is_disturbed() {
+            if upstream.memory.pool == pool.identity && !self.is_old(place, &upstream) && !upstream.is_disturbed() {
                 return Ok(Some(Lent { place, upstream, is_used: true }));
             }
             *buffers = upstream.close();
@@ -196,12 +196,19 @@ impl Lender<'_> {
 
     /// Closes the connections that nobody uses at the moment, of all pools.
     pub fn close_idle(&self) {
-        for (index, locker) in (0..).map(UpstreamPlaceIndex).zip(self.lockers) {
-            if self.segment.take_idle_upstream(self.me, index) {
-                // The message's bytes beside the descriptor are cut off.
-                drop(locker.take(&mut [0; 1]));
-                self.segment.discard_upstream(self.me, index);
-            }
+        (0..).map(UpstreamPlaceIndex).zip(self.lockers).for_each(|(index, _)| self.close_place(index));
+    }
+
+    /// The same for a database, or for all of them.
+    pub fn close_idle_of(&self, database: Option<u64>) {
+        self.segment.upstream_places_of(database).into_iter().for_each(|index| self.close_place(index));
+    }
+
+    fn close_place(&self, index: UpstreamPlaceIndex) {
+        if self.segment.take_idle_upstream(self.me, index) {
+            // The message's bytes beside the descriptor are cut off.
+            drop(self.lockers.get(index.0 as usize).map(|locker| locker.take(&mut [0; 1])));
+            self.segment.discard_upstream(self.me, index);
         }
     }
 
@@ -210,8 +217,9 @@ impl Lender<'_> {
         self.segment.pool().renew_upstream(shm::clock::monotonic_us());
     }
 
-    fn is_old(&self, upstream: &Upstream) -> bool {
-        if upstream.memory.connected_us <= self.segment.pool().upstream_renewed_us() {
+    fn is_old(&self, place: UpstreamPlaceIndex, upstream: &Upstream) -> bool {
+        let renewed_us = self.segment.pool().upstream_renewed_us().max(self.segment.upstream_place_renewed_us(place));
+        if upstream.memory.connected_us <= renewed_us {
             return true;
         }
         let age_us = shm::clock::monotonic_us().saturating_sub(upstream.memory.connected_us);
@@ -221,7 +229,7 @@ impl Lender<'_> {
     /// Gives a connection back on which nothing is under way and no transaction is open.
     pub fn give(&self, lent: Lent) {
         debug_assert!(lent.upstream.is_quiet());
-        if self.is_old(&lent.upstream) {
+        if self.is_old(lent.place, &lent.upstream) {
             return self.discard(lent);
         }
         let bytes = lent.upstream.memory.encode();

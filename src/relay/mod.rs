@@ -7,6 +7,7 @@
 //! - `lend`: getting a connection and giving it back; the rules are `shm::upstream`'s.
 //! - `login`: connecting and logging in upstream. `upstream`: one connection, and what travels with it.
 //! - `messages`: what a client's messages say. `order`: which reply belongs to which request (pure). `session`: carries the messages.
+//! - `orders`: PAUSE and the like.
 //! - `parameters`, `statements`: what follows a client from connection to connection.
 //! - `users`: who may come in, from a file. `roles`: the same, asked of a PostgreSQL of the server's own.
 
@@ -14,6 +15,7 @@ mod lend;
 mod login;
 mod messages;
 mod order;
+pub mod orders;
 mod parameters;
 mod roles;
 mod session;
@@ -235,14 +237,6 @@ impl Relay {
         Some(config.admin_users.contains(&wanted.role) || self.superuser.as_ref() == Some(&wanted.role))
     }
 
-    /// Connections of before are not lent again.
-    pub fn reconnect(&self, config: &Config, lockers: &[Locker]) {
-        let lender =
-            Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay, buffers: &self.buffers };
-        lender.renew();
-        lender.close_idle();
-    }
-
     /// Serves it to its end.
     pub fn serve(
         &mut self,
@@ -274,6 +268,9 @@ impl Relay {
     }
 
     fn pool(&self, config: &Config, role: &str, database: &str, places: u32) -> Result<Pool, Error> {
+        if let Some(error) = orders::disabled(self.segment, database) {
+            return Err(error);
+        }
         let Some(target) = config.relay.database(database) else {
             let message = format!("database \"{database}\" does not exist");
             return Err(Error::new(Condition::InvalidCatalogName, message));
@@ -334,12 +331,16 @@ fn not_looked_up(error: Error) -> Error {
     }
 }
 
+/// A name as the segment has it: a hash.
+pub fn database_key(name: &str) -> u64 {
+    u64::from_ne_bytes(identity(&[name])[0]).max(1)
+}
+
 /// What limits the pools of a database and of a user.
 fn limits_of(relay: &config::Relay, database: &str, user: &str) -> UpstreamLimits {
-    let hash = |name: &str| u64::from_ne_bytes(identity(&[name])[0]).max(1);
     UpstreamLimits {
-        database: hash(database),
-        user: hash(user),
+        database: database_key(database),
+        user: database_key(user),
         database_limit: relay.max_db_connections,
         user_limit: relay.max_user_connections,
         reserve: relay.reserve_pool_size,

@@ -10,6 +10,7 @@ mod faults;
 mod fuzz;
 mod leavings;
 mod limits;
+mod orders;
 mod place;
 mod pool;
 mod same;

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use shm::activity::ActivityView;
 use shm::clock::{monotonic_us, wall_us};
 use shm::{
-    ClientAddress, Segment, SlotIndex, SlotKind, SlotState, UpstreamPoolFacts, UpstreamPoolIndex, UpstreamTraffic,
+    ClientAddress, Segment, SlotIndex, SlotKind, SlotState, UpstreamOrder, UpstreamPoolFacts, UpstreamPoolIndex,
+    UpstreamTraffic,
 };
 
 use crate::config::{Config, PoolMode, RelayDatabase};
 use crate::error::{Condition, Error};
+use crate::relay::database_key;
 use crate::sql::types::Type::{self, Int4, Int8, Text};
 use crate::sql::types::{self, Datum, TextContext, Value};
 
@@ -144,7 +146,10 @@ const COUNTS: Columns = &[
 /// What SHOW HELP says.
 pub fn help() -> Error {
     let names: Vec<&str> = TABLES.iter().map(|(name, ..)| *name).collect();
-    let detail = format!("\n\tSHOW {}\n\tRELOAD\n\tRECONNECT", names.join("|"));
+    let detail = format!(
+        "\n\tSHOW {}\n\tRELOAD\n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tDISABLE <db>\n\tENABLE <db>\n\tRECONNECT [<db>]\n\tKILL <db>",
+        names.join("|")
+    );
     Error::new(Condition::SuccessfulCompletion, "Console usage").detail(detail)
 }
 
@@ -283,6 +288,7 @@ fn databases(segment: Segment, config: &Config) -> Vec<Row> {
     let pools = pools_of_sessions(segment);
     let row = |(name, target): (&String, &RelayDatabase)| {
         let own = pools.iter().filter(|(_, pool)| names(pool).0 == name);
+        let is_ordered = |order| segment.is_upstream_ordered(Some(database_key(name)), order);
         let connections: u32 = own.map(|(_, pool)| pool.lent + pool.idle).sum();
         vec![
             text(name),
@@ -296,8 +302,8 @@ fn databases(segment: Segment, config: &Config) -> Vec<Row> {
             target.pool_mode.map_or(Value::Null, |mode| text(mode_name(mode))),
             int(config.relay.max_db_connections),
             int(connections),
-            int(0),
-            int(0),
+            int(is_ordered(UpstreamOrder::Paused)),
+            int(is_ordered(UpstreamOrder::Disabled)),
         ]
     };
     config.relay.databases.iter().map(row).collect()
