@@ -8,6 +8,7 @@
 //!        canary stats    one Statistics
 //!        canary places   Place × UPSTREAM_PLACES
 //!        canary pools    PoolWords × UPSTREAM_POOLS
+//!        canary orders   OrderWords × UPSTREAM_ORDERS
 //!        canary waiters  one word × slots
 //!        canary dbs      DatabaseRegion × databases
 //!        canary sets     for each database: sets of slots (writer's waiters, commit's waiters, 8 WAL-index locks)
@@ -29,13 +30,13 @@ use crate::pool::Pool;
 use crate::slot::Slot;
 use crate::statistics::Statistics;
 use crate::tickets::TicketKeys;
-use crate::upstream::{Place, PoolWords, UPSTREAM_PLACES, UPSTREAM_POOLS};
+use crate::upstream::{OrderWords, Place, PoolWords, UPSTREAM_ORDERS, UPSTREAM_PLACES, UPSTREAM_POOLS};
 use crate::walindex::{WAL_INDEX_LOCKS, WAL_INDEX_PAGE_BYTES};
 
 /// "pgprefor" as a little-endian word.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"pgprefor");
 /// Raised whenever the meaning of any byte changes.
-pub(crate) const LAYOUT_VERSION: u32 = 9;
+pub(crate) const LAYOUT_VERSION: u32 = 10;
 pub(crate) const CANARY_BYTES: usize = 64;
 pub(crate) const PAGE_BYTES: usize = 4096;
 /// Regions are aligned to this: two cache lines, because processors fetch lines in pairs.
@@ -107,6 +108,7 @@ pub struct Layout {
     pub(crate) statistics: Region,
     pub(crate) upstream_places: Region,
     pub(crate) upstream_pools: Region,
+    pub(crate) upstream_orders: Region,
     pub(crate) upstream_waiters: Region,
     pub(crate) upstream_hosts: Region,
     pub(crate) databases: Region,
@@ -153,6 +155,8 @@ impl Layout {
         let upstream_places = place("upstream places", places_bytes, ALIGNMENT);
         let pools_bytes = UPSTREAM_POOLS as usize * size_of::<PoolWords>();
         let upstream_pools = place("upstream pools", pools_bytes, ALIGNMENT);
+        let orders_bytes = UPSTREAM_ORDERS as usize * size_of::<OrderWords>();
+        let upstream_orders = place("upstream orders", orders_bytes, ALIGNMENT);
         let upstream_waiters = place("upstream waiters", slots as usize * 8, ALIGNMENT);
         let upstream_hosts = place("upstream hosts", size_of::<Hosts>(), ALIGNMENT);
         let region_bytes = databases as usize * size_of::<DatabaseRegion>();
@@ -169,6 +173,7 @@ impl Layout {
             statistics,
             upstream_places,
             upstream_pools,
+            upstream_orders,
             upstream_waiters,
             upstream_hosts,
             databases: databases_region,
@@ -186,7 +191,7 @@ impl Layout {
     }
 
     /// All regions in order; each has its canary in front of it.
-    pub fn regions(&self) -> [Region; 13] {
+    pub fn regions(&self) -> [Region; 14] {
         [
             self.pool,
             self.slots,
@@ -194,6 +199,7 @@ impl Layout {
             self.statistics,
             self.upstream_places,
             self.upstream_pools,
+            self.upstream_orders,
             self.upstream_waiters,
             self.upstream_hosts,
             self.databases,

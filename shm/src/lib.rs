@@ -63,8 +63,8 @@ pub use slot::{
 pub use statistics::{Histogram, HistogramSnapshot, RecyclePhase, SetupPhase, StatementKind, Statistics};
 pub use tickets::{TicketKey, TicketKeys};
 pub use upstream::{
-    UPSTREAM_PLACES, UPSTREAM_POOLS, UpstreamPlaceFacts, UpstreamPlaceIndex, UpstreamPoolFacts, UpstreamPoolIndex,
-    UpstreamTraffic,
+    UPSTREAM_ORDERS, UPSTREAM_PLACES, UPSTREAM_POOLS, UpstreamLimits, UpstreamOrder, UpstreamPlaceFacts,
+    UpstreamPlaceIndex, UpstreamPoolFacts, UpstreamPoolIndex, UpstreamTraffic,
 };
 pub use walindex::{WAL_INDEX_LOCKS, WAL_INDEX_PAGE_BYTES, WalLocksHeld};
 pub use writer::LockError;

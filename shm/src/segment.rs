@@ -25,7 +25,7 @@ use crate::pool::Pool;
 use crate::slot::{Generation, Interrupt, Slot, SlotIndex, SlotKind, SlotState};
 use crate::statistics::Statistics;
 use crate::tickets::TicketKeys;
-use crate::upstream::{Place, PoolWords, UPSTREAM_PLACES, UPSTREAM_POOLS};
+use crate::upstream::{OrderWords, Place, PoolWords, UPSTREAM_ORDERS, UPSTREAM_PLACES, UPSTREAM_POOLS};
 use crate::walindex::WAL_INDEX_PAGE_BYTES;
 
 /// A handle on the segment.
@@ -215,6 +215,11 @@ impl Segment {
     pub(crate) fn upstream_pool_words(&self, index: u32) -> &'static PoolWords {
         assert!(index < UPSTREAM_POOLS, "no upstream pool {index}");
         self.at(self.mapping.layout.upstream_pools.offset, index as usize)
+    }
+
+    pub(crate) fn upstream_order_words(&self, index: u32) -> &'static OrderWords {
+        assert!(index < UPSTREAM_ORDERS, "no upstream orders {index}");
+        self.at(self.mapping.layout.upstream_orders.offset, index as usize)
     }
 
     pub(crate) fn upstream_waiter(&self, index: SlotIndex) -> &'static AtomicU64 {

@@ -29,9 +29,16 @@ use crate::activity::WaitEvent;
 use crate::clock;
 use crate::segment::Segment;
 use crate::sequence::{Sequence, Text, readable};
-use crate::slot::{Owner, SlotIndex};
+use crate::slot::{Generation, Owner, SlotIndex};
 use crate::step::step;
 use crate::writer::LockError;
+
+mod limits;
+mod orders;
+
+pub use limits::UpstreamLimits;
+pub(crate) use orders::OrderWords;
+pub use orders::{UPSTREAM_ORDERS, UpstreamOrder};
 
 /// Places for upstream connections, of all pools together.
 pub const UPSTREAM_PLACES: u32 = 256;
@@ -63,7 +70,9 @@ pub(crate) struct Place {
     uses: AtomicU64,
     /// 1: its owner keeps it to the end of its session, in pool mode "transaction".
     pinned: AtomicU64,
-    unused: [AtomicU64; 3],
+    /// When it was given back (monotonic clock).
+    returned_us: AtomicU64,
+    unused: [AtomicU64; 2],
 }
 
 /// One pool.
@@ -71,7 +80,7 @@ pub(crate) struct Place {
 pub(crate) struct PoolWords {
     /// A hash of database and user; 0: the pool is free.
     key: AtomicU64,
-    /// Who counts its places to take one more; 0: nobody.
+    /// Who counts places to take one more; 0: nobody. The first pool's is for all pools: limits are of several together.
     creator: AtomicU64,
     /// The next ticket.
     tickets: AtomicU64,
@@ -88,6 +97,13 @@ pub(crate) struct PoolWords {
     sent: AtomicU64,
     transactions_us: AtomicU64,
     queries_us: AtomicU64,
+    /// See [`UpstreamLimits`].
+    database: AtomicU64,
+    user: AtomicU64,
+    database_limit: AtomicU32,
+    user_limit: AtomicU32,
+    reserve: AtomicU32,
+    reserve_after_ms: AtomicU32,
     /// Places that it may have.
     limit: AtomicU32,
     /// 1: that its server refuses something is in the log already.
@@ -98,6 +114,9 @@ pub(crate) struct PoolWords {
 
 const _: () = assert!(size_of::<Place>() == 64);
 const _: () = assert!(size_of::<PoolWords>().is_multiple_of(128));
+
+/// The postmaster as an owner: it has no slot.
+const POSTMASTER: Owner = Owner { slot: SlotIndex(u32::MAX - 1), generation: Generation(0) };
 
 /// A waiter's word: what its two highest bits say.
 const WAITING: u64 = 1 << 62;
@@ -208,7 +227,7 @@ impl Segment {
             Some(UpstreamPlaceFacts {
                 index,
                 pool: UpstreamPoolIndex(pool),
-                owner: (owner != 0).then(|| Owner::unpack(owner)).flatten().map(|owner| owner.slot),
+                owner: Owner::unpack(owner).filter(|owner| *owner != POSTMASTER).map(|owner| owner.slot),
                 pid: place.backend_pid.load(Relaxed),
                 changed_us: place.changed_us.load(Relaxed),
                 is_pinned: owner != 0 && place.pinned.load(Relaxed) == 1,
@@ -262,7 +281,7 @@ impl Segment {
     ) -> Result<UpstreamPlaceIndex, LockError> {
         let words = self.upstream_pool_words(pool.0);
         if self.next_waiter(pool).is_none()
-            && let Some(place) = self.take_known(me, pool, before).or_else(|| self.take_place(me, pool, places))
+            && let Some(place) = self.take_known(me, pool, before).or_else(|| self.take_place(me, pool, places, false))
         {
             words.leases.fetch_add(1, Relaxed);
             return Ok(place);
@@ -300,6 +319,7 @@ impl Segment {
     ) -> Result<UpstreamPlaceIndex, LockError> {
         let waiter = self.upstream_waiter(me.slot);
         let latch = self.slot(me.slot).latch();
+        let reserve_at = self.reserve_at(pool);
         loop {
             // Before the conditions: what comes after it makes `wait` return.
             let seen = latch.value();
@@ -314,7 +334,8 @@ impl Segment {
                 continue;
             }
             if self.next_waiter(pool) == Some(me.slot)
-                && let Some(place) = self.take_place(me, pool, places)
+                && let Some(place) =
+                    self.take_place(me, pool, places, reserve_at.is_some_and(|at| at <= Instant::now()))
             {
                 step();
                 // Granted another one at the same moment: one is enough. (The same one, where the reaper took this for a
@@ -350,7 +371,9 @@ impl Segment {
                 };
             }
             step();
-            latch.wait(seen, left);
+            let until_reserve = reserve_at.map(|at| at.saturating_duration_since(Instant::now()));
+            let until_reserve = until_reserve.filter(|left| !left.is_zero());
+            latch.wait(seen, [left, until_reserve].into_iter().flatten().min());
         }
     }
 
@@ -369,7 +392,7 @@ impl Segment {
     ) -> Option<UpstreamPlaceIndex> {
         let index = index?;
         let place = self.place(index);
-        let is_right = || place.pool.load(SeqCst) == pool.0 + 1;
+        let is_right = || place.pool.load(SeqCst) == pool.0 + 1 && !self.is_paused(pool);
         if !is_right() || place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
             return None;
         }
@@ -383,22 +406,39 @@ impl Segment {
         None
     }
 
-    /// A free place of the pool, with a connection if there is one, else an empty one within the limit.
-    fn take_place(&self, me: Owner, pool: UpstreamPoolIndex, places: u32) -> Option<UpstreamPlaceIndex> {
+    /// A free place of the pool, with a connection if there is one, else an empty one within the limit. `may_reserve`: the
+    /// reserve counts as well.
+    fn take_place(
+        &self,
+        me: Owner,
+        pool: UpstreamPoolIndex,
+        places: u32,
+        may_reserve: bool,
+    ) -> Option<UpstreamPlaceIndex> {
         loop {
+            if self.is_paused(pool) {
+                return None;
+            }
             // The one used last is the warmest; those that nobody needs grow old, and are closed.
             let free = self
                 .places()
                 .filter(|(_, place)| place.pool.load(SeqCst) == pool.0 + 1 && place.owner.load(SeqCst) == 0);
             let Some((index, place)) = free.max_by_key(|(_, place)| place.changed_us.load(Relaxed)) else {
-                return self.take_empty(me, pool, places);
+                let taken = self.take_empty(me, pool, places, may_reserve)?;
+                step();
+                // Paused between the two looks.
+                if self.is_paused(pool) {
+                    self.give_upstream(me, taken);
+                    return None;
+                }
+                return Some(taken);
             };
             if place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
                 continue;
             }
             step();
             // It may have gone to another pool between the two looks.
-            if place.pool.load(SeqCst) == pool.0 + 1 {
+            if place.pool.load(SeqCst) == pool.0 + 1 && !self.is_paused(pool) {
                 place.begin();
                 return Some(index);
             }
@@ -406,31 +446,43 @@ impl Segment {
         }
     }
 
-    /// A place without a connection, if the pool has fewer than its limit.
-    fn take_empty(&self, me: Owner, pool: UpstreamPoolIndex, places: u32) -> Option<UpstreamPlaceIndex> {
-        let words = self.upstream_pool_words(pool.0);
+    /// A place without a connection, if the pool has fewer than its limit, and its database and user have fewer than theirs.
+    fn take_empty(
+        &self,
+        me: Owner,
+        pool: UpstreamPoolIndex,
+        places: u32,
+        may_reserve: bool,
+    ) -> Option<UpstreamPlaceIndex> {
+        let limit = self.most_places(pool, may_reserve);
         // One counts at a time, or two would find the same room. It takes a microsecond; who finds somebody at it comes
         // again, or waits for a place to be given back.
-        while words.creator.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
-            if self.count(pool) >= words.limit.load(Relaxed) {
+        let creator = &self.upstream_pool_words(0).creator;
+        loop {
+            if self.count(pool) >= limit {
                 return None;
+            }
+            if creator.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_ok() {
+                break;
             }
             std::thread::yield_now();
         }
         step();
         let mut taken = None;
-        if self.count(pool) < words.limit.load(Relaxed) {
+        if self.count(pool) < limit {
+            let full = self.full_groups(pool);
+            let is_right = |of: u32| of != pool.0 + 1 && self.makes_room(full, pool, of);
             let candidates = || self.places().take(places as usize).filter(|(_, place)| place.owner.load(SeqCst) == 0);
-            let empty = candidates().filter(|(_, place)| place.pool.load(SeqCst) == 0);
+            let empty = candidates().filter(|(_, place)| place.pool.load(SeqCst) == 0 && is_right(0));
             taken = empty.map(|(index, _)| index).find(|index| self.take_over(me, *index, |of| of == 0, pool));
             // None is left: the one that another pool has not used for longest.
             while taken.is_none() {
-                let others = candidates().filter(|(_, place)| place.pool.load(SeqCst) != pool.0 + 1);
+                let others = candidates().filter(|(_, place)| is_right(place.pool.load(SeqCst)));
                 let Some((index, _)) = others.min_by_key(|(_, place)| place.changed_us.load(Relaxed)) else { break };
-                taken = self.take_over(me, index, |of| of != pool.0 + 1, pool).then_some(index);
+                taken = self.take_over(me, index, is_right, pool).then_some(index);
             }
         }
-        words.creator.store(0, SeqCst);
+        creator.store(0, SeqCst);
         taken
     }
 
@@ -485,10 +537,12 @@ impl Segment {
     pub fn give_upstream(&self, me: Owner, index: UpstreamPlaceIndex) {
         let place = self.place(index);
         debug_assert_eq!(place.owner.load(SeqCst), me.pack(), "only the owner gives a place back");
-        place.changed_us.store(clock::monotonic_us(), Relaxed);
+        let now_us = clock::monotonic_us();
+        place.changed_us.store(now_us, Relaxed);
+        place.returned_us.store(now_us, Relaxed);
         let pool = place.pool.load(SeqCst).checked_sub(1).map(UpstreamPoolIndex);
         loop {
-            match pool.and_then(|pool| self.next_waiter(pool)) {
+            match pool.and_then(|pool| self.next_served(pool)) {
                 Some(next) => {
                     if self.grant(me.pack(), index, next) {
                         return;
@@ -501,7 +555,7 @@ impl Segment {
                     }
                     step();
                     // Who began to wait meanwhile has seen the place free, or is seen here.
-                    let Some(_) = pool.and_then(|pool| self.next_waiter(pool)) else {
+                    let Some(_) = pool.and_then(|pool| self.next_served(pool)) else {
                         self.wake_other_pools();
                         return;
                     };
@@ -564,6 +618,11 @@ impl Segment {
         waiting.min().and_then(|(_, slot)| u32::try_from(slot).ok()).map(SlotIndex)
     }
 
+    /// The same, unless the pool is paused.
+    fn next_served(&self, pool: UpstreamPoolIndex) -> Option<SlotIndex> {
+        self.next_waiter(pool).filter(|_| !self.is_paused(pool))
+    }
+
     /// Has the next in line look for itself.
     fn wake_next_waiter(&self, pool: UpstreamPoolIndex) {
         if let Some(next) = self.next_waiter(pool) {
@@ -576,10 +635,8 @@ impl Segment {
         if self.upstream_waiters().all(|word| word.load(SeqCst) & KIND != WAITING) {
             return;
         }
-        for index in self.used_pools() {
-            let words = self.upstream_pool_words(index);
-            let pool = UpstreamPoolIndex(index);
-            if self.count(pool) < words.limit.load(Relaxed) {
+        for pool in self.used_pools().map(UpstreamPoolIndex) {
+            if self.count(pool) < self.most_places(pool, true) {
                 self.wake_next_waiter(pool);
             }
         }
@@ -619,7 +676,7 @@ impl Segment {
             let owner = place.owner.load(SeqCst);
             if owner == dead.pack() {
                 orphans.push(index);
-            } else if let Some(other) = Owner::unpack(owner) {
+            } else if let Some(other) = Owner::unpack(owner).filter(|other| *other != POSTMASTER) {
                 // A session has one place at a time: an owner that waits has been given this one, and not been told.
                 let waiter = self.upstream_waiter(other.slot);
                 let word = waiter.load(SeqCst);

@@ -104,6 +104,20 @@ section! {
         server_login_retry: Span = Span::from_secs(15),
         /// Upstream connections older than this are not lent again; 0 is never.
         server_lifetime: Span = Span::from_secs(3600),
+        /// Upstream connections that nobody has used for this long are closed; 0 is never.
+        server_idle_timeout: Span = Span::from_secs(600),
+        /// Upstream connections of all pools of a database together; 0 is no limit.
+        max_db_connections: u32 = 0,
+        /// Upstream connections of all pools of a user together; 0 is no limit.
+        max_user_connections: u32 = 0,
+        /// Upstream connections that a pool may have beyond its size.
+        reserve_pool_size: u32 = 0,
+        /// How long a session has to wait before it may use one of those; 0 is for ever.
+        reserve_pool_timeout: Span = Span::from_secs(5),
+        /// What a connection that nobody has used for `server_check_delay` is asked before it is lent; nothing if empty.
+        server_check_query: String = String::new(),
+        /// See `server_check_query`.
+        server_check_delay: Span = Span::from_secs(30),
         /// What makes an upstream connection as new after a session of pool mode "session".
         server_reset_query: String = "DISCARD ALL".to_owned(),
         /// Start-up parameters that are accepted and not passed on, in pool mode "transaction".
@@ -258,6 +272,9 @@ impl Relay {
         let most = shm::UPSTREAM_PLACES - if looks_up { LOOKUP_CONNECTIONS } else { 0 };
         if !(1..=most).contains(&self.max_server_connections) {
             return Err(format!("relay.max_server_connections must be between 1 and {most}"));
+        }
+        if self.reserve_pool_size > most {
+            return Err(format!("relay.reserve_pool_size must be between 0 and {most}"));
         }
         // Their names travel with a connection, and the room for that is bounded.
         if !(1..=2000).contains(&self.max_prepared_statements) {

@@ -13,18 +13,19 @@ use self::tables::Table;
 use super::{Completion, Engine, RowSink, Split, TransactionStatus};
 use crate::config::Config;
 use crate::error::{Condition, Error};
+use crate::relay::orders::Order;
 use crate::sql::plan::{Action, Column, Copy, Plan, Query, Tag};
 use crate::sql::types::{Type, Value};
 
 /// What a statement of the console asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// SHOW of a table.
     Show(Table),
     /// RELOAD.
     Reload,
-    /// RECONNECT: connections of before are not lent again.
-    Reconnect,
+    /// About databases.
+    Order(Order),
     /// Nothing but blanks.
     Empty,
 }
@@ -33,8 +34,8 @@ pub enum Command {
 pub struct Console<'a> {
     segment: Segment,
     config: &'a Config,
-    /// Has connections of before not lent again.
-    reconnect: &'a dyn Fn(),
+    /// Carries out orders about databases.
+    relay: &'a dyn Fn(&Order) -> Result<(), Error>,
     /// Who asks may give orders as well.
     is_admin: bool,
 }
@@ -47,31 +48,49 @@ pub struct Statement {
 }
 
 /// Commands of PgBouncer's that are not there.
-const REFUSED: &[&str] = &["PAUSE", "RESUME", "DISABLE", "ENABLE", "KILL", "SUSPEND", "SHUTDOWN", "WAIT_CLOSE", "SET"];
+const REFUSED: &[&str] = &["SUSPEND", "SHUTDOWN", "WAIT_CLOSE", "SET"];
 
 impl<'a> Console<'a> {
     /// A console; `is_admin`: orders are taken.
-    pub fn new(segment: Segment, config: &'a Config, reconnect: &'a dyn Fn(), is_admin: bool) -> Self {
-        Self { segment, config, reconnect, is_admin }
+    pub fn new(
+        segment: Segment,
+        config: &'a Config,
+        relay: &'a dyn Fn(&Order) -> Result<(), Error>,
+        is_admin: bool,
+    ) -> Self {
+        Self { segment, config, relay, is_admin }
     }
 
     fn recognise(text: &str) -> Result<Command, Error> {
         let text = text.trim().trim_end_matches(';').trim();
+        // A database's name is taken as it stands, or between quotes.
+        let (_, name) = text.split_once(char::is_whitespace).unwrap_or_default();
+        let quoted = name.trim().strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+        let is_refused = REFUSED.iter().any(|command| text.to_uppercase().starts_with(command));
+        if quoted.is_none() && !is_refused && name.split_whitespace().count() > 1 {
+            return Err(unknown(text));
+        }
+        let name = quoted.map_or_else(|| name.trim().to_owned(), |name| name.replace("\"\"", "\""));
+        let name = Some(name).filter(|name| !name.is_empty());
         let words: Vec<String> = text.split_whitespace().map(str::to_uppercase).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words[..] {
             [] => Ok(Command::Empty),
             ["SHOW", table] => Table::named(table).map(Command::Show).ok_or_else(|| unknown(text)),
             ["RELOAD"] => Ok(Command::Reload),
-            ["RECONNECT"] => Ok(Command::Reconnect),
-            ["RECONNECT", _] => Err(Error::unsupported("RECONNECT of one database")),
+            ["PAUSE", ..] => Ok(Command::Order(Order::Pause(name))),
+            ["RESUME", ..] => Ok(Command::Order(Order::Resume(name))),
+            ["KILL", ..] => Ok(Command::Order(Order::Kill(name))),
+            ["DISABLE", ..] => Ok(Command::Order(Order::Disable(name))),
+            ["ENABLE", ..] => Ok(Command::Order(Order::Enable(name))),
+            ["RECONNECT", ..] => Ok(Command::Order(Order::Reconnect(name))),
             [first, ..] if REFUSED.contains(&first) => Err(Error::unsupported(first)),
             _ => Err(unknown(text)),
         }
     }
 
     /// Carries out an order.
-    fn order(&self, command: Command) -> Result<(), Error> {
+    fn order(&self, command: &Command) -> Result<(), Error> {
         if !self.is_admin {
             return Err(Error::new(Condition::InsufficientPrivilege, "admin access needed"));
         }
@@ -79,10 +98,7 @@ impl<'a> Console<'a> {
             Command::Reload => kill(Pid::parent(), Signal::SIGHUP).map_err(|errno| {
                 Error::new(Condition::SystemError, format!("could not signal the postmaster: {errno}"))
             }),
-            Command::Reconnect => {
-                (self.reconnect)();
-                Ok(())
-            }
+            Command::Order(order) => (self.relay)(order),
             Command::Show(_) | Command::Empty => Ok(()),
         }
     }
@@ -107,10 +123,10 @@ impl Engine for Console<'_> {
     }
 
     fn prepare(&mut self, _text: &str, command: Command, _types: &[u32]) -> Result<Rc<Statement>, Error> {
-        let (tag, columns) = match command {
+        let (tag, columns) = match &command {
             Command::Show(table) => ("SHOW", table.columns()),
             Command::Reload => ("RELOAD", &[][..]),
-            Command::Reconnect => ("RECONNECT", &[][..]),
+            Command::Order(order) => (order.tag(), &[][..]),
             Command::Empty => ("", &[][..]),
         };
         let column = |(name, type_): &(&str, Type)| Column {
@@ -143,7 +159,7 @@ impl Engine for Console<'_> {
         sink: &mut dyn RowSink,
     ) -> Result<(Completion, Option<Self::Cursor>), Error> {
         let mut rows = 0;
-        match statement.command {
+        match &statement.command {
             Command::Show(Table::Help) => sink.notice("NOTICE", tables::help()),
             Command::Show(table) => {
                 for row in table.rows(self.segment, self.config) {
@@ -217,7 +233,14 @@ mod tests {
         assert_eq!(recognised("  SHOW  Stats_Totals ; ").unwrap(), Command::Show(Table::StatsTotals));
         assert_eq!(recognised("").unwrap(), Command::Empty);
         assert_eq!(recognised("reload").unwrap(), Command::Reload);
-        assert_eq!(recognised("pause shop").unwrap_err().condition(), Condition::FeatureNotSupported);
+        let order = |text| match recognised(text).unwrap() {
+            Command::Order(order) => order,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(order("pause Shop;"), Order::Pause(Some("Shop".to_owned())));
+        assert_eq!(order("RESUME"), Order::Resume(None));
+        assert_eq!(order("kill \"the shop\""), Order::Kill(Some("the shop".to_owned())));
+        assert_eq!(recognised("suspend").unwrap_err().condition(), Condition::FeatureNotSupported);
         let error = recognised("select 1").unwrap_err();
         assert_eq!(error.fields().message, "invalid command 'select 1', use SHOW HELP;");
     }

@@ -7,6 +7,7 @@
 //! - `template`: orders to the process that workers are forked from.
 //! - `reap`: what became of a process that ended, and what that means for the others.
 //! - `health`: workers that are old, stopped or hung.
+//! - `idle`: upstream connections that no worker has used for long.
 //! - `policy`: how many workers there should be (pure).
 //! - `control`: signals, wake-ups, and carrying out what the policy says.
 //! - `shutdown`: the order in which everything ends.
@@ -32,6 +33,7 @@ use crate::worker::context::Context;
 
 mod control;
 mod health;
+mod idle;
 pub mod listen;
 pub mod lockfile;
 pub mod policy;
@@ -128,6 +130,8 @@ struct Postmaster {
     background_told: bool,
     /// When the service manager is to hear again that we are alive.
     alive_at: Option<Instant>,
+    /// When upstream connections are to be looked at again.
+    idle_look_at: Option<Instant>,
     /// Told that clients can come; None afterwards.
     on_ready: Option<Box<dyn FnOnce()>>,
 }
@@ -166,6 +170,7 @@ pub fn run(server: Server, on_ready: Box<dyn FnOnce()>) -> io::Result<bool> {
         reload_due: false,
         background_told: false,
         alive_at: None,
+        idle_look_at: None,
         on_ready: Some(on_ready),
     };
     postmaster.alive_at = postmaster.server.manager.watchdog().map(|_| Instant::now());
@@ -230,6 +235,7 @@ impl Postmaster {
                     self.kill_the_deaf();
                     self.kill_the_silent_template();
                     self.announce_when_ready();
+                    self.close_idle_connections();
                 }
                 Stage::Restarting => self.restart_when_empty(),
                 Stage::Stopping(mode) => {
@@ -254,7 +260,8 @@ impl Postmaster {
         let ask = self.ask_at_us.map(|at| Duration::from_micros(at.saturating_sub(shm::clock::monotonic_us())));
         let alive = self.alive_at.map(|at| at.saturating_duration_since(Instant::now()));
         let walk = self.changes.walk_in();
-        [start, kill, ask, alive, walk].into_iter().flatten().min()
+        let idle = self.idle_look_at.map(|at| at.saturating_duration_since(Instant::now()));
+        [start, kill, ask, alive, walk, idle].into_iter().flatten().min()
     }
 
     /// The service manager's watchdog hears from us twice in its time.

@@ -9,6 +9,7 @@ use shm::{LockError, Owner, Phase, Segment, SlotKind, SlotState, UpstreamPlaceIn
 
 use super::hosts::{self, Target};
 use super::login::{self, Credentials};
+use super::session::ask;
 use super::upstream::{Buffers, Memory, Upstream};
 use crate::config::Relay;
 use crate::error::{Condition, Error};
@@ -49,6 +50,8 @@ pub struct Lent {
     place: UpstreamPlaceIndex,
     /// The connection.
     pub upstream: Upstream,
+    /// It was lent before.
+    is_used: bool,
 }
 
 /// Lends and takes back; one a process.
@@ -91,7 +94,12 @@ impl Lender<'_> {
             })?;
             fault::point("upstream-leased");
             match self.open(pool, place, deadline, interrupted) {
-                Ok(Some(lent)) => return Ok(lent),
+                Ok(Some(mut lent)) => {
+                    if self.is_good(&mut lent) {
+                        return Ok(lent);
+                    }
+                    self.discard(lent);
+                }
                 // It was too old, or the server has closed it: another one.
                 Ok(None) => self.segment.discard_upstream(self.me, place),
                 Err(error) => {
@@ -100,6 +108,18 @@ impl Lender<'_> {
                 }
             }
         }
+    }
+
+    /// Asks a connection that nobody has used for long whether it still works.
+    fn is_good(&self, lent: &mut Lent) -> bool {
+        let query = &self.config.server_check_query;
+        if query.is_empty() || !lent.is_used {
+            return true;
+        }
+        let returned_us = self.segment.upstream_returned_us(lent.place);
+        let idle = Duration::from_micros(shm::clock::monotonic_us().saturating_sub(returned_us));
+        idle < self.config.server_check_delay.duration()
+            || ask(lent, query, Instant::now() + self.config.server_connect_timeout.duration()).is_ok()
     }
 
     fn open(
@@ -121,11 +141,11 @@ impl Lender<'_> {
             let buffers = std::mem::take(&mut self.buffers.borrow_mut().buffers);
             let upstream = Upstream::resume(socket, memory, buffers);
             let is_usable = upstream.memory.pool == pool.identity
-                && !self.is_old(&upstream)
+                && !self.is_old(place, &upstream)
                 && !upstream.is_disturbed()
                 && hosts::still_fits(self.segment, &pool.target, &upstream.memory);
             if is_usable {
-                return Ok(Some(Lent { place, upstream }));
+                return Ok(Some(Lent { place, upstream, is_used: true }));
             }
             self.buffers.borrow_mut().buffers = upstream.close();
             return Ok(None);
@@ -137,7 +157,7 @@ impl Lender<'_> {
         };
         upstream.memory.pool = pool.identity;
         self.segment.set_upstream_pid(place, upstream.memory.process);
-        Ok(Some(Lent { place, upstream }))
+        Ok(Some(Lent { place, upstream, is_used: false }))
     }
 
     /// Takes a connection out of a locker, with what is known of it if that can be read.
@@ -200,12 +220,19 @@ impl Lender<'_> {
 
     /// Closes the connections that nobody uses at the moment, of all pools.
     pub fn close_idle(&self) {
-        for (index, locker) in (0..).map(UpstreamPlaceIndex).zip(self.lockers) {
-            if self.segment.take_idle_upstream(self.me, index) {
-                // The message's bytes beside the descriptor are cut off.
-                drop(locker.take(&mut [0; 1]));
-                self.segment.discard_upstream(self.me, index);
-            }
+        (0..).map(UpstreamPlaceIndex).zip(self.lockers).for_each(|(index, _)| self.close_place(index));
+    }
+
+    /// The same for a database, or for all of them.
+    pub fn close_idle_of(&self, database: Option<u64>) {
+        self.segment.upstream_places_of(database).into_iter().for_each(|index| self.close_place(index));
+    }
+
+    fn close_place(&self, index: UpstreamPlaceIndex) {
+        if self.segment.take_idle_upstream(self.me, index) {
+            // The message's bytes beside the descriptor are cut off.
+            drop(self.lockers.get(index.0 as usize).map(|locker| locker.take(&mut [0; 1])));
+            self.segment.discard_upstream(self.me, index);
         }
     }
 
@@ -214,8 +241,9 @@ impl Lender<'_> {
         self.segment.pool().renew_upstream(shm::clock::monotonic_us());
     }
 
-    fn is_old(&self, upstream: &Upstream) -> bool {
-        if upstream.memory.connected_us <= self.segment.pool().upstream_renewed_us() {
+    fn is_old(&self, place: UpstreamPlaceIndex, upstream: &Upstream) -> bool {
+        let renewed_us = self.segment.pool().upstream_renewed_us().max(self.segment.upstream_place_renewed_us(place));
+        if upstream.memory.connected_us <= renewed_us {
             return true;
         }
         let age_us = shm::clock::monotonic_us().saturating_sub(upstream.memory.connected_us);
@@ -226,7 +254,7 @@ impl Lender<'_> {
     pub fn give(&self, lent: Lent) {
         debug_assert!(lent.upstream.is_quiet());
         hosts::note(self.segment, &lent.upstream.memory);
-        if self.is_old(&lent.upstream) {
+        if self.is_old(lent.place, &lent.upstream) {
             return self.discard(lent);
         }
         let bytes = lent.upstream.memory.encode();

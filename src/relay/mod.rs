@@ -8,6 +8,7 @@
 //! - `hosts`: which of several upstream servers a new connection leads to, and whether its role fits.
 //! - `login`: connecting and logging in upstream. `upstream`: one connection, and what travels with it.
 //! - `messages`: what a client's messages say. `order`: which reply belongs to which request (pure). `session`: carries the messages.
+//! - `orders`: PAUSE and the like.
 //! - `parameters`, `statements`: what follows a client from connection to connection.
 //! - `users`: who may come in, from a file. `auth_query`: the same, asked of an upstream server. `roles`: the same, asked of a
 //!   PostgreSQL of the server's own. `ask`: one question over a connection that no session uses.
@@ -19,6 +20,7 @@ mod lend;
 mod login;
 mod messages;
 mod order;
+pub mod orders;
 mod parameters;
 mod roles;
 mod session;
@@ -32,7 +34,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
-use shm::{Owner, Segment};
+use shm::{Owner, Segment, UpstreamLimits};
 
 use self::auth_query::Found;
 use self::hosts::Target;
@@ -221,7 +223,7 @@ impl Relay {
         let Applicant { role, database, deadline } = applicant;
         let name_there = config.relay.database(database).and_then(|target| target.dbname.as_deref());
         let names = roles::Names { role, database, name_there: name_there.unwrap_or(database) };
-        let lender = self.lender(config, lockers);
+        let lender = self.lender(&config.relay, lockers);
         let deadline = deadline.min(Instant::now() + config.relay.query_wait_timeout.duration());
         loop {
             let mut lent = lender.lease(&pool, deadline, interrupted).map_err(not_looked_up)?;
@@ -255,7 +257,7 @@ impl Relay {
             return Ok(Some(None));
         };
         let mut pool = self.user_query_pool(config, user, name, target, count(lockers))?;
-        let lender = self.lender(config, lockers);
+        let lender = self.lender(&config.relay, lockers);
         let deadline = deadline.min(Instant::now() + config.relay.query_wait_timeout.duration());
         let mut look_up = |interrupted: &mut dyn FnMut() -> bool| {
             let mut lent = match lender.lease(&pool, deadline, interrupted) {
@@ -313,8 +315,8 @@ impl Relay {
         self.open_pool(&shown, &parts, LOOKUP_CONNECTIONS, places, hosts, credentials.clone())
     }
 
-    fn lender<'a>(&'a self, config: &'a Config, lockers: &'a [Locker]) -> Lender<'a> {
-        Lender { segment: self.segment, me: self.owner, lockers, config: &config.relay, buffers: &self.buffers }
+    fn lender<'a>(&'a self, config: &'a config::Relay, lockers: &'a [Locker]) -> Lender<'a> {
+        Lender { segment: self.segment, me: self.owner, lockers, config, buffers: &self.buffers }
     }
 
     /// The same with the console among the databases.
@@ -367,13 +369,6 @@ impl Relay {
         Some(config.admin_users.contains(&wanted.role) || self.superuser.as_ref() == Some(&wanted.role))
     }
 
-    /// Connections of before are not lent again.
-    pub fn reconnect(&self, config: &Config, lockers: &[Locker]) {
-        let lender = self.lender(config, lockers);
-        lender.renew();
-        lender.close_idle();
-    }
-
     /// Serves it to its end.
     pub fn serve(
         &mut self,
@@ -401,11 +396,14 @@ impl Relay {
             .relay
             .database(&database)
             .map_or(config.relay.pool_mode, |database| config.relay.pool_mode_of(database));
-        let lender = self.lender(config, lockers);
+        let lender = self.lender(&config.relay, lockers);
         session::serve(Session { lender, pool, mode, startup, transport, interrupts, activity })
     }
 
     fn pool(&self, config: &Config, role: &str, database: &str, proof: Proof, places: u32) -> Result<Pool, Error> {
+        if let Some(error) = orders::disabled(self.segment, database) {
+            return Err(error);
+        }
         let Some(target) = config.relay.database(database) else {
             let message = format!("database \"{database}\" does not exist");
             return Err(Error::new(Condition::InvalidCatalogName, message));
@@ -428,7 +426,10 @@ impl Relay {
         let looks_up = self.superuser.is_some() || config.relay.has_user_queries();
         // A reload may have it looked up where no place was meant for that.
         let places = if looks_up { places.saturating_sub(LOOKUP_CONNECTIONS).max(1) } else { places };
-        self.open_pool(&name, &parts, limit, places, hosts, credentials.clone())
+        let limits = limits_of(&config.relay, database, &credentials.user);
+        let pool = self.open_pool(&name, &parts, limit, places, hosts, credentials.clone())?;
+        self.segment.limit_upstream_pool(pool.index, &limits);
+        Ok(pool)
     }
 
     /// The pool of those parts in the segment.
@@ -464,6 +465,23 @@ fn not_looked_up(error: Error) -> Error {
             log::error!("roles could not be looked up in PostgreSQL: {error}");
             Error::internal("roles could not be looked up; the server's log says why")
         }
+    }
+}
+
+/// A name as the segment has it: a hash.
+pub fn database_key(name: &str) -> u64 {
+    u64::from_ne_bytes(identity(&[name])[0]).max(1)
+}
+
+/// What limits the pools of a database and of a user.
+fn limits_of(relay: &config::Relay, database: &str, user: &str) -> UpstreamLimits {
+    UpstreamLimits {
+        database: database_key(database),
+        user: database_key(user),
+        database_limit: relay.max_db_connections,
+        user_limit: relay.max_user_connections,
+        reserve: relay.reserve_pool_size,
+        reserve_after_ms: u32::try_from(relay.reserve_pool_timeout.duration().as_millis()).unwrap_or(u32::MAX),
     }
 }
 

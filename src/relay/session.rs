@@ -9,6 +9,8 @@ mod release;
 mod replies;
 mod traffic;
 
+pub use self::release::ask;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;

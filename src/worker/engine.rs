@@ -24,6 +24,7 @@ use crate::engine::sqlite::roles;
 use crate::engine::sqlite::session::Identity;
 use crate::engine::sqlite::state::PoolFacts;
 use crate::error::Error;
+use crate::relay::orders::{Means, Order};
 use crate::relay::{Applicant, Relay};
 use crate::session::{self, End};
 use crate::settings::{Shared, Stored};
@@ -233,8 +234,13 @@ impl WarmEngine {
             Self::Relay(relay) => {
                 let (config, lockers) = (&context.config, &context.lockers);
                 if let Some(is_admin) = relay.console(&config.relay) {
-                    let reconnect = || relay.reconnect(config, lockers);
-                    let mut console = Console::new(context.segment, config, &reconnect, is_admin);
+                    let order = |order: &Order| {
+                        let mut interrupts = *presence;
+                        let signal_others = || context.wake_postmaster();
+                        let (config, interrupts) = (&config.relay, &mut interrupts);
+                        relay.order(order, &mut Means { config, lockers, interrupts, signal_others: &signal_others })
+                    };
+                    let mut console = Console::new(context.segment, config, &order, is_admin);
                     return session::serve(transport, &mut console, settings, &mut interrupts, &mut activity, log_from);
                 }
                 relay.serve(config, lockers, transport, &mut interrupts, &mut activity)

@@ -18,7 +18,7 @@ fn shown(port: u16, user: &str, database: &str, statement: &str, header: bool) -
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-fn console(server: &Server, user: &str, statement: &str) -> Result<String, String> {
+pub fn console(server: &Server, user: &str, statement: &str) -> Result<String, String> {
     shown(server.port, user, "pgprefork", statement, false)
 }
 
@@ -150,8 +150,8 @@ fn orders_are_for_administrators_and_others_stay_out() {
     );
     let refused = console(&server, "watcher", "reconnect").expect_err("a watcher");
     assert!(refused.contains("admin access needed"), "{refused}");
-    let refused = console(&server, "postgres", "pause").expect_err("what is not there");
-    assert!(refused.contains("PAUSE is not supported"), "{refused}");
+    let refused = console(&server, "postgres", "suspend").expect_err("what is not there");
+    assert!(refused.contains("SUSPEND is not supported"), "{refused}");
     let unknown = console(&server, "postgres", "select 1").expect_err("no SQL");
     assert_eq!(unknown, "ERROR:  invalid command 'select 1', use SHOW HELP;");
     // What was connected before RECONNECT is not used again.

@@ -371,3 +371,155 @@ fn a_process_gets_the_place_back_that_it_used_last_if_it_is_free() {
     setting.segment.discard_upstream(b, second);
     assert_eq!(lease(b, Some(second)), first, "it has no connection any more");
 }
+
+/// A pool of that database and user; at most `most` places of the database and `of_user` of the user.
+fn limited(setting: &Setting, key: u64, database: u64, user: u64, [most, of_user]: [u32; 2]) -> UpstreamPoolIndex {
+    let pool = setting.segment.open_upstream_pool(key, "limited", 4).unwrap();
+    let limits = UpstreamLimits { database, user, database_limit: most, user_limit: of_user, ..Default::default() };
+    setting.segment.limit_upstream_pool(pool, &limits);
+    pool
+}
+
+#[test]
+fn pools_of_one_database_or_user_share_their_limit() {
+    let setting = setting(6, 2);
+    let lease = |me, pool| {
+        let soon = Instant::now() + Duration::from_millis(2);
+        setting.segment.lease_upstream(me, pool, UPSTREAM_PLACES, None, Some(soon), &mut || false)
+    };
+    let [a, b, c, d, ..] = setting.owners[..] else { unreachable!() };
+    let (ann, bob) = (limited(&setting, 20, 1, 1, [2, 2]), limited(&setting, 21, 1, 2, [2, 2]));
+    let elsewhere = limited(&setting, 22, 2, 1, [0, 2]);
+    let first = lease(a, ann).unwrap();
+    lease(b, bob).unwrap();
+    assert_eq!(lease(c, ann), Err(LockError::TimedOut), "the database has its two");
+    let third = lease(c, elsewhere).unwrap();
+    assert_eq!(lease(d, elsewhere), Err(LockError::TimedOut), "the user has its two");
+    setting.segment.give_upstream(a, first);
+    // The idle one of the same database makes room, and becomes this pool's.
+    assert_eq!(lease(d, bob), Ok(first));
+    assert_eq!(lease(a, ann), Err(LockError::TimedOut));
+    setting.segment.discard_upstream(c, third);
+    setting.segment.discard_upstream(d, first);
+    assert!(lease(a, ann).is_ok());
+}
+
+#[test]
+fn a_shared_limit_holds_among_many_threads_and_wakes_the_other_pool() {
+    let setting = setting(8, 2);
+    let pools = [limited(&setting, 20, 1, 1, [2, 0]), limited(&setting, 21, 1, 2, [2, 0])];
+    let lent = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for (number, me) in setting.owners.iter().copied().enumerate() {
+            let (segment, lent) = (setting.segment, &lent);
+            scope.spawn(move || {
+                for turn in 0..200 {
+                    let pool = pools[(number + turn) % 2];
+                    let place = segment.lease_upstream(me, pool, UPSTREAM_PLACES, None, None, &mut || false).unwrap();
+                    assert!(lent.fetch_add(1, SeqCst) < 2, "the limit was passed");
+                    lent.fetch_sub(1, SeqCst);
+                    if turn % 3 == 0 {
+                        segment.discard_upstream(me, place);
+                    } else {
+                        segment.give_upstream(me, place);
+                    }
+                }
+            });
+        }
+    });
+    assert!(setting.segment.upstream_places().len() <= 2);
+}
+
+#[test]
+fn who_has_waited_long_takes_from_the_reserve() {
+    let setting = setting(3, 1);
+    let [a, b, c] = setting.owners[..] else { unreachable!() };
+    let limits = UpstreamLimits { reserve: 1, reserve_after_ms: 1, ..Default::default() };
+    setting.segment.limit_upstream_pool(setting.pool, &limits);
+    let first = setting.lease(a);
+    assert_ne!(setting.lease(b), first);
+    let soon = Instant::now() + Duration::from_millis(5);
+    assert_eq!(
+        setting.segment.lease_upstream(c, setting.pool, UPSTREAM_PLACES, None, Some(soon), &mut || false),
+        Err(LockError::TimedOut)
+    );
+}
+
+#[test]
+fn connections_that_nobody_has_used_for_long_are_closed() {
+    let setting = setting(2, 2);
+    let [a, b] = setting.owners[..] else { unreachable!() };
+    let (first, second) = (setting.lease(a), setting.lease(b));
+    setting.segment.give_upstream(a, first);
+    let returned = setting.segment.upstream_returned_us(first);
+    let mut closed = Vec::new();
+    let next = setting.segment.close_idle_upstream(100, returned + 40, |index| closed.push(index));
+    assert_eq!((next, closed.len()), (60, 0));
+    setting.segment.close_idle_upstream(100, returned + 100, |index| closed.push(index));
+    assert_eq!(closed, [first]);
+    // The lent one stays.
+    assert_eq!(setting.facts().lent, 1);
+    setting.segment.give_upstream(b, second);
+}
+
+#[test]
+fn nothing_of_a_paused_database_is_lent_until_it_is_resumed() {
+    let setting = setting(3, 2);
+    let [a, b, _] = setting.owners[..] else { unreachable!() };
+    let pool = limited(&setting, 20, 1, 1, [0, 0]);
+    let lease = |me| {
+        let soon = Instant::now() + Duration::from_millis(2);
+        setting.segment.lease_upstream(me, pool, UPSTREAM_PLACES, None, Some(soon), &mut || false)
+    };
+    let first = lease(a).unwrap();
+    for database in [Some(1), None] {
+        assert_eq!(setting.segment.order_upstream(database, UpstreamOrder::Paused), Some(false));
+        assert_eq!(lease(b), Err(LockError::TimedOut));
+        assert!(setting.segment.revoke_upstream(database, UpstreamOrder::Paused));
+        assert!(!setting.segment.revoke_upstream(database, UpstreamOrder::Paused));
+    }
+    // A pool of no database is not paused.
+    setting.segment.order_upstream(None, UpstreamOrder::Paused);
+    setting.lease(b);
+    setting.segment.give_upstream(a, first);
+    assert_eq!(lease(a), Err(LockError::TimedOut));
+    assert_eq!(setting.segment.upstream_places_of(None), [first]);
+    assert_eq!(setting.segment.upstream_places_of(Some(2)), []);
+    setting.segment.revoke_upstream(None, UpstreamOrder::Paused);
+    assert_eq!(lease(a), Ok(first));
+}
+
+#[test]
+fn a_pause_ends_all_use_and_everybody_goes_on_afterwards() {
+    let setting = setting(7, 2);
+    let pool = limited(&setting, 20, 1, 1, [0, 0]);
+    let turns = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for me in setting.owners.iter().copied() {
+            let (segment, turns) = (setting.segment, &turns);
+            scope.spawn(move || {
+                while turns.load(SeqCst) < 2000 {
+                    let place = segment.lease_upstream(me, pool, UPSTREAM_PLACES, None, None, &mut || false).unwrap();
+                    turns.fetch_add(1, SeqCst);
+                    if turns.load(SeqCst).is_multiple_of(5) {
+                        segment.discard_upstream(me, place);
+                    } else {
+                        segment.give_upstream(me, place);
+                    }
+                }
+            });
+        }
+        while turns.load(SeqCst) < 2000 {
+            setting.segment.order_upstream(Some(1), UpstreamOrder::Paused);
+            let lent = || setting.segment.upstream_places().iter().any(|place| place.owner.is_some());
+            while lent() {
+                std::thread::yield_now();
+            }
+            let before = turns.load(SeqCst);
+            (0..50).for_each(|_| std::thread::yield_now());
+            assert_eq!(turns.load(SeqCst), before, "lent while paused");
+            setting.segment.revoke_upstream(Some(1), UpstreamOrder::Paused);
+            std::thread::yield_now();
+        }
+    });
+}

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use shm::activity::ActivityView;
 use shm::clock::{monotonic_us, wall_us};
 use shm::{
-    ClientAddress, Segment, SlotIndex, SlotKind, SlotState, UpstreamPoolFacts, UpstreamPoolIndex, UpstreamTraffic,
+    ClientAddress, Segment, SlotIndex, SlotKind, SlotState, UpstreamOrder, UpstreamPoolFacts, UpstreamPoolIndex,
+    UpstreamTraffic,
 };
 
 use crate::config::{Config, PoolMode, RelayDatabase};
 use crate::error::{Condition, Error};
+use crate::relay::database_key;
 use crate::sql::types::Type::{self, Int4, Int8, Text};
 use crate::sql::types::{self, Datum, TextContext, Value};
 
@@ -144,7 +146,10 @@ const COUNTS: Columns = &[
 /// What SHOW HELP says.
 pub fn help() -> Error {
     let names: Vec<&str> = TABLES.iter().map(|(name, ..)| *name).collect();
-    let detail = format!("\n\tSHOW {}\n\tRELOAD\n\tRECONNECT", names.join("|"));
+    let detail = format!(
+        "\n\tSHOW {}\n\tRELOAD\n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tDISABLE <db>\n\tENABLE <db>\n\tRECONNECT [<db>]\n\tKILL <db>",
+        names.join("|")
+    );
     Error::new(Condition::SuccessfulCompletion, "Console usage").detail(detail)
 }
 
@@ -288,6 +293,7 @@ fn databases(segment: Segment, config: &Config) -> Vec<Row> {
     let pools = pools_of_sessions(segment);
     let row = |(name, target): (&String, &RelayDatabase)| {
         let own = pools.iter().filter(|(_, pool)| names(pool).0 == name);
+        let is_ordered = |order| segment.is_upstream_ordered(Some(database_key(name)), order);
         let connections: u32 = own.map(|(_, pool)| pool.lent + pool.idle).sum();
         vec![
             text(name),
@@ -297,12 +303,12 @@ fn databases(segment: Segment, config: &Config) -> Vec<Row> {
             target.user.as_ref().map_or(Value::Null, text),
             int(config.relay.pool_size_of(target)),
             int(0),
-            int(0),
+            int(config.relay.reserve_pool_size),
             target.pool_mode.map_or(Value::Null, |mode| text(mode_name(mode))),
-            int(0),
+            int(config.relay.max_db_connections),
             int(connections),
-            int(0),
-            int(0),
+            int(is_ordered(UpstreamOrder::Paused)),
+            int(is_ordered(UpstreamOrder::Disabled)),
         ]
     };
     config.relay.databases.iter().map(row).collect()
@@ -502,10 +508,17 @@ fn settings(config: &Config) -> Vec<Row> {
         [
             ("default_pool_size", relay.default_pool_size.to_string()),
             ("ignore_startup_parameters", relay.ignore_startup_parameters.join(",")),
+            ("max_db_connections", relay.max_db_connections.to_string()),
             ("max_prepared_statements", relay.max_prepared_statements.to_string()),
+            ("max_user_connections", relay.max_user_connections.to_string()),
             ("pool_mode", mode_name(relay.pool_mode).to_owned()),
             ("query_wait_timeout", seconds(&relay.query_wait_timeout)),
+            ("reserve_pool_size", relay.reserve_pool_size.to_string()),
+            ("reserve_pool_timeout", seconds(&relay.reserve_pool_timeout)),
+            ("server_check_delay", seconds(&relay.server_check_delay)),
+            ("server_check_query", relay.server_check_query.clone()),
             ("server_connect_timeout", seconds(&relay.server_connect_timeout)),
+            ("server_idle_timeout", seconds(&relay.server_idle_timeout)),
             ("server_lifetime", seconds(&relay.server_lifetime)),
             ("server_reset_query", relay.server_reset_query.clone()),
         ]

@@ -94,7 +94,8 @@ impl Relay<'_> {
 }
 
 /// Why a statement of our own came to nothing.
-enum Failure {
+pub enum Failure {
+    /// The server's words.
     Refused(Error),
     /// The connection, its time or its order.
     Broken,
@@ -106,8 +107,8 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Runs a statement of our own on a connection whose client has gone.
-fn ask(lent: &mut Lent, statement: &str, deadline: Instant) -> Result<(), Failure> {
+/// Runs a statement of our own on a connection that no client has.
+pub fn ask(lent: &mut Lent, statement: &str, deadline: Instant) -> Result<(), Failure> {
     if statement.is_empty() {
         return Ok(());
     }
