@@ -258,13 +258,13 @@ impl Relay {
         };
         let mut pool = self.user_query_pool(config, user, name, target, count(lockers))?;
         let lender = self.lender(&config.relay, lockers);
-        let deadline = deadline.min(Instant::now() + config.relay.query_wait_timeout.duration());
+        let wait = deadline.min(Instant::now() + config.relay.query_wait_timeout.duration());
         let mut look_up = |interrupted: &mut dyn FnMut() -> bool| {
-            let mut lent = match lender.lease(&pool, deadline, interrupted) {
+            let mut lent = match lender.lease(&pool, wait, interrupted) {
                 // The settings are ours, and the query does without.
                 Err(error) if auth_query::is_of_settings(&error) => {
                     pool.credentials.settings = &[];
-                    lender.lease(&pool, deadline, interrupted)
+                    lender.lease(&pool, wait, interrupted)
                 }
                 leased => leased,
             }
