@@ -7,10 +7,11 @@
 //! - `lend`: getting a connection and giving it back; the rules are `shm::upstream`'s.
 //! - `login`: connecting and logging in upstream. `upstream`: one connection, and what travels with it.
 //! - `messages`: what a client's messages say. `order`: which reply belongs to which request (pure). `session`: carries the messages.
-//! - `orders`: PAUSE and the like.
+//! - `orders`: PAUSE and the like. `admin`: giving them from the shell.
 //! - `parameters`, `statements`: what follows a client from connection to connection.
 //! - `users`: who may come in, from a file. `roles`: the same, asked of a PostgreSQL of the server's own.
 
+pub mod admin;
 mod lend;
 mod login;
 mod messages;

@@ -114,6 +114,10 @@ impl Relay {
     /// Waits until all connections of a paused database are back and closed.
     fn drain(&self, key: Option<u64>, means: &mut Means<'_>) -> Result<(), Error> {
         loop {
+            // Somebody else has resumed it.
+            if !self.segment.is_upstream_ordered(key, UpstreamOrder::Paused) {
+                return Ok(());
+            }
             self.lender(means).close_idle_of(key);
             if self.segment.upstream_places_of(key).is_empty() {
                 return Ok(());
