@@ -39,7 +39,7 @@ use self::upstream::Address;
 use self::users::Users;
 use crate::auth::password::{Stored, encrypt};
 use crate::auth::{Database, Role, Roles};
-use crate::config::{self, Config, LOOKUP_CONNECTIONS, OWN_PORT, own_socket_directory};
+use crate::config::{self, Config, LOOKUP_CONNECTIONS, OWN_PORT, database_key, own_socket_directory};
 use crate::error::{Condition, Error};
 use crate::session::{Activity, End, Interrupts};
 use crate::system::locker::Locker;
@@ -330,11 +330,6 @@ fn not_looked_up(error: Error) -> Error {
             Error::internal("roles could not be looked up; the server's log says why")
         }
     }
-}
-
-/// A name as the segment has it: a hash.
-pub fn database_key(name: &str) -> u64 {
-    u64::from_ne_bytes(identity(&[name])[0]).max(1)
 }
 
 /// What limits the pools of a database and of a user.
