@@ -69,7 +69,7 @@ fn find(data: &DataArgument) -> Result<Option<Pid>, String> {
     lockfile::running_server(&data).map_err(|error| format!("{}: {error}", data.display()))
 }
 
-fn require(data: &DataArgument) -> Result<Pid, String> {
+pub fn require(data: &DataArgument) -> Result<Pid, String> {
     let directory = data.directory()?;
     find(data)?.ok_or_else(|| format!("no server is running on {}", directory.display()))
 }

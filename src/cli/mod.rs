@@ -12,6 +12,7 @@ mod check;
 mod control;
 mod init;
 mod log;
+mod orders;
 mod pgbouncer;
 mod pool;
 mod rules;
@@ -35,6 +36,18 @@ enum Command {
     Status(StatusArguments),
     /// Have a running server read its configuration and access rules again
     Reload(DataArgument),
+    /// Relay: lend no connection of a database, and wait until all are back
+    Pause(orders::AnyArguments),
+    /// Relay: end a pause
+    Resume(orders::AnyArguments),
+    /// Relay: replace the connections of a database, each when it is given back
+    Reconnect(orders::AnyArguments),
+    /// Relay: end all sessions of a database, and pause it
+    Kill(orders::OneArguments),
+    /// Relay: let no new client into a database
+    Disable(orders::OneArguments),
+    /// Relay: let clients into a database again
+    Enable(orders::OneArguments),
     /// Say what is wrong with the configuration and the access rules, before a start or a reload does
     Check(CheckArguments),
     /// Stop a running server and wait until it has ended
@@ -182,6 +195,12 @@ pub fn main() -> ExitCode {
         Command::Init(arguments) => init::run(&arguments),
         Command::Status(arguments) => control::status(&arguments),
         Command::Reload(data) => control::reload(&data),
+        Command::Pause(arguments) => orders::any("PAUSE", arguments),
+        Command::Resume(arguments) => orders::any("RESUME", arguments),
+        Command::Reconnect(arguments) => orders::any("RECONNECT", arguments),
+        Command::Kill(arguments) => orders::one("KILL", arguments),
+        Command::Disable(arguments) => orders::one("DISABLE", arguments),
+        Command::Enable(arguments) => orders::one("ENABLE", arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Stop(arguments) => control::stop(&arguments),
         Command::Bench { command } => bench::run(command).map_err(|error| error.to_string()),

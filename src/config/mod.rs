@@ -24,7 +24,7 @@ pub use postgres::{
     LOOKUP_CONNECTIONS, OWN_PORT, OwnPostgres, own_data_directory, own_private_directory, own_socket_directory,
     socket_in,
 };
-pub use relay::{PoolMode, Relay, RelayDatabase, SessionState, UserQuery};
+pub use relay::{PoolMode, Relay, RelayDatabase, SessionState, UserQuery, database_key};
 pub use units::{ByteSize, Span, Threshold};
 
 /// The file in the data directory.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::hosts::{LoadBalanceHosts, TargetSessionAttrs};
 use super::postgres::{LOOKUP_CONNECTIONS, OWN_PORT};
@@ -146,6 +147,12 @@ section! {
         /// Where the sessions of each database go.
         databases: BTreeMap<String, RelayDatabase> = BTreeMap::new(),
     }
+}
+
+/// A database's or a user's name as the segment has it: a hash, never 0.
+pub fn database_key(name: &str) -> u64 {
+    let digest = Sha256::digest(name);
+    digest.iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte)).max(1)
 }
 
 impl RelayPartial {

@@ -1,6 +1,7 @@
 //! The relay's console, which a session takes for an engine: a database whose statements are PgBouncer's SHOW and a few orders, with its column names, so that
 //! what reads PgBouncer's reads this.
 
+mod order;
 mod tables;
 
 use std::rc::Rc;
@@ -9,11 +10,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shm::Segment;
 
+pub use self::order::Order;
 use self::tables::Table;
 use super::{Completion, Engine, RowSink, Split, TransactionStatus};
 use crate::config::Config;
 use crate::error::{Condition, Error};
-use crate::relay::orders::Order;
 use crate::sql::plan::{Action, Column, Copy, Plan, Query, Tag};
 use crate::sql::types::{Type, Value};
 

@@ -199,6 +199,26 @@ fn is_same_file(lock: &File, path: &Path) -> bool {
     }
 }
 
+/// Where the server of a data directory is: the directory of its Unix socket, or else its address; and its port.
+pub fn address(data: &Path) -> Option<(String, u16)> {
+    let mut text = String::new();
+    File::open(data.join(DirectoryLock::FILE_NAME)).ok()?.take(4096).read_to_string(&mut text).ok()?;
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let port = lines.get(3)?.parse().ok()?;
+    let socket = *lines.get(4)?;
+    if !socket.is_empty() {
+        // The server's working directory is its data directory.
+        return Some((data.join(socket).display().to_string(), port));
+    }
+    // A server that listens on all addresses listens on this one.
+    let host = match *lines.get(5).filter(|address| !address.is_empty())? {
+        "0.0.0.0" => "127.0.0.1",
+        "::" => "::1",
+        host => host,
+    };
+    Some((host.to_owned(), port))
+}
+
 fn read_pid(path: &Path) -> Option<Pid> {
     let mut text = String::new();
     File::open(path).ok()?.take(4096).read_to_string(&mut text).ok()?;

@@ -8,11 +8,12 @@
 //! - `hosts`: which of several upstream servers a new connection leads to, and whether its role fits.
 //! - `login`: connecting and logging in upstream. `upstream`: one connection, and what travels with it.
 //! - `messages`: what a client's messages say. `order`: which reply belongs to which request (pure). `session`: carries the messages.
-//! - `orders`: PAUSE and the like.
+//! - `orders`: PAUSE and the like. `admin`: giving them from the shell.
 //! - `parameters`, `statements`: what follows a client from connection to connection.
 //! - `users`: who may come in, from a file. `auth_query`: the same, asked of an upstream server. `roles`: the same, asked of a
 //!   PostgreSQL of the server's own. `ask`: one question over a connection that no session uses.
 
+pub mod admin;
 mod ask;
 mod auth_query;
 mod hosts;
@@ -46,7 +47,7 @@ use crate::auth::password::{Stored, encrypt};
 use crate::auth::scram::PassedKeys;
 use crate::auth::{Database, Role, Roles};
 use crate::config::{
-    self, Address, Config, LOOKUP_CONNECTIONS, OWN_PORT, RelayDatabase, UserQuery, own_socket_directory,
+    self, Address, Config, LOOKUP_CONNECTIONS, OWN_PORT, RelayDatabase, UserQuery, database_key, own_socket_directory,
 };
 use crate::error::{Condition, Error};
 use crate::session::{Activity, End, Interrupts};
@@ -466,11 +467,6 @@ fn not_looked_up(error: Error) -> Error {
             Error::internal("roles could not be looked up; the server's log says why")
         }
     }
-}
-
-/// A name as the segment has it: a hash.
-pub fn database_key(name: &str) -> u64 {
-    u64::from_ne_bytes(identity(&[name])[0]).max(1)
 }
 
 /// What limits the pools of a database and of a user.

@@ -5,45 +5,15 @@ use std::time::Duration;
 
 use shm::{Segment, SlotState, UpstreamOrder};
 
-use super::{Relay, database_key};
-use crate::config;
+use super::Relay;
+use crate::config::{self, database_key};
+use crate::engine::console::Order;
 use crate::error::{Condition, Error};
 use crate::session::Interrupts;
 use crate::system::locker::Locker;
 
 /// How often is looked whether connections have come back.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// PgBouncer's orders. A database that is not named stands for all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
-    /// No connection is lent until RESUME; done when all have come back, and are closed.
-    Pause(Option<String>),
-    /// See `Pause`.
-    Resume(Option<String>),
-    /// Ends all sessions, closes all connections, and leaves the database paused.
-    Kill(Option<String>),
-    /// No new client is let in until ENABLE.
-    Disable(Option<String>),
-    /// See `Disable`.
-    Enable(Option<String>),
-    /// Connections of before are not lent again.
-    Reconnect(Option<String>),
-}
-
-impl Order {
-    /// The command, without its database.
-    pub const fn tag(&self) -> &'static str {
-        match self {
-            Self::Pause(_) => "PAUSE",
-            Self::Resume(_) => "RESUME",
-            Self::Kill(_) => "KILL",
-            Self::Disable(_) => "DISABLE",
-            Self::Enable(_) => "ENABLE",
-            Self::Reconnect(_) => "RECONNECT",
-        }
-    }
-}
 
 /// What carrying an order out needs.
 pub struct Means<'a> {
@@ -108,6 +78,10 @@ impl Relay {
     /// Waits until all connections of a paused database are back and closed.
     fn drain(&self, key: Option<u64>, means: &mut Means<'_>) -> Result<(), Error> {
         loop {
+            // Somebody else has resumed it.
+            if !self.segment.is_upstream_ordered(key, UpstreamOrder::Paused) {
+                return Ok(());
+            }
             self.lender(means.config, means.lockers).close_idle_of(key);
             if self.segment.upstream_places_of(key).is_empty() {
                 return Ok(());

@@ -1,5 +1,6 @@
 //! The console's orders about databases: PAUSE, RESUME, DISABLE, ENABLE, KILL and RECONNECT.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
 use crate::console::console;
@@ -167,4 +168,32 @@ fn a_reconnect_of_one_database_replaces_its_connections() {
     assert_eq!(raw.query(backend), before);
     raw.query("commit");
     assert_ne!(raw.query(backend).replace("Z(I)", "Z(T)"), before);
+}
+
+#[test]
+fn orders_are_given_from_the_shell() {
+    let upstream = upstream();
+    let server = shop(&upstream, "transaction", &[]);
+    let shell = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_pgprefork"))
+            .args(words)
+            .args(["--username", "postgres", "--data", &server.data.display().to_string()])
+            .output()
+            .expect("the command");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    };
+    let mut raw = client(&server);
+    assert_eq!(shell(&["pause", "shop"]).as_deref(), Ok("PAUSE done"));
+    assert_eq!((state(&server), server.connections()), ((true, false), 0));
+    assert_eq!(shell(&["resume", "shop"]).as_deref(), Ok("RESUME done"));
+    assert_eq!(shell(&["resume", "shop"]), Err("pgprefork: database shop is not paused".to_owned()));
+    assert_eq!(shell(&["disable", "no such"]), Err("pgprefork: no such database: no such".to_owned()));
+    assert_eq!(shell(&["disable", "shop"]).as_deref(), Ok("DISABLE done"));
+    assert_eq!(state(&server), (false, true));
+    assert_eq!(shell(&["enable", "shop"]).as_deref(), Ok("ENABLE done"));
+    assert_eq!(shell(&["reconnect"]).as_deref(), Ok("RECONNECT done"));
+    assert_eq!(raw.query("select 1"), "T D(1) C(SELECT 1) Z(I)");
+    assert_eq!(shell(&["kill", "shop"]).as_deref(), Ok("KILL done"));
+    assert_eq!(shown(&raw.until_end()), "E(57P01)");
 }

@@ -161,6 +161,7 @@ fn at_every_step(limit: u32, act: impl Fn(&Setting, Owner)) {
         let died = dies_at(steps, || act(&setting, dead));
         // Somebody may wait already when the death is noticed.
         setting.bury(dead);
+        setting.segment.revoke_upstream(Some(1), UpstreamOrder::Paused);
         for place in setting.segment.places().map(|(index, _)| index) {
             assert_ne!(setting.place_owner(place), Some(dead), "step {steps}");
         }
@@ -521,5 +522,39 @@ fn a_pause_ends_all_use_and_everybody_goes_on_afterwards() {
             setting.segment.revoke_upstream(Some(1), UpstreamOrder::Paused);
             std::thread::yield_now();
         }
+    });
+}
+
+#[test]
+fn who_is_killed_while_a_shared_limit_is_full_costs_nobody_anything() {
+    at_every_step(2, |setting, me| {
+        let limits = UpstreamLimits { database: 1, database_limit: 2, ..Default::default() };
+        setting.segment.limit_upstream_pool(setting.pool, &limits);
+        let other = limited(setting, 20, 1, 2, [2, 0]);
+        // Two of another pool are idle: one makes room.
+        let [_, b, c, _] = setting.owners[..] else { unreachable!() };
+        let lease = |me| setting.segment.lease_upstream(me, other, UPSTREAM_PLACES, None, &mut || false).unwrap();
+        let places = without_dying(|| [lease(b), lease(c)]);
+        without_dying(|| {
+            setting.close(b, places[0], 1);
+            setting.close(c, places[1], 2);
+        });
+        let place = setting.lease(me);
+        drop(setting.locker(place).take());
+        step();
+        setting.segment.discard_upstream(me, place);
+    });
+}
+
+#[test]
+fn who_is_killed_while_a_database_is_being_paused_costs_nobody_anything() {
+    at_every_step(2, |setting, me| {
+        let limits = UpstreamLimits { database: 1, ..Default::default() };
+        setting.segment.limit_upstream_pool(setting.pool, &limits);
+        let place = setting.lease(me);
+        let connection = setting.open(place);
+        setting.segment.order_upstream(Some(1), UpstreamOrder::Paused);
+        setting.close(me, place, connection);
+        setting.segment.revoke_upstream(Some(1), UpstreamOrder::Paused);
     });
 }

@@ -9,9 +9,8 @@ use shm::{
     UpstreamTraffic,
 };
 
-use crate::config::{Config, PoolMode, RelayDatabase};
+use crate::config::{Config, PoolMode, RelayDatabase, database_key};
 use crate::error::{Condition, Error};
-use crate::relay::database_key;
 use crate::sql::types::Type::{self, Int4, Int8, Text};
 use crate::sql::types::{self, Datum, TextContext, Value};
 
