@@ -533,7 +533,7 @@ fn who_is_killed_while_a_shared_limit_is_full_costs_nobody_anything() {
         let other = limited(setting, 20, 1, 2, [2, 0]);
         // Two of another pool are idle: one makes room.
         let [_, b, c, _] = setting.owners[..] else { unreachable!() };
-        let lease = |me| setting.segment.lease_upstream(me, other, UPSTREAM_PLACES, None, &mut || false).unwrap();
+        let lease = |me| setting.segment.lease_upstream(me, other, UPSTREAM_PLACES, None, None, &mut || false).unwrap();
         let places = without_dying(|| [lease(b), lease(c)]);
         without_dying(|| {
             setting.close(b, places[0], 1);
