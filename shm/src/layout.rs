@@ -10,6 +10,7 @@
 //!        canary pools    PoolWords × UPSTREAM_POOLS
 //!        canary orders   OrderWords × UPSTREAM_ORDERS
 //!        canary waiters  one word × slots
+//!        canary hosts    one Hosts
 //!        canary dbs      DatabaseRegion × databases
 //!        canary sets     for each database: sets of slots (writer's waiters, commit's waiters, 8 WAL-index locks)
 //!        canary index    (page-aligned) wal_index_bytes × databases, sparse

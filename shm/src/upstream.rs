@@ -390,20 +390,10 @@ impl Segment {
         pool: UpstreamPoolIndex,
         index: Option<UpstreamPlaceIndex>,
     ) -> Option<UpstreamPlaceIndex> {
-        let index = index?;
-        let place = self.place(index);
-        let is_right = || place.pool.load(SeqCst) == pool.0 + 1 && !self.is_paused(pool);
-        if !is_right() || place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
-            return None;
-        }
-        step();
-        // It may have gone to another pool between the two looks.
-        if is_right() {
-            place.begin();
-            return Some(index);
-        }
-        self.give_upstream(me, index);
-        None
+        let is_right = |of: u32| of == pool.0 + 1 && !self.is_paused(pool);
+        index.filter(|index| {
+            is_right(self.place(*index).pool.load(SeqCst)) && self.take_over(me, *index, is_right, pool)
+        })
     }
 
     /// A free place of the pool, with a connection if there is one, else an empty one within the limit. `may_reserve`: the
@@ -423,7 +413,7 @@ impl Segment {
             let free = self
                 .places()
                 .filter(|(_, place)| place.pool.load(SeqCst) == pool.0 + 1 && place.owner.load(SeqCst) == 0);
-            let Some((index, place)) = free.max_by_key(|(_, place)| place.changed_us.load(Relaxed)) else {
+            let Some((index, _)) = free.max_by_key(|(_, place)| place.changed_us.load(Relaxed)) else {
                 let taken = self.take_empty(me, pool, places, may_reserve)?;
                 step();
                 // Paused between the two looks.
@@ -433,16 +423,9 @@ impl Segment {
                 }
                 return Some(taken);
             };
-            if place.owner.compare_exchange(0, me.pack(), SeqCst, SeqCst).is_err() {
-                continue;
-            }
-            step();
-            // It may have gone to another pool between the two looks.
-            if place.pool.load(SeqCst) == pool.0 + 1 && !self.is_paused(pool) {
-                place.begin();
+            if self.take_over(me, index, |of| of == pool.0 + 1 && !self.is_paused(pool), pool) {
                 return Some(index);
             }
-            self.give_upstream(me, index);
         }
     }
 

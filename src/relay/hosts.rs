@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use shm::clock::monotonic_us;
 use shm::{Segment, UpstreamHostIndex, UpstreamPlaceIndex, UpstreamRole};
 
-use super::lend::{Lender, Pool};
+use super::lend::{Lender, Pool, cancelled};
 use super::login;
 use super::upstream::{Memory, Upstream};
 use crate::config::{Address, LoadBalanceHosts, RelayDatabase, TargetSessionAttrs};
@@ -135,7 +135,7 @@ pub fn connect(
             return Ok(upstream);
         }
         if interrupted() {
-            return Err(Error::new(Condition::QueryCanceled, "canceling statement due to user request"));
+            return Err(cancelled());
         }
         if Instant::now() >= give_up {
             let unknown = || Error::new(Condition::ConnectionFailure, "query_wait_timeout");

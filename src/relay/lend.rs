@@ -27,6 +27,11 @@ pub fn may_pass(error: &Error) -> bool {
     matches!(error.condition(), AdminShutdown | CrashShutdown | CannotConnectNow | ConnectionFailure)
 }
 
+/// What a client is told that has cancelled its wait for a connection.
+pub fn cancelled() -> Error {
+    Error::new(Condition::QueryCanceled, "canceling statement due to user request")
+}
+
 /// One pool, as a session uses it.
 #[derive(Debug, Clone)]
 pub struct Pool {
@@ -88,17 +93,18 @@ impl Lender<'_> {
                 self.segment.lease_upstream(self.me, pool.index, pool.places, before, Some(deadline), interrupted);
             let place = leased.map_err(|error| match error {
                 LockError::TimedOut => Error::new(Condition::ConnectionFailure, "query_wait_timeout"),
-                LockError::Interrupted => {
-                    Error::new(Condition::QueryCanceled, "canceling statement due to user request")
-                }
+                LockError::Interrupted => cancelled(),
             })?;
             fault::point("upstream-leased");
             match self.open(pool, place, deadline, interrupted) {
                 Ok(Some(mut lent)) => {
-                    if self.is_good(&mut lent) {
+                    if self.is_good(&mut lent, interrupted) {
                         return Ok(lent);
                     }
                     self.discard(lent);
+                    if interrupted() {
+                        return Err(cancelled());
+                    }
                 }
                 // It was too old, or the server has closed it: another one.
                 Ok(None) => self.segment.discard_upstream(self.me, place),
@@ -111,7 +117,7 @@ impl Lender<'_> {
     }
 
     /// Asks a connection that nobody has used for long whether it still works.
-    fn is_good(&self, lent: &mut Lent) -> bool {
+    fn is_good(&self, lent: &mut Lent, interrupted: &mut dyn FnMut() -> bool) -> bool {
         let query = &self.config.server_check_query;
         if query.is_empty() || !lent.is_used {
             return true;
@@ -119,7 +125,7 @@ impl Lender<'_> {
         let returned_us = self.segment.upstream_returned_us(lent.place);
         let idle = Duration::from_micros(shm::clock::monotonic_us().saturating_sub(returned_us));
         idle < self.config.server_check_delay.duration()
-            || ask(lent, query, Instant::now() + self.config.server_connect_timeout.duration()).is_ok()
+            || ask(lent, query, Instant::now() + self.config.server_connect_timeout.duration(), interrupted).is_ok()
     }
 
     fn open(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use shm::{Segment, SlotState, UpstreamOrder};
 
 use super::Relay;
+use super::lend::cancelled;
 use crate::config::{self, database_key};
 use crate::engine::console::Order;
 use crate::error::{Condition, Error};
@@ -87,7 +88,7 @@ impl Relay {
                 return Ok(());
             }
             if means.interrupts.terminate_requested() || means.interrupts.take_cancel() {
-                return Err(Error::new(Condition::QueryCanceled, "canceling statement due to user request"));
+                return Err(cancelled());
             }
             std::thread::sleep(LOOK);
         }

@@ -23,7 +23,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use self::leavings::Leavings;
 use self::prepare::{Change, Unnamed};
 use self::traffic::Traffic;
-use super::lend::{Lender, Lent, Pool};
+use super::lend::{Lender, Lent, Pool, cancelled};
 use super::messages::{self, Message};
 use super::order::{Fate, Order, Request};
 use super::parameters::{Parameters, set_statement, tracked};
@@ -311,7 +311,7 @@ impl Relay<'_> {
     /// Tells the client that its wait for a connection was cancelled. `is_simple`: no Sync follows.
     fn refuse(&mut self, is_simple: bool) {
         self.settle();
-        let error = Error::new(Condition::QueryCanceled, "canceling statement due to user request");
+        let error = cancelled();
         let mut out = Encoder::new(self.session.transport.output());
         out.error_response(Severity::Error, &error);
         if is_simple {

@@ -62,9 +62,9 @@ impl Relay<'_> {
         let deadline = Instant::now() + RESET_TIMEOUT;
         let result = match is_in_step {
             false => Err(Failure::Broken),
-            true if !is_session => ask(&mut lent, &statements, deadline),
-            true => ask(&mut lent, &statements, deadline).and_then(|()| {
-                ask(&mut lent, reset, deadline).inspect_err(|failure| self.note_refusal(reset, failure))
+            true if !is_session => ask(&mut lent, &statements, deadline, &mut || false),
+            true => ask(&mut lent, &statements, deadline, &mut || false).and_then(|()| {
+                ask(&mut lent, reset, deadline, &mut || false).inspect_err(|failure| self.note_refusal(reset, failure))
             }),
         };
         match result {
@@ -108,7 +108,12 @@ impl From<io::Error> for Failure {
 }
 
 /// Runs a statement of our own on a connection that no client has.
-pub fn ask(lent: &mut Lent, statement: &str, deadline: Instant) -> Result<(), Failure> {
+pub fn ask(
+    lent: &mut Lent,
+    statement: &str,
+    deadline: Instant,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> Result<(), Failure> {
     if statement.is_empty() {
         return Ok(());
     }
@@ -122,7 +127,7 @@ pub fn ask(lent: &mut Lent, statement: &str, deadline: Instant) -> Result<(), Fa
                 Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
                 Err(error) => return Err(error.into()),
             }
-            if Instant::now() >= deadline {
+            if Instant::now() >= deadline || interrupted() {
                 return Err(Failure::Broken);
             }
             continue;
