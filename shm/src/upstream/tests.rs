@@ -418,6 +418,8 @@ fn a_shared_limit_holds_among_many_threads_and_wakes_the_other_pool() {
                     let pool = pools[(number + turn) % 2];
                     let place = segment.lease_upstream(me, pool, UPSTREAM_PLACES, None, None, &mut || false).unwrap();
                     assert!(lent.fetch_add(1, SeqCst) < 2, "the limit was passed");
+                    // Others have their chance to pass it.
+                    (0..3).for_each(|_| std::thread::yield_now());
                     lent.fetch_sub(1, SeqCst);
                     if turn % 3 == 0 {
                         segment.discard_upstream(me, place);
